@@ -1,0 +1,1 @@
+"""A bank of small, real image classification tasks, made from packages of public registries."""

@@ -1,0 +1,1 @@
+"""nns: Neural Network Search."""

@@ -1,0 +1,186 @@
+"""The contract of a backend: where networks come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One unit of zoo building: what to train on one dataset, yielding one network or more.
+
+    Attributes:
+        backend: Name of the backend that trains it.
+        specs: Architectures that come out, in order.
+        image_size: Side of the square images it trains on.
+        settings: JSON-able training settings that only the backend reads.
+        seconds: Rough expected cost on one core for 300 training images, for progress and ordering.
+    """
+
+    backend: str
+    specs: tuple[ArchitectureSpec, ...]
+    image_size: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class ProducedNetwork:
+    """A trained network as a backend hands it to the builder.
+
+    Attributes:
+        spec: The architecture.
+        module: The network in eval mode on the CPU.
+        accuracy: Top-1 accuracy on the validation split, 0..1.
+        provenance: Recipe, epochs, seconds: JSON-able.
+    """
+
+    spec: ArchitectureSpec
+    module: nn.Module
+    accuracy: float
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PretrainedOffer:
+    """A network whose weights come trained, so that it enters a zoo without any work.
+
+    Attributes:
+        spec: The architecture, with its source of weights.
+        classes: Class names of its own head.
+        dataset: Name of the dataset it was trained on.
+        accuracy: Published top-1 accuracy there, 0..1; NaN if unknown.
+    """
+
+    spec: ArchitectureSpec
+    classes: tuple[str, ...]
+    dataset: str
+    accuracy: float
+
+
+Trainer = Callable[["nn.Module", SplitArrays, Preprocessing, Mapping[str, Any]], tuple["nn.Module", float]]
+"""``trainer(module, data, preprocessing, settings) -> (best module, validation accuracy)``."""
+
+
+class Backend(ABC):
+    """A family of architectures: what it offers, how to build, load, and put on a new head.
+
+    The built-in backends implement this class as an outsider would. Nothing heavy (torch, timm, ofa) may
+    be imported when the module of a backend is imported; import inside the methods. A backend must pass
+    :class:`nns.testing.BackendContract`.
+
+    Attributes:
+        name: The name under which it is registered and listed.
+    """
+
+    name: str
+
+    @abstractmethod
+    def offers(self, pattern: str = "*") -> Sequence[ArchitectureSpec]:
+        """List architectures (or for a huge space: representative ones) whose name matches a glob.
+
+        Raises:
+            UnknownNameError: If nothing matches.
+        """
+
+    @abstractmethod
+    def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
+        """Propose work that yields ``networks`` trained networks on one dataset.
+
+        The same arguments give the same plan. ``seed`` differs from dataset to dataset, so that a zoo
+        over many datasets covers many architectures.
+        """
+
+    def pretrained(self) -> Sequence[PretrainedOffer]:
+        """List networks whose trained weights are at hand without a download; by default none."""
+        return ()
+
+    def load_pretrained(self, offer: PretrainedOffer) -> nn.Module:
+        """Build a network of :meth:`pretrained` with its trained weights and its own head.
+
+        Raises:
+            WeightsError: If the weights cannot be had.
+        """
+        raise NotImplementedError(f"backend {self.name!r} lists no pretrained networks")
+
+    @abstractmethod
+    def build(self, spec: ArchitectureSpec, classes: int, seed: int = 0) -> nn.Module:
+        """Build a network with a head for ``classes`` classes and the weights that ``spec.source`` names.
+
+        ``"random"`` weights depend on ``seed`` alone.
+
+        Raises:
+            UsageError: If the configuration is not one of this backend.
+            WeightsError: If pretrained weights cannot be had.
+        """
+
+    @abstractmethod
+    def replace_head(self, module: nn.Module, classes: int, seed: int = 0) -> nn.Module:
+        """Put a fresh linear head for ``classes`` classes on the network, in place, and return it."""
+
+    @abstractmethod
+    def features(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Compute the features before the classifier.
+
+        Args:
+            module: A network of this backend.
+            images: (n, 3, size, size) float32, normalised.
+
+        Returns:
+            (n, feature_dim) float32.
+        """
+
+    @abstractmethod
+    def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
+        """Give the input of an architecture, at ``image_size`` if that is given."""
+
+    @abstractmethod
+    def topology(self, spec: ArchitectureSpec) -> tuple[float, ...]:
+        """Give the backend's own topology vector, of one length for the whole backend; may be empty."""
+
+    @abstractmethod
+    def license(self, spec: ArchitectureSpec) -> str:
+        """Give the SPDX name of the licence of the weights."""
+
+    def load(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
+        """Build a network and give it trained weights; pretrained weights are never fetched for this.
+
+        Raises:
+            UsageError: If the configuration is not one of this backend.
+            WeightsError: If names or shapes do not fit the architecture.
+        """
+        from dataclasses import replace
+
+        from nns.errors import WeightsError
+
+        module = self.build(replace(spec, source="random"), classes)
+        try:
+            module.load_state_dict(dict(state))
+        except RuntimeError as error:
+            first = str(error).strip().splitlines()
+            raise WeightsError(f"weights do not fit {spec.name!r}: {first[-1].strip()}") from error
+        return module.eval()
+
+    def produce(self, item: WorkItem, data: SplitArrays, trainer: Trainer, seed: int) -> Iterator[ProducedNetwork]:
+        """Do the work of one item on one dataset; by default: build, train with ``trainer``, hand over.
+
+        Override where several networks come out of one training, as with a supernet.
+        """
+        import time
+
+        for spec in item.specs:
+            started = time.perf_counter()
+            module = self.build(spec, len(data.classes), seed)
+            preprocessing = self.preprocessing(spec, item.image_size)
+            module, accuracy = trainer(module, data, preprocessing, {"seed": seed, **item.settings})
+            seconds = round(time.perf_counter() - started, 2)
+            yield ProducedNetwork(spec, module.eval(), accuracy, {**item.settings, "seconds": seconds, "seed": seed})

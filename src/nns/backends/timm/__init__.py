@@ -1,0 +1,155 @@
+"""The ``timm`` backend: any architecture of timm, by name."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nns.backends._base import Backend, PretrainedOffer, WorkItem
+from nns.backends.timm import weights
+from nns.errors import UnknownNameError
+from nns.hookspecs import RegisterBackend, hookimpl
+from nns.types import ArchitectureSpec, Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PRETRAINED_CHOICES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+PRETRAINED_SHARES = (0.6, 0.25, 0.15)
+"""Larger ones are drawn less often: they cost 1.6 and 2.3 times the training of lite0."""
+
+SMALL_CHOICES = (
+    "mobilenetv3_small_050",
+    "mobilenetv3_small_075",
+    "lcnet_050",
+    "lcnet_075",
+    "tinynet_e",
+    "tinynet_d",
+    "mnasnet_small",
+    "semnasnet_050",
+    "mobilenetv2_050",
+    "resnet10t",
+)
+"""Architectures of 0.3 to 5 M parameters that train from scratch on a small dataset in seconds."""
+
+SMALL_SIZE = 48
+FINETUNE = {"epochs": 5, "optimizer": "adamw", "lr": 1e-3}
+SCRATCH = {"epochs": 20, "optimizer": "adamw", "lr": 3e-3}
+
+
+class TimmBackend(Backend):
+    """Any timm architecture: fine-tuned from ImageNet weights, or small and trained from scratch."""
+
+    name = "timm"
+
+    def offers(self, pattern: str = "*") -> Sequence[ArchitectureSpec]:
+        """List timm's architectures; those whose ImageNet weights are installed start from them."""
+        import timm
+
+        names = [name for name in timm.list_models() if fnmatch.fnmatch(name, pattern)]
+        if not names:
+            raise UnknownNameError.among("timm architecture", pattern, timm.list_models())
+        return [self._spec(name) for name in names]
+
+    @staticmethod
+    def _spec(name: str) -> ArchitectureSpec:
+        return ArchitectureSpec("timm", name, {}, weights.IMAGENET if weights.installed(name) else weights.RANDOM)
+
+    def pretrained(self) -> Sequence[PretrainedOffer]:
+        """List the EfficientNet-Lites whose ImageNet weights are installed as packages."""
+        from timm.data import ImageNetInfo
+
+        classes = tuple(ImageNetInfo().label_names())
+        return [
+            PretrainedOffer(ArchitectureSpec("timm", name, {}, weights.IMAGENET), classes, "imagenet-1k", accuracy)
+            for name, accuracy in weights.IMAGENET_ACCURACY.items()
+            if weights.installed(name)
+        ]
+
+    def load_pretrained(self, offer: PretrainedOffer) -> nn.Module:
+        """Create the network with the weights of its package."""
+        return weights.create_pretrained(offer.spec).eval()
+
+    def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
+        """Propose one fine-tuned EfficientNet-Lite for every two small networks from scratch."""
+        rng = np.random.default_rng([seed, 0x7133])
+        pretrained = min((networks + 2) // 3, len(PRETRAINED_CHOICES))
+        small = min(networks - pretrained, len(SMALL_CHOICES))
+        chosen = rng.choice(PRETRAINED_CHOICES, pretrained, replace=False, p=PRETRAINED_SHARES).tolist()
+        items = [
+            WorkItem(self.name, (ArchitectureSpec("timm", name, {}, weights.IMAGENET),), image_size, FINETUNE, 20.0)
+            for name in chosen
+        ]
+        items += [
+            WorkItem(self.name, (ArchitectureSpec("timm", name),), min(image_size, SMALL_SIZE), SCRATCH, 20.0)
+            for name in rng.choice(SMALL_CHOICES, small, replace=False).tolist()
+        ]
+        return items
+
+    def build(self, spec: ArchitectureSpec, classes: int, seed: int = 0) -> nn.Module:
+        """Build by ``timm.create_model``; see :mod:`nns.backends.timm.weights` for the sources."""
+        import timm
+
+        from nns.backends.seeding import seeded
+
+        if not timm.is_model(spec.name):
+            raise UnknownNameError.among("timm architecture", spec.name, timm.list_models())
+        with seeded(seed):
+            if spec.source == weights.RANDOM:
+                return timm.create_model(spec.name, pretrained=False, num_classes=classes)
+            module = weights.create_pretrained(spec)
+        return self.replace_head(module, classes, seed)
+
+    def replace_head(self, module: nn.Module, classes: int, seed: int = 0) -> nn.Module:
+        """Put on a fresh head by timm's own ``reset_classifier``."""
+        from nns.backends.seeding import seeded
+
+        with seeded(seed):
+            module.reset_classifier(classes)  # type: ignore[operator]
+        return module
+
+    def features(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Run all but the classifier, (n, num_features)."""
+        timm_module: Any = module
+        features: torch.Tensor = timm_module.forward_head(timm_module.forward_features(images), pre_logits=True)
+        return features.flatten(1)
+
+    def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
+        """Give timm's own mean and deviation; the size asked for, unless the architecture has a fixed one."""
+        import timm
+
+        config = timm.get_pretrained_cfg(spec.name)
+        if config is None:
+            return Preprocessing(image_size or 224)
+        fixed = bool(getattr(config, "fixed_input_size", False))
+        size = config.input_size[-1] if fixed or not image_size else image_size
+        red, green, blue = config.mean
+        dr, dg, db = config.std
+        return Preprocessing(size, (red, green, blue), (dr, dg, db))
+
+    def topology(self, spec: ArchitectureSpec) -> tuple[float, ...]:
+        """Timm architectures share no topology vector; the graph statistics describe them."""
+        return ()
+
+    def license(self, spec: ArchitectureSpec) -> str:
+        """Give the licence of the pretrained weights, as timm states it; Apache-2.0 for weights of nns's own."""
+        import timm
+
+        config = timm.get_pretrained_cfg(spec.name)
+        stated = getattr(config, "license", None) if config and spec.source != weights.RANDOM else None
+        return _spdx(stated) if stated else "Apache-2.0"
+
+
+def _spdx(stated: str) -> str:
+    known = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause", "cc-by-nc-4.0": "CC-BY-NC-4.0"}
+    return known.get(stated.lower(), stated)
+
+
+@hookimpl
+def nns_register_backends(register: RegisterBackend) -> None:
+    """Register the backend."""
+    register("timm", TimmBackend)

@@ -1,0 +1,50 @@
+"""Recipes: how a network is trained on a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Optimizer = Literal["adamw", "sgd"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        epochs: Passes over the training split at most.
+        seconds: Wall-clock budget; None means that ``epochs`` alone decides. The learning rate follows
+            whichever of the two is further on, so that a run cut by its budget still ends at a low rate.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum, made by timm.
+        lr: Peak learning rate.
+        weight_decay: Applied to weights of two dimensions or more.
+        momentum: Of SGD.
+        batch_size: Images a step.
+        warmup: Share of the training in which the rate rises, 0..1.
+        label_smoothing: 0..1.
+        flip: Mirror half of the batches; wrong for letters, digits and arrows.
+        patience: Epochs without a better validation accuracy after which training stops; None: never.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        head_only: Train the classifier alone, everything else frozen.
+    """
+
+    epochs: int = 20
+    seconds: float | None = None
+    optimizer: Optimizer = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    batch_size: int = 32
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    flip: bool = False
+    patience: int | None = None
+    device: str = "auto"
+    head_only: bool = False
+
+
+TANS_RECIPE = Recipe(
+    epochs=50, optimizer="sgd", lr=1e-2, weight_decay=4e-5, warmup=0.0, label_smoothing=0.0, batch_size=32
+)
+"""The published recipe of TANS: SGD 1e-2, momentum 0.9, weight decay 4e-5, cosine, batch 32, 50 epochs."""

@@ -1,0 +1,7 @@
+"""Fingerprints: what the space sees of a network, whatever its backend."""
+
+from nns.fingerprints.graph import GRAPH_DIM, GRAPH_STATISTICS
+from nns.fingerprints.probes import PROBE_COUNT
+from nns.fingerprints.tracing import fingerprint_network
+
+__all__ = ["GRAPH_DIM", "GRAPH_STATISTICS", "PROBE_COUNT", "fingerprint_network"]

@@ -1,0 +1,30 @@
+"""Images of a dataset: opening, identity, sampling, decoding, splits, and what is wrong with it.
+
+Importing this loads Pillow and numpy; torchvision is loaded when a ``torchvision:NAME`` is opened.
+"""
+
+from __future__ import annotations
+
+from nns.images._dataset import ImageDataset, ImageItem
+from nns.images.decoding import MemoryImage, Skipped, decode
+from nns.images.doctor import diagnose, inspect_dataset
+from nns.images.loading import load_arrays, load_images, load_sample
+from nns.images.opening import open_dataset
+from nns.images.report import DoctorReport, DuplicateGroup, Finding
+
+__all__ = [
+    "DoctorReport",
+    "DuplicateGroup",
+    "Finding",
+    "ImageDataset",
+    "ImageItem",
+    "MemoryImage",
+    "Skipped",
+    "decode",
+    "diagnose",
+    "inspect_dataset",
+    "load_arrays",
+    "load_images",
+    "load_sample",
+    "open_dataset",
+]

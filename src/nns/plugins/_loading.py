@@ -1,0 +1,134 @@
+"""Finding and loading plugins: entry points of the group ``nns``, the built-ins among them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from nns import hookspecs
+from nns.errors import PluginError
+from nns.plugins._registry import Registry
+
+ENTRY_POINT_GROUP = "nns"
+BUILTIN_DISTRIBUTION = "nns"
+LOAD_VARIABLE = "NNS_LOAD_PLUGINS"
+KINDS = ("backends", "methods", "zoos")
+
+
+@dataclass(frozen=True)
+class LoadedPlugin:
+    """A plugin that loaded.
+
+    Attributes:
+        name: Name of its entry point.
+        distribution: Distribution that ships it.
+        version: Version of that distribution.
+        builtin: Whether it ships with nns.
+        registered: ``(kind, name)`` of each thing it registered.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    builtin: bool
+    registered: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """A plugin that did not load, and why."""
+
+    name: str
+    distribution: str
+    reason: str
+
+
+class _Table:
+    """Collects registrations of one kind, refusing a name that is taken."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.factories: dict[str, Callable[..., Any]] = {}
+        self.owners: dict[str, str] = {}
+
+    def collect(self, owner: str, hook: Callable[..., Any]) -> list[tuple[str, str]]:
+        names: list[tuple[str, str]] = []
+
+        def register(name: str, factory: Callable[..., Any]) -> None:
+            if name in self.owners:
+                raise PluginError(f"{self.kind[:-1]} {name!r} is registered already, by {self.owners[name]!r}")
+            if not callable(factory):
+                raise PluginError(f"{self.kind[:-1]} {name!r}: the factory must be callable")
+            self.factories[name] = factory
+            self.owners[name] = owner
+            names.append((self.kind[:-1], name))
+
+        hook(register=register)
+        return names
+
+    def drop(self, owner: str) -> None:
+        for name in [name for name, by in self.owners.items() if by == owner]:
+            del self.owners[name], self.factories[name]
+
+
+def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
+    """Load the installed plugins and collect what they register.
+
+    A plugin that fails to import, misuses a hook or registers a taken name is reported, not raised: one
+    broken plugin must not stop the others. ``NNS_LOAD_PLUGINS`` (comma-separated entry point names, may be
+    empty) limits which plugins from outside are loaded; the built-ins always are.
+
+    Args:
+        points: Entry points to load, by default those of the group ``nns`` of all installed distributions.
+
+    Returns:
+        What was registered, and what failed.
+    """
+    tables = {kind: _Table(kind) for kind in KINDS}
+    loaded: list[LoadedPlugin] = []
+    failures: list[PluginFailure] = []
+    for point in _wanted(entry_points(group=ENTRY_POINT_GROUP) if points is None else points):
+        owner = f"{_distribution(point)}:{point.name}"
+        try:
+            registered = _register(point, owner, tables)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is reported by `nns plugins`
+            for table in tables.values():
+                table.drop(owner)
+            failures.append(PluginFailure(point.name, _distribution(point), f"{type(error).__name__}: {error}"))
+            continue
+        version = point.dist.version if point.dist else ""
+        builtin = _distribution(point) == BUILTIN_DISTRIBUTION
+        loaded.append(LoadedPlugin(point.name, _distribution(point), version, builtin, tuple(registered)))
+    factories = {kind: table.factories for kind, table in tables.items()}
+    return Registry(
+        tuple(loaded), tuple(failures), factories["backends"], factories["methods"], factories["zoos"]
+    )
+
+
+def _register(point: EntryPoint, owner: str, tables: dict[str, _Table]) -> list[tuple[str, str]]:
+    manager = pluggy.PluginManager("nns")
+    manager.add_hookspecs(hookspecs)
+    manager.register(point.load(), name=owner)
+    manager.check_pending()
+    registered: list[tuple[str, str]] = []
+    for kind, table in tables.items():
+        registered += table.collect(owner, getattr(manager.hook, f"nns_register_{kind}"))
+    return registered
+
+
+def _wanted(points: Iterable[EntryPoint]) -> list[EntryPoint]:
+    ordered = sorted(points, key=lambda p: (_distribution(p) != BUILTIN_DISTRIBUTION, p.name, p.value))
+    limit = os.environ.get(LOAD_VARIABLE)
+    if limit is None:
+        return ordered
+    names = {name.strip() for name in limit.split(",")}
+    return [p for p in ordered if _distribution(p) == BUILTIN_DISTRIBUTION or p.name in names]
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "?"

@@ -1,0 +1,55 @@
+"""The space: one embedding for datasets and networks, and a predictor of accuracy.
+
+Everything is loaded at first use: importing this package imports neither numpy nor torch, and embedding or
+scoring a query with a fitted method never imports torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nns.space._base import SpaceMethod
+    from nns.space._builtin import builtin_methods
+    from nns.space._data import SpaceData, family_of
+    from nns.space._held_out import evaluate_held_out, held_out_folds
+    from nns.space.metrics import paired_recall
+    from nns.space.mixed import Mixed
+    from nns.space.tans import Tans
+
+_HOMES = {
+    "Mixed": "mixed",
+    "SpaceData": "_data",
+    "SpaceMethod": "_base",
+    "Tans": "tans",
+    "builtin_methods": "_builtin",
+    "evaluate_held_out": "_held_out",
+    "family_of": "_data",
+    "held_out_folds": "_held_out",
+    "paired_recall": "metrics",
+}
+
+__all__ = [
+    "Mixed",
+    "SpaceData",
+    "SpaceMethod",
+    "Tans",
+    "builtin_methods",
+    "evaluate_held_out",
+    "family_of",
+    "held_out_folds",
+    "paired_recall",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds ``name`` at first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

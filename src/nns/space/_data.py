@@ -1,0 +1,152 @@
+"""What a space is fitted on: the numbers of a zoo as arrays, without weights and images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import UsageError
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+NO_DATASET = -1
+"""``dataset_index`` of a network whose own dataset is not in the zoo, e.g. one trained on ImageNet."""
+
+
+def family_of(name: str) -> str:
+    """Give the family of a dataset: its name up to the first ``-`` or ``/``.
+
+    Datasets of one family (class splits of one large set) are near copies of each other, so they are held
+    out together.
+    """
+    return re.split("[-/]", name, maxsplit=1)[0]
+
+
+class Outcomes(NamedTuple):
+    """Known accuracies of networks on datasets, one row a pair.
+
+    Attributes:
+        network: (r,) index of the network.
+        dataset: (r,) index of the dataset.
+        accuracy: (r,) accuracy 0..1, never NaN.
+        own: (r,) whether the dataset is the one the network was trained on.
+    """
+
+    network: IntArray
+    dataset: IntArray
+    accuracy: NDArray[np.float64]
+    own: NDArray[np.bool_]
+
+
+def _no_indices() -> IntArray:
+    return np.zeros(0, np.int64)
+
+
+def _no_accuracies() -> NDArray[np.floating[Any]]:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceData:
+    """Everything a fit needs.
+
+    Attributes:
+        network_ids: Ids of the n networks.
+        blocks: Fingerprint blocks: ``"graph"`` (n, G) and ``"kernel"`` (n, m, m) always, ``"topology"``
+            (n, T) and ``"functional"`` (n, F) only where all networks share the widths.
+        accuracy: (n,) accuracy on the network's own dataset, 0..1; NaN unknown.
+        dataset_index: (n,) index of the own dataset; ``NO_DATASET`` where it is not in the zoo.
+        dataset_names: Names of the datasets.
+        queries: One (images, D) float32 array of query features a dataset.
+        query_labels: One (images,) array of class indices a dataset; -1 unlabelled.
+        families: Family of each dataset; left empty it is :func:`family_of` of the name.
+        transfer_network: (t,) network of each known result of fine-tuning on another dataset.
+        transfer_dataset: (t,) dataset it was fine-tuned on.
+        transfer_accuracy: (t,) validation accuracy it reached, 0..1.
+
+    Raises:
+        UsageError: If the lengths do not fit together.
+    """
+
+    network_ids: tuple[str, ...]
+    blocks: Mapping[str, FloatArray]
+    accuracy: NDArray[np.floating[Any]]
+    dataset_index: IntArray
+    dataset_names: tuple[str, ...]
+    queries: tuple[FloatArray, ...]
+    query_labels: tuple[IntArray, ...]
+    families: tuple[str, ...] = ()
+    transfer_network: IntArray = field(default_factory=_no_indices)
+    transfer_dataset: IntArray = field(default_factory=_no_indices)
+    transfer_accuracy: NDArray[np.floating[Any]] = field(default_factory=_no_accuracies)
+
+    def __post_init__(self) -> None:
+        """Fill in the families and check the lengths."""
+        if not self.families:
+            object.__setattr__(self, "families", tuple(family_of(name) for name in self.dataset_names))
+        networks, datasets = len(self.network_ids), len(self.dataset_names)
+        lengths = {f"blocks[{name!r}]": (len(block), networks) for name, block in self.blocks.items()}
+        lengths |= {name: (len(getattr(self, name)), networks) for name in ("accuracy", "dataset_index")}
+        for name in ("queries", "query_labels", "families"):
+            lengths[name] = (len(getattr(self, name)), datasets)
+        for name in ("transfer_dataset", "transfer_accuracy"):
+            lengths[name] = (len(getattr(self, name)), len(self.transfer_network))
+        for name, (found, expected) in lengths.items():
+            if found != expected:
+                raise UsageError(
+                    f"{name} has {found} rows, expected {expected}; build SpaceData from one zoo"
+                )
+        for name, index, limit in (
+            ("dataset_index", self.dataset_index, datasets),
+            ("transfer_dataset", self.transfer_dataset, datasets),
+            ("transfer_network", self.transfer_network, networks),
+        ):
+            if len(index) and (index.max() >= limit or index.min() < NO_DATASET):
+                raise UsageError(f"{name} reaches from {index.min()} to {index.max()}, but there are {limit}")
+
+    def own_networks(self, dataset: int) -> IntArray:
+        """List the networks that were trained on a dataset, (k,) int64."""
+        return np.flatnonzero(self.dataset_index == dataset).astype(np.int64)
+
+    def paired_datasets(self) -> IntArray:
+        """List the datasets that have query features and at least one own network, (d,) int64."""
+        used = np.unique(self.dataset_index[self.dataset_index >= 0])
+        return np.array([d for d in used if len(self.queries[d])], np.int64)
+
+    def outcomes(self) -> Outcomes:
+        """List all known accuracies: own datasets first, transfers after them."""
+        own = np.flatnonzero((self.dataset_index >= 0) & np.isfinite(self.accuracy))
+        moved = np.flatnonzero(np.isfinite(self.transfer_accuracy))
+        return Outcomes(
+            np.concatenate([own, self.transfer_network[moved]]).astype(np.int64),
+            np.concatenate([self.dataset_index[own], self.transfer_dataset[moved]]).astype(np.int64),
+            np.concatenate([self.accuracy[own], self.transfer_accuracy[moved]]).astype(np.float64),
+            np.arange(len(own) + len(moved)) < len(own),
+        )
+
+    def without(self, datasets: Sequence[int] | IntArray) -> SpaceData:
+        """Leave out datasets, the networks trained on them and every result on them or of those networks."""
+        left_out = np.isin(np.arange(len(self.dataset_names)), datasets)
+        kept_datasets = np.flatnonzero(~left_out)
+        new_index = np.append(np.cumsum(~left_out) - 1, NO_DATASET)
+        kept = ~np.append(left_out, False)[self.dataset_index]
+        rows = kept[self.transfer_network] & ~left_out[self.transfer_dataset]
+        return SpaceData(
+            tuple(np.array(self.network_ids, object)[kept]),
+            {name: block[kept] for name, block in self.blocks.items()},
+            self.accuracy[kept],
+            new_index[self.dataset_index[kept]].astype(np.int64),
+            tuple(self.dataset_names[d] for d in kept_datasets),
+            tuple(self.queries[d] for d in kept_datasets),
+            tuple(self.query_labels[d] for d in kept_datasets),
+            tuple(self.families[d] for d in kept_datasets),
+            (np.cumsum(kept) - 1)[self.transfer_network[rows]].astype(np.int64),
+            new_index[self.transfer_dataset[rows]].astype(np.int64),
+            self.transfer_accuracy[rows],
+        )

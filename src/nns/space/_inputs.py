@@ -1,0 +1,160 @@
+"""Inputs of the mixed method: any network's fingerprint, any dataset's features, as short vectors.
+
+Both are fitted as centre, scale and principal directions, and then are one matrix product a vector. The
+fitted arrays live in the method's ``tensors_`` under a prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nns.errors import UsageError
+from nns.space._forward import SMALLEST_NORM, unit
+
+if TYPE_CHECKING:
+    from nns.space._data import FloatArray, IntArray
+
+CLIP = 5.0
+"""Standard deviations at which a single statistic is cut off, so that no odd network leaves the space."""
+PRINCIPAL_ROWS = 1000
+"""Rows from which principal directions are computed; of more rows every k-th is used."""
+
+
+class Projection:
+    """Standardised columns, or principal components, of a block; total variance of the fitted rows is one.
+
+    Args:
+        arrays: ``centre`` (d,), ``scale`` (d,) and, for principal components, ``directions`` (k, d).
+    """
+
+    def __init__(self, arrays: Mapping[str, FloatArray]) -> None:
+        self.arrays = dict(arrays)
+
+    @classmethod
+    def standardising(cls, rows: FloatArray) -> Projection:
+        """Fit column-wise standardisation to (n, d); a constant column becomes zero, and so does a NaN."""
+        known = np.isfinite(rows)
+        counts = np.maximum(known.sum(axis=0), 1)
+        centre = np.where(known, rows, 0.0).sum(axis=0, dtype=np.float64) / counts
+        spread = np.sqrt((np.where(known, rows - centre, 0.0) ** 2).sum(axis=0) / counts)
+        varies = spread > 1e-6 * np.maximum(np.abs(centre), 1e-6)
+        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
+        return cls({"centre": centre.astype(np.float32), "scale": scale.astype(np.float32)})
+
+    @classmethod
+    def principal(cls, rows: FloatArray, components: int, whitening: float = 0.0) -> Projection:
+        """Fit at most ``components`` principal directions to (n, d).
+
+        A component's standard deviation is raised to ``1 - whitening``: 0 leaves the components as they vary,
+        1 makes them vary alike.
+        """
+        some = np.asarray(rows[:: -(-len(rows) // PRINCIPAL_ROWS)], np.float64)
+        centre = some.mean(axis=0)
+        centred = some - centre
+        # the smaller of the two Gram matrices has all that is needed
+        wide = centred.shape[1] > centred.shape[0]
+        gram = centred @ centred.T if wide else centred.T @ centred
+        values, vectors = np.linalg.eigh(gram)
+        keep = np.argsort(values)[::-1][:components]
+        keep = keep[values[keep] > 1e-6 * max(values.max(initial=0.0), SMALLEST_NORM)]
+        directions = (centred.T @ vectors[:, keep]).T if wide else vectors[:, keep].T
+        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), SMALLEST_NORM)
+        deviations = np.sqrt(values[keep] / len(some))
+        directions *= deviations[:, None] ** -whitening
+        variance = (deviations ** (2 - 2 * whitening)).sum()
+        scale = np.full(rows.shape[1], 1 / np.sqrt(variance) if len(keep) else 0.0)
+        arrays = {"centre": centre, "scale": scale, "directions": directions}
+        return cls({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()})
+
+    def __call__(self, rows: FloatArray) -> FloatArray:
+        """Transform (..., d) to (..., k)."""
+        standard: FloatArray = (rows - self.arrays["centre"]) * self.arrays["scale"]
+        if "directions" in self.arrays:
+            projected: FloatArray = standard @ self.arrays["directions"].T
+            return projected
+        active = max(int((self.arrays["scale"] > 0).sum()), 1)
+        clipped: FloatArray = np.clip(np.nan_to_num(standard), -CLIP, CLIP) / np.float32(np.sqrt(active))
+        return clipped
+
+
+def flat_kernels(kernels: FloatArray) -> FloatArray:
+    """Flatten probe kernels (n, m, m) so that the inner product of two is their centred kernel alignment.
+
+    Upper triangle with the off-diagonal entries times sqrt(2), divided by the Frobenius norm (Kornblith et
+    al., 2019, eq. 3). Gives (n, m (m + 1) / 2); entries that are not finite become zero.
+    """
+    rows, columns = np.triu_indices(kernels.shape[-1])
+    flat = np.nan_to_num(kernels[:, rows, columns], posinf=0.0, neginf=0.0).astype(np.float32)
+    flat *= np.where(rows == columns, 1.0, np.sqrt(2.0)).astype(np.float32)
+    return unit(flat)
+
+
+def network_blocks(blocks: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Pick what any architecture has: graph statistics (n, G), and flattened kernels (n, m (m + 1) / 2).
+
+    Raises:
+        UsageError: If one of the blocks is missing.
+    """
+    for name in ("graph", "kernel"):
+        if name not in blocks:
+            raise UsageError(f"method 'mixed' needs the fingerprint block {name!r}; build the zoo with it")
+    graph = np.nan_to_num(np.asarray(blocks["graph"], np.float32), posinf=0.0, neginf=0.0)
+    return graph, flat_kernels(blocks["kernel"])
+
+
+class QueryParts(NamedTuple):
+    """A dataset, or (d, views) of them, as numbers.
+
+    Attributes:
+        mean: Mean of the features, (..., D).
+        spread: Standard deviation of each feature over the images, (..., D).
+        classes: Log number of classes and share of the variance that lies between classes, (..., 2); NaN
+            where there are no labels.
+    """
+
+    mean: FloatArray
+    spread: FloatArray
+    classes: FloatArray
+
+
+def describe_query(features: FloatArray, labels: IntArray | None) -> QueryParts:
+    """Describe a dataset by its features (images, D) and class indices (images,), -1 where unlabelled."""
+    rows = np.nan_to_num(np.asarray(features, np.float64))
+    classes = np.full(2, np.nan)
+    known = np.zeros(len(rows), bool) if labels is None else np.asarray(labels) >= 0
+    if labels is not None and known.any():
+        _, members = np.unique(np.asarray(labels)[known], return_inverse=True)
+        assigned = np.eye(members.max() + 1)[members]
+        sizes = assigned.sum(axis=0)
+        offsets = assigned.T @ rows[known] / sizes[:, None] - rows[known].mean(axis=0)
+        between = float((sizes @ offsets**2).sum()) / len(members)
+        classes[:] = np.log(len(sizes)), between / max(float(rows[known].var(axis=0).sum()), SMALLEST_NORM)
+    parts = (rows.mean(axis=0), rows.std(axis=0), classes)
+    return QueryParts(*(part.astype(np.float32) for part in parts))
+
+
+def query_views(
+    features: FloatArray, labels: IntArray | None, views: int, rng: np.random.Generator
+) -> list[QueryParts]:
+    """Describe a dataset ``views`` times: once all of it, then random halves of its images."""
+    described = [describe_query(features, labels)]
+    half = max((len(features) + 1) // 2, 1)
+    for _ in range(views - 1):
+        some = rng.permutation(len(features))[:half]
+        described.append(describe_query(features[some], None if labels is None else labels[some]))
+    return described
+
+
+def with_prefix(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Pick the arrays under ``prefix`` and strip it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def project(tensors: Mapping[str, FloatArray], prefix: str, parts: Sequence[FloatArray]) -> FloatArray:
+    """Project each part by the fitted ``prefix.0``, ``prefix.1``, … and join them along the last axis."""
+    return np.concatenate(
+        [Projection(with_prefix(tensors, f"{prefix}.{i}."))(part) for i, part in enumerate(parts)], axis=-1
+    )

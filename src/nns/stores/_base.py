@@ -1,0 +1,161 @@
+"""The contract of a store: where the networks of a zoo are kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+from nns.errors import UnknownNameError
+from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Store(ABC):
+    """Networks, datasets and spaces by key. Reading is lazy: listing never touches weights.
+
+    ``add_*`` returns once the record is safe: another process, or this one after a crash, will see it.
+    Adding what is there already (same id, same content) changes nothing. A store must pass
+    :class:`nns.testing.StoreContract`.
+
+    What a store shows is a snapshot: it changes with the store's own writes and at :meth:`refresh`, never
+    between two reads, so rows of :meth:`graphs` and :meth:`entries` belong together. Arrays that come out
+    may be read-only views of the file; copy what is to be changed. A store may be used from several
+    threads, after a fork, and may be pickled.
+    """
+
+    @abstractmethod
+    def entries(self) -> Sequence[NetworkEntry]:
+        """List all networks, sorted by id."""
+
+    @abstractmethod
+    def fingerprint(self, network_id: str) -> Fingerprint:
+        """Read one fingerprint.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+
+    @abstractmethod
+    def weights(self, network_id: str) -> bytes:
+        """Read one network's weights in safetensors format, checked against their sha256.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+            ZooError: If the bytes are damaged.
+        """
+
+    @abstractmethod
+    def graphs(self) -> NDArray[np.float32]:
+        """Read all graph statistics at once, (networks, GRAPH_DIM), in the order of :meth:`entries`."""
+
+    @abstractmethod
+    def kernels(self) -> NDArray[np.float32]:
+        """Read all probe kernels at once, (networks, n, n), in the order of :meth:`entries`."""
+
+    @abstractmethod
+    def datasets(self) -> Sequence[DatasetRecord]:
+        """Read all datasets, sorted by name."""
+
+    @abstractmethod
+    def spaces(self) -> Sequence[str]:
+        """List the names of the fitted spaces."""
+
+    @abstractmethod
+    def space(self, name: str) -> SpaceRecord:
+        """Read one fitted space.
+
+        Raises:
+            UnknownNameError: If there is no such space.
+        """
+
+    @abstractmethod
+    def latencies(self, device: str) -> dict[str, float]:
+        """Read measured latencies, network id to seconds, of one device."""
+
+    @abstractmethod
+    def add_network(self, record: NetworkRecord) -> None:
+        """Add a network.
+
+        Raises:
+            ZooError: If another network has that id.
+        """
+
+    @abstractmethod
+    def add_dataset(self, record: DatasetRecord) -> None:
+        """Add a dataset's query features; one of the same digest and extractor is left as it is."""
+
+    @abstractmethod
+    def put_space(self, record: SpaceRecord) -> None:
+        """Write a fitted space, in place of one of the same name."""
+
+    @abstractmethod
+    def put_latencies(self, records: Sequence[LatencyRecord]) -> None:
+        """Write measured latencies, in place of older ones of the same network and device."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Give the content digest: of networks and datasets, whatever the order of writing."""
+
+    @abstractmethod
+    def network_digest(self, network_id: str) -> str:
+        """Give the content digest of one network as it was recorded when the network was added.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+
+    @abstractmethod
+    def weights_sha256(self, network_id: str) -> str:
+        """Give the sha256 of a network's weights as it was recorded when the network was added.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+
+    @abstractmethod
+    def devices(self) -> Sequence[str]:
+        """List the devices that have measured latencies, sorted."""
+
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """Count bytes by kind: ``weights``, ``fingerprints``, ``datasets``, ``spaces``, ``other``."""
+
+    def ids(self) -> Sequence[str]:
+        """List the ids of all networks, in the order of :meth:`entries`."""
+        return tuple(entry.id for entry in self.entries())
+
+    def entry(self, network_id: str) -> NetworkEntry:
+        """Read one network's entry.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+        for entry in self.entries():
+            if entry.id == network_id:
+                return entry
+        raise UnknownNameError.among("network", network_id, self.ids())
+
+    def refresh(self) -> None:
+        """Take a new snapshot, so that what others have written since is seen."""
+
+    def merge(self) -> None:
+        """Bring what is stored into its compact form, if the store has one. The content stays the same."""
+
+    def close(self) -> None:
+        """Let go of files. A closed store opens them again when it is used."""
+
+    def __enter__(self) -> Self:
+        """Give the store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        self.close()

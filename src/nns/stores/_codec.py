@@ -1,0 +1,104 @@
+"""JSON to records and back, checked field by field, for bytes that may come from anywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from nns.errors import ZooError
+from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing
+
+MAX_COUNT = 2**62
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse JSON as :func:`nns.stores._digest.canonical_json` writes it; NaN and infinities are refused.
+
+    Raises:
+        ZooError: If it is no such JSON.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ZooError(f"{what}: not valid JSON ({type(error).__name__})") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def text(value: Any) -> str:
+    """Check for a string; TypeError otherwise."""
+    if type(value) is not str:
+        raise TypeError(f"{type(value).__name__} in place of a string")
+    return value
+
+
+def count(value: Any) -> int:
+    """Check for a whole number that is not negative; TypeError otherwise."""
+    if type(value) is not int or not 0 <= value < MAX_COUNT:
+        raise TypeError(f"{value!r:.40} in place of a count")
+    return value
+
+
+def number(value: Any) -> float:
+    """Check for a finite number; TypeError otherwise."""
+    if type(value) not in (float, int) or not math.isfinite(value):
+        raise TypeError(f"{value!r:.40} in place of a number")
+    return float(value)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Check for a JSON object; TypeError otherwise."""
+    if type(value) is not dict:
+        raise TypeError(f"{type(value).__name__} in place of an object")
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Check for a list of strings; TypeError otherwise."""
+    if type(value) is not list:
+        raise TypeError(f"{type(value).__name__} in place of a list")
+    for item in value:
+        if type(item) is not str:
+            raise TypeError(f"{type(item).__name__} in place of a string")
+    return tuple(value)
+
+
+@lru_cache(maxsize=256)
+def _preprocessing(size: Any, mean: tuple[Any, ...], std: tuple[Any, ...]) -> Preprocessing:
+    channels = tuple(number(item) for item in (*mean, *std))
+    if len(mean) != 3 or len(std) != 3:
+        raise ValueError("mean and std have three numbers each")
+    return Preprocessing(count(size), channels[:3], channels[3:])  # type: ignore[arg-type]
+
+
+def decode_entry(row: Any) -> NetworkEntry:
+    """Build an entry from parsed JSON.
+
+    Raises:
+        KeyError: If a field is missing.
+        TypeError: If a field has the wrong type.
+        ValueError: If a field has the wrong length.
+    """
+    spec, cost, pre, accuracy = row["spec"], row["cost"], row["preprocessing"], row["accuracy"]
+    return NetworkEntry(
+        text(row["id"]),
+        ArchitectureSpec(text(spec["backend"]), text(spec["name"]), mapping(spec["config"]), text(spec["source"])),
+        NetworkCost(
+            count(cost["body_params"]),
+            count(cost["body_macs"]),
+            count(cost["body_bytes"]),
+            count(cost["feature_dim"]),
+        ),
+        _preprocessing(pre["size"], tuple(pre["mean"]), tuple(pre["std"])),
+        texts(row["classes"]),
+        text(row["source_dataset"]),
+        text(row["source_digest"]),
+        math.nan if accuracy is None else number(accuracy),
+        text(row["license"]),
+        mapping(row["provenance"]),
+    )

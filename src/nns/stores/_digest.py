@@ -1,0 +1,123 @@
+"""Content digests: what makes two networks, datasets or zoos the same.
+
+A digest is a sha256 over canonical JSON. It covers everything a search or a fine-tuning can depend on, and
+nothing that only tells when, where and how fast the work was done (:data:`TIMING_KEYS`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import UsageError
+from nns.types import DatasetRecord, Fingerprint, Json, NetworkEntry
+
+TIMING_KEYS = frozenset(
+    {"created", "device", "finished", "host", "hostname", "platform", "seconds", "started", "threads", "versions"}
+    | {"workers"}
+)
+"""Keys of a provenance, at any depth, that stay out of content digests; so do keys ending in ``_seconds``."""
+
+
+def canonical_json(value: Any) -> bytes:
+    """Write JSON in the one form that is stored and hashed: sorted keys, no spaces, UTF-8, no NaN.
+
+    Raises:
+        UsageError: If the value is not JSON-able.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON-able: {error}; convert it to plain numbers, strings and lists") from error
+
+
+def without_timing(value: Any) -> Any:
+    """Drop :data:`TIMING_KEYS` from a JSON-able value, at any depth."""
+    if isinstance(value, Mapping):
+        return {
+            key: without_timing(item)
+            for key, item in value.items()
+            if key not in TIMING_KEYS and not str(key).endswith("_seconds")
+        }
+    if isinstance(value, list | tuple):
+        return [without_timing(item) for item in value]
+    return value
+
+
+def entry_json(entry: NetworkEntry) -> dict[str, Any]:
+    """Turn an entry into a JSON-able dict; an unknown accuracy (NaN) becomes null."""
+    return {
+        "id": entry.id,
+        "spec": {
+            "backend": entry.spec.backend,
+            "name": entry.spec.name,
+            "config": _plain(entry.spec.config),
+            "source": entry.spec.source,
+        },
+        "cost": asdict(entry.cost),
+        "preprocessing": asdict(entry.preprocessing),
+        "classes": entry.classes,
+        "source_dataset": entry.source_dataset,
+        "source_digest": entry.source_digest,
+        "accuracy": None if entry.accuracy != entry.accuracy else float(entry.accuracy),
+        "license": entry.license,
+        "provenance": _plain(entry.provenance),
+    }
+
+
+def _plain(value: Json) -> dict[str, Any]:
+    return {key: _plain(item) if isinstance(item, Mapping) else item for key, item in value.items()}
+
+
+def _array(value: NDArray[Any], dtype: str) -> dict[str, Any]:
+    array = np.ascontiguousarray(value, dtype=dtype)
+    return {"shape": array.shape, "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
+
+
+def network_content_digest(entry: NetworkEntry, fingerprint: Fingerprint, weights_sha256: str) -> str:
+    """Digest one network: its entry without timing, its fingerprint bit for bit, its weights.
+
+    Args:
+        entry: Numbers and provenance.
+        fingerprint: Four float32 arrays.
+        weights_sha256: Hex digest of the safetensors bytes.
+
+    Returns:
+        Hex sha256.
+    """
+    content = entry_json(entry)
+    content["provenance"] = without_timing(content["provenance"])
+    content["fingerprint"] = {
+        name: _array(getattr(fingerprint, name), "<f4") for name in ("topology", "functional", "graph", "kernel")
+    }
+    content["weights"] = weights_sha256
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def dataset_content_digest(record: DatasetRecord) -> str:
+    """Digest one dataset as a zoo knows it: name, digest, classes, features, labels. Hex sha256."""
+    content = {
+        "name": record.name,
+        "digest": record.digest,
+        "classes": record.classes,
+        "images": record.images,
+        "extractor": record.extractor,
+        "features": _array(record.features, "<f4"),
+        "labels": _array(record.labels, "<i8"),
+    }
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def zoo_digest(networks: Iterable[str], datasets: Iterable[str]) -> str:
+    """Digest a zoo from the content digests of its networks and datasets, in whatever order they come."""
+    lines = ["nns-zoo-digest 1"]
+    lines += [f"network {digest}" for digest in sorted(networks)]
+    lines += [f"dataset {digest}" for digest in sorted(datasets)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,162 @@
+"""What may enter a store: names, shapes and sizes, the same for every store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import UsageError
+from nns.stores._codec import decode_entry, parse_json
+from nns.stores._digest import canonical_json, entry_json
+from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+"""Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
+
+NAMES = re.compile(rf"(?:{NAME.pattern}\n)*", re.ASCII)
+"""Any number of names, each ended by a newline."""
+
+MAX_META = 1 << 20
+"""Bytes of JSON that one record may have."""
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that is not 1 to 64 letters, digits, dots, dashes or underscores.
+
+    Raises:
+        UsageError: If it is refused.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{kind} {name!r:.80} is not 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
+
+
+def _meta(what: str, value: Any) -> bytes:
+    try:
+        data = canonical_json(value)
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from error
+    if len(data) > MAX_META:
+        raise UsageError(f"{what}: {len(data)} bytes of JSON are more than {MAX_META}; shorten provenance or classes")
+    return data
+
+
+def _floats(what: str, value: NDArray[Any], rank: int) -> NDArray[np.float32]:
+    array = np.array(value, dtype="<f4", order="C")
+    if array.ndim != rank:
+        raise UsageError(f"{what}: shape {array.shape}, expected {rank} dimensions")
+    if not np.isfinite(array).all():
+        raise UsageError(f"{what}: holds NaN or infinity")
+    array.setflags(write=False)
+    return array
+
+
+def normal_entry(entry: NetworkEntry) -> tuple[NetworkEntry, bytes]:
+    """Bring an entry through JSON: what a reader will see, and the JSON that is stored.
+
+    Raises:
+        UsageError: If a field cannot be stored.
+    """
+    check_name("network id", entry.id)
+    what = f"network {entry.id!r}"
+    data = _meta(what, entry_json(entry))
+    try:
+        return decode_entry(parse_json(data, what)), data
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{what}: {error}") from error
+
+
+def normal_network(record: NetworkRecord) -> tuple[NetworkRecord, bytes]:
+    """Check a network and copy its arrays; gives the record and the JSON of its entry.
+
+    Raises:
+        UsageError: If a field cannot be stored.
+    """
+    entry, data = normal_entry(record.entry)
+    what, given = f"network {entry.id!r}", record.fingerprint
+    kernel = _floats(f"{what}: kernel", given.kernel, 2)
+    if kernel.shape[0] != kernel.shape[1]:
+        raise UsageError(f"{what}: kernel of shape {kernel.shape} is not square")
+    fingerprint = Fingerprint(
+        topology=_floats(f"{what}: topology", given.topology, 1),
+        functional=_floats(f"{what}: functional", given.functional, 1),
+        graph=_floats(f"{what}: graph", given.graph, 1),
+        kernel=kernel,
+    )
+    return NetworkRecord(entry, fingerprint, bytes(record.weights)), data
+
+
+def normal_dataset(record: DatasetRecord) -> tuple[DatasetRecord, bytes]:
+    """Check a dataset and copy its arrays; gives the record and the JSON of what is not an array.
+
+    Raises:
+        UsageError: If a field cannot be stored.
+    """
+    what = f"dataset {record.name!r}"
+    features = _floats(f"{what}: features", record.features, 2)
+    labels = np.array(record.labels, dtype="<i8", order="C")
+    if labels.shape != features.shape[:1]:
+        raise UsageError(f"{what}: {labels.shape} labels for features {features.shape}")
+    if labels.size and not -1 <= labels.min() <= labels.max() < max(len(record.classes), 1):
+        raise UsageError(f"{what}: labels reach from {labels.min()} to {labels.max()} of {len(record.classes)} classes")
+    labels.setflags(write=False)
+    normal = DatasetRecord(
+        str(record.name),
+        str(record.digest),
+        tuple(str(name) for name in record.classes),
+        features,
+        labels,
+        int(record.images),
+        str(record.extractor),
+    )
+    meta = {
+        "name": normal.name,
+        "digest": normal.digest,
+        "classes": normal.classes,
+        "images": normal.images,
+        "extractor": normal.extractor,
+        "feature_dim": features.shape[1],
+    }
+    return normal, _meta(what, meta)
+
+
+def normal_space(record: SpaceRecord) -> SpaceRecord:
+    """Check a space and copy its arrays; settings and report come out as JSON gives them back.
+
+    Raises:
+        UsageError: If a field cannot be stored.
+    """
+    check_name("space", record.name)
+    what = f"space {record.name!r}"
+    embeddings = _floats(f"{what}: embeddings", record.embeddings, 2)
+    if len(record.network_ids) != len(embeddings):
+        raise UsageError(f"{what}: {len(record.network_ids)} ids for {len(embeddings)} embeddings")
+    for network_id in record.network_ids:
+        check_name(f"{what}: network id", network_id)
+    plain = parse_json(_meta(what, {"settings": dict(record.settings), "report": dict(record.report)}), what)
+    return SpaceRecord(
+        record.name,
+        str(record.method),
+        plain["settings"],
+        bytes(record.tensors),
+        tuple(record.network_ids),
+        embeddings,
+        plain["report"],
+    )
+
+
+def check_latencies(records: Sequence[LatencyRecord]) -> None:
+    """Refuse latencies with unsafe ids, no device or an impossible time.
+
+    Raises:
+        UsageError: If one is refused.
+    """
+    for record in records:
+        check_name("network id", record.network_id)
+        if not 0 < len(record.device) <= 256:
+            raise UsageError(f"device {record.device!r:.80} is not 1 to 256 characters")
+        if not 0 <= record.seconds < 1e9:
+            raise UsageError(f"latency of {record.network_id!r}: {record.seconds!r} s is no measured time")

@@ -1,0 +1,158 @@
+"""Writing columns: a file is made whole, each dataset contiguous, and streamed parts are copied in."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import ZooError
+from nns.stores.hdf5 import schema
+
+BLOCK = 8 << 20
+_NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
+
+
+class Source(Protocol):
+    """A file from which bytes are copied."""
+
+    def opened(self) -> AbstractContextManager[int]:
+        """Give a descriptor for reading at any position."""
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """``length`` bytes at ``offset`` of a file."""
+
+    source: Source
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A column given as bytes and file ranges one after another, never held in memory as a whole."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    parts: Sequence[bytes | FileRange]
+
+
+Column = NDArray[Any] | Pieces
+
+
+def ragged(cells: Sequence[NDArray[Any]], dtype: str) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+    """Join rows of different length: values end to end, and n + 1 offsets into them."""
+    values = np.concatenate([np.zeros(0, dtype), *(np.asarray(cell, dtype).reshape(-1) for cell in cells)])
+    return values, offsets([np.asarray(cell).size for cell in cells])
+
+
+def offsets(lengths: Sequence[int]) -> NDArray[np.uint64]:
+    """Give the n + 1 offsets of n rows of these lengths."""
+    result = np.zeros(len(lengths) + 1, "<u8")
+    np.cumsum(np.array(lengths, "<u8"), out=result[1:])
+    return result
+
+
+def write_file(path: Path, columns: Mapping[str, Column]) -> None:
+    """Write a new file with these columns (``"table/column"``) and fsync it.
+
+    Raises:
+        OSError: If the file exists or cannot be written.
+    """
+    import h5py
+
+    streamed: list[tuple[int, Pieces]] = []
+    with h5py.File(
+        path,
+        "x",
+        locking=False,
+        alignment_threshold=schema.ALIGNMENT_THRESHOLD,
+        alignment_interval=schema.ALIGNMENT_INTERVAL,
+    ) as file:
+        for name, column in columns.items():
+            group, _, leaf = name.rpartition("/")
+            where = file.require_group(group).id if group else file.id
+            dataset = _create(where, leaf, column)
+            if isinstance(column, Pieces):
+                if sum(map(_length, column.parts)) != _nbytes(column):
+                    raise ValueError(f"pieces of {name} do not fill {column.shape}")
+                if _nbytes(column):
+                    streamed.append((dataset.get_offset(), column))
+            elif column.size:
+                dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(column))
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        for offset, pieces in streamed:
+            _write_pieces(descriptor, offset, pieces)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create(where: Any, leaf: str, column: Column) -> Any:
+    import h5py
+
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_layout(h5py.h5d.CONTIGUOUS)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)
+    kind = h5py.h5t.py_create(np.dtype(column.dtype))
+    return h5py.h5d.create(where, leaf.encode(), kind, h5py.h5s.create_simple(column.shape), settings)
+
+
+def _nbytes(column: Pieces) -> int:
+    size = np.dtype(column.dtype).itemsize
+    for side in column.shape:
+        size *= side
+    return size
+
+
+def _length(part: bytes | FileRange) -> int:
+    return len(part) if isinstance(part, bytes) else part.length
+
+
+def _write_pieces(descriptor: int, offset: int, pieces: Pieces) -> None:
+    for part in pieces.parts:
+        if isinstance(part, bytes):
+            _write_all(descriptor, part, offset)
+        else:
+            with part.source.opened() as source:
+                _copy(source, part.offset, descriptor, offset, part.length)
+        offset += _length(part)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(descriptor, view[:BLOCK], offset)
+        view, offset = view[done:], offset + done
+
+
+def _copy(source: int, start: int, target: int, offset: int, length: int) -> None:
+    """Copy between files inside the kernel where it can, else in blocks."""
+    in_kernel = hasattr(os, "copy_file_range")
+    while length:
+        done = 0
+        if in_kernel:
+            try:
+                done = os.copy_file_range(source, target, min(length, 1 << 30), start, offset)
+            except OSError as error:
+                if error.errno not in _NO_COPY:
+                    raise
+                in_kernel = False
+        if not done:
+            block = os.pread(source, min(length, BLOCK), start)
+            if not block:
+                raise ZooError("a zoo file became shorter while it was read; it must not be changed in place")
+            _write_all(target, block, offset)
+            done = len(block)
+        start, offset, length = start + done, offset + done, length - done

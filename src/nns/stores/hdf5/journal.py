@@ -1,0 +1,162 @@
+"""The journal: a folder beside the zoo file where each write is one immutable shard.
+
+A shard is built under a temporary name, flushed to the disk, given its name by a hard link (which never
+replaces), and the folder is flushed; only then is the write acknowledged. No lock is taken.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nns.errors import ZooError
+from nns.stores.hdf5.columns import Column, write_file
+
+_SHARD = re.compile(
+    r"(network|dataset)-[A-Za-z0-9._-]{1,64}\.h5|(space|latency)-([0-9]{20})-[0-9a-f]{32}\.h5", re.ASCII
+)
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+STALE_SECONDS = 3600.0
+"""Age at which a temporary file is taken for the rest of a crash."""
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def reason(error: OSError) -> str:
+    """Say on one line why something could not be written."""
+    return " ".join(str(error.strerror or error).split())[:160]
+
+
+class Journal:
+    """The journal folder of the zoo at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; it is made at the first write."""
+        self.folder = path.with_name(path.name + ".journal")
+        self._flushed = -1
+
+    def names(self) -> list[str]:
+        """List the shards, in the order in which later ones win."""
+        try:
+            with os.scandir(self.folder) as found:
+                return sorted(item.name for item in found if _SHARD.fullmatch(item.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ZooError(f"{self.folder} cannot be read: {error.strerror}") from error
+
+    def sequenced(self, kind: str) -> str:
+        """Make a name for a space or latencies that sorts after every shard seen so far."""
+        seen = [int(match[3]) for name in self.names() if (match := _SHARD.fullmatch(name)) and match[3]]
+        return f"{kind}-{max(time.time_ns(), max(seen, default=0) + 1):020d}-{uuid.uuid4().hex}.h5"
+
+    def commit(self, name: str, columns: Mapping[str, Column]) -> bool:
+        """Write a shard for good.
+
+        Returns:
+            False if there is a shard of that name already, which then stays as it is.
+
+        Raises:
+            ZooError: If it cannot be written, for example for want of space.
+        """
+        try:
+            for _ in range(100):
+                with suppress(FileNotFoundError):  # a merge may remove the empty folder at any moment
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    return self._commit(name, columns)
+            raise ZooError(f"{self.folder} is removed again and again; write without merging at the same time")
+        except ZooError:
+            raise
+        except OSError as error:
+            raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
+
+    def temporary(self) -> Path:
+        """Make a name for a file that is not finished."""
+        return self.folder / f"tmp-{os.getpid()}-{uuid.uuid4().hex}.h5"
+
+    def _commit(self, name: str, columns: Mapping[str, Column]) -> bool:
+        temporary = self.temporary()
+        try:
+            write_file(temporary, columns)
+            fresh = _link(temporary, self.folder / name)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        with suppress(FileNotFoundError):  # merged already: then it is safe in the main file
+            fsync_folder(self.folder)
+            if self._flushed != (inode := self.folder.stat().st_ino):
+                fsync_folder(self.folder.parent)
+                self._flushed = inode
+        return fresh
+
+    def remove(self, names: list[str]) -> None:
+        """Delete shards, earlier ones first, and flush the folder."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                (self.folder / name).unlink()
+        with suppress(FileNotFoundError):
+            fsync_folder(self.folder)
+
+    def sweep(self) -> None:
+        """Delete temporary files that crashed writers left."""
+        now = time.time()
+        for item in self.folder.glob("tmp-*.h5"):
+            with suppress(FileNotFoundError):
+                if now - item.lstat().st_mtime > STALE_SECONDS:
+                    item.unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the lock of the one merge at a time, waiting for it; gives False if there is no journal.
+
+        The lock file and the folder are removed at the end if nothing is left in the folder.
+        """
+        import fcntl
+
+        path = self.folder / ".lock"
+        while True:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            except FileNotFoundError:
+                yield False
+                return
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    break
+            os.close(descriptor)
+        try:
+            yield True
+            with suppress(OSError):
+                if not any(item.name != ".lock" for item in os.scandir(self.folder)):
+                    path.unlink()
+                    self.folder.rmdir()
+        finally:
+            os.close(descriptor)
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if target.exists():
+            return False
+        os.replace(source, target)
+    return True

@@ -1,0 +1,212 @@
+"""A snapshot of a zoo: the main file and the shards of its journal, seen as one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import UnknownNameError, ZooError
+from nns.stores.hdf5.file import ZooFile
+from nns.stores.hdf5.journal import Journal
+from nns.stores.hdf5.networks import Networks
+from nns.stores.hdf5.tables import read_datasets, read_latencies
+from nns.types import DatasetRecord, LatencyRecord, NetworkEntry
+
+ATTEMPTS = 100
+"""How often a snapshot is taken anew because of merges meanwhile."""
+
+PATIENCE = 20
+"""How often two networks of one id are looked at again, 10 ms apart, before that is an error."""
+
+
+class Part:
+    """One file of a zoo, its tables parsed at first use."""
+
+    def __init__(self, path: Path, keep: bool) -> None:
+        """Open the file."""
+        self.file = ZooFile(path, keep)
+
+    @cached_property
+    def networks(self) -> Networks:
+        """Its networks."""
+        return Networks(self.file)
+
+    @cached_property
+    def datasets(self) -> list[tuple[DatasetRecord, str]]:
+        """Its datasets with their content digests."""
+        return read_datasets(self.file)
+
+    @cached_property
+    def latencies(self) -> list[LatencyRecord]:
+        """Its measured latencies."""
+        return read_latencies(self.file)
+
+
+class Conflict(ZooError):
+    """Two files of a zoo hold different networks under one id."""
+
+
+class View:
+    """What a zoo held when it was looked at. ``parts`` go from the main file to the latest shard."""
+
+    def __init__(self, main: Part | None, shards: dict[str, Part]) -> None:
+        """Join the files.
+
+        Raises:
+            ZooError: If they do not belong together.
+        """
+        self.main = main
+        self.shards = shards
+        self.parts = ([main] if main else []) + list(shards.values())
+        self.tables = [part.networks for part in self.parts if part.networks.ids]
+        self.where: dict[str, tuple[Networks, int]] = {}
+        if self.tables:  # most often the only one
+            first_table = self.tables[0]
+            self.where = {network_id: (first_table, row) for network_id, row in first_table.index.items()}
+        for table in self.tables[1:]:
+            for network_id, row in table.index.items():
+                first = self.where.setdefault(network_id, (table, row))
+                if first[0] is not table and first[0].digests[first[1]].tobytes() != table.digests[row].tobytes():
+                    paths = f"{first[0].file.path} and {table.file.path}"
+                    raise Conflict(f"network {network_id} differs between {paths}; remove one of the two")
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all networks, sorted."""
+        return tuple(sorted(self.where))
+
+    @cached_property
+    def order(self) -> list[tuple[Networks, int]]:
+        """Table and row of each network, sorted by id."""
+        return [self.where[network_id] for network_id in self.ids]
+
+    @cached_property
+    def entries(self) -> tuple[NetworkEntry, ...]:
+        """Entries of all networks, sorted by id."""
+        return tuple(table.entries[row] for table, row in self.order)
+
+    def find(self, network_id: str) -> tuple[Networks, int]:
+        """Find a network.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        if network_id not in self.where:
+            raise UnknownNameError.among("network", network_id, self.ids)
+        return self.where[network_id]
+
+    def stack(self, column: str, empty: tuple[int, ...]) -> NDArray[Any]:
+        """Join a column of fixed width over all networks; that of a merged zoo is not copied."""
+        arrays = [getattr(table, column) for table in self.tables]
+        if not arrays:
+            return np.zeros(empty, np.float32)
+        if any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
+            shapes = " and ".join(sorted({str(array.shape[1:]) for array in arrays}))
+            raise ZooError(f"{self.tables[0].file.path}: networks with a {column} of {shapes} in one zoo")
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return joined if np.array_equal(self._rows, np.arange(len(joined))) else joined[self._rows]
+
+    @cached_property
+    def _rows(self) -> NDArray[np.intp]:
+        """Row of each network, sorted by id, in the tables one after another."""
+        start, total = {}, 0
+        for table in self.tables:
+            start[id(table)], total = total, total + len(table.ids)
+        return np.array([start[id(table)] + row for table, row in self.order], np.intp)
+
+    @cached_property
+    def datasets(self) -> list[tuple[DatasetRecord, str]]:
+        """All datasets with their content digests, sorted by name; of two with one key the first counts."""
+        found: dict[tuple[str, str], tuple[DatasetRecord, str]] = {}
+        for part in self.parts:
+            for record, digest in part.datasets:
+                found.setdefault((record.digest, record.extractor), (record, digest))
+        return sorted(found.values(), key=lambda item: (item[0].name, item[0].digest, item[0].extractor))
+
+    @cached_property
+    def spaces(self) -> dict[str, Part]:
+        """Where the latest space of each name is."""
+        return {name: part for part in self.parts for name in part.file.header.spaces}
+
+    @cached_property
+    def latencies(self) -> dict[str, dict[str, float]]:
+        """Latest measured latencies: device to network id to seconds."""
+        found: dict[str, dict[str, float]] = {}
+        for part in self.parts:
+            for record in part.latencies:
+                found.setdefault(record.device, {})[record.network_id] = record.seconds
+        return found
+
+
+class Loader:
+    """Takes snapshots of one zoo, and keeps what it has parsed from one to the next."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the zoo; nothing is opened yet."""
+        self.path = path
+        self.journal = Journal(path)
+        self._main: Part | None = None
+        self._shards: dict[str, Part] = {}
+
+    def main(self) -> Part | None:
+        """Open the main file, or give the one that is open if it is still the same."""
+        try:
+            status = self.path.lstat()
+            key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._main is None or self._main.file.key != key:
+                self._main = Part(self.path, keep=True)
+        except FileNotFoundError:
+            self._main = None
+        except ZooError:
+            raise
+        except OSError as error:
+            raise ZooError(f"{self.path} cannot be opened: {error.strerror}") from error
+        return self._main
+
+    def shard(self, name: str) -> Part:
+        """Open a shard. FileNotFoundError if it has been merged."""
+        return self._shards.get(name) or Part(self.journal.folder / name, keep=False)
+
+    def load(self) -> View:
+        """Take a snapshot.
+
+        The journal is listed first and the main file opened after, so that a shard which a merge removes
+        meanwhile is in the one or the other; in both it counts once.
+
+        Raises:
+            ZooError: If a file is damaged.
+        """
+        conflicts = 0
+        for _ in range(ATTEMPTS):
+            names = self.journal.names()
+            main = self.main()
+            merged = set(main.file.header.merged) if main else ()
+            try:
+                shards = {name: self.shard(name) for name in names if name not in merged}
+                view = View(main, shards)
+            except FileNotFoundError:
+                continue
+            except Conflict:  # a writer may be about to take its shard back
+                conflicts += 1
+                if conflicts > PATIENCE:
+                    raise
+                time.sleep(0.01)
+                continue
+            self._shards = shards
+            return view
+        raise ZooError(f"{self.path} is merged again and again while it is read; try again later")
+
+
+def runs(order: Sequence[tuple[Networks, int]]) -> Iterator[tuple[Networks, int, int]]:
+    """Group rows that follow one another in one table: table, first row, last row + 1."""
+    start = 0
+    for at in range(1, len(order) + 1):
+        if at == len(order) or order[at] != (order[at - 1][0], order[at - 1][1] + 1):
+            yield order[start][0], order[start][1], order[at - 1][1] + 1
+            start = at

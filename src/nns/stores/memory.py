@@ -1,0 +1,139 @@
+"""A store in memory, for tests and for zoos that are made and used in one process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import UnknownNameError, ZooError
+from nns.stores._base import Store
+from nns.stores._digest import dataset_content_digest, network_content_digest, zoo_digest
+from nns.stores._records import check_latencies, normal_dataset, normal_network, normal_space
+from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+
+
+class MemoryStore(Store):
+    """Keeps everything in dictionaries; what goes in comes out as a file would give it back."""
+
+    def __init__(self) -> None:
+        """Make an empty store."""
+        self._networks: dict[str, NetworkRecord] = {}
+        self._digests: dict[str, str] = {}
+        self._datasets: dict[tuple[str, str, str], DatasetRecord] = {}
+        self._spaces: dict[str, SpaceRecord] = {}
+        self._latencies: dict[str, dict[str, float]] = {}
+
+    def _sorted(self) -> list[NetworkRecord]:
+        return [self._networks[network_id] for network_id in sorted(self._networks)]
+
+    def _network(self, network_id: str) -> NetworkRecord:
+        if network_id not in self._networks:
+            raise UnknownNameError.among("network", network_id, self._networks)
+        return self._networks[network_id]
+
+    def entries(self) -> Sequence[NetworkEntry]:
+        """List all networks, sorted by id."""
+        return tuple(record.entry for record in self._sorted())
+
+    def entry(self, network_id: str) -> NetworkEntry:
+        """Read one network's entry."""
+        return self._network(network_id).entry
+
+    def fingerprint(self, network_id: str) -> Fingerprint:
+        """Read one fingerprint."""
+        return self._network(network_id).fingerprint
+
+    def weights(self, network_id: str) -> bytes:
+        """Read one network's weights in safetensors format."""
+        return self._network(network_id).weights
+
+    def network_digest(self, network_id: str) -> str:
+        """Give the content digest of one network."""
+        self._network(network_id)
+        return self._digests[network_id]
+
+    def weights_sha256(self, network_id: str) -> str:
+        """Give the sha256 of a network's weights."""
+        return hashlib.sha256(self._network(network_id).weights).hexdigest()
+
+    def graphs(self) -> NDArray[np.float32]:
+        """Read all graph statistics, (networks, GRAPH_DIM)."""
+        rows = [record.fingerprint.graph for record in self._sorted()]
+        return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
+
+    def kernels(self) -> NDArray[np.float32]:
+        """Read all probe kernels, (networks, n, n)."""
+        rows = [record.fingerprint.kernel for record in self._sorted()]
+        return np.stack(rows) if rows else np.zeros((0, 0, 0), np.float32)
+
+    def datasets(self) -> Sequence[DatasetRecord]:
+        """Read all datasets, sorted by name."""
+        return tuple(self._datasets[key] for key in sorted(self._datasets))
+
+    def spaces(self) -> Sequence[str]:
+        """List the names of the fitted spaces."""
+        return tuple(sorted(self._spaces))
+
+    def space(self, name: str) -> SpaceRecord:
+        """Read one fitted space."""
+        if name not in self._spaces:
+            raise UnknownNameError.among("space", name, self._spaces)
+        return self._spaces[name]
+
+    def latencies(self, device: str) -> dict[str, float]:
+        """Read measured latencies of one device."""
+        return dict(self._latencies.get(device, {}))
+
+    def devices(self) -> Sequence[str]:
+        """List the devices that have measured latencies."""
+        return tuple(sorted(self._latencies))
+
+    def add_network(self, record: NetworkRecord) -> None:
+        """Add a network."""
+        normal, _ = normal_network(record)
+        network_id = normal.entry.id
+        digest = network_content_digest(normal.entry, normal.fingerprint, hashlib.sha256(normal.weights).hexdigest())
+        if network_id in self._networks:
+            if self._digests[network_id] != digest:
+                raise ZooError(f"network {network_id!r} is in the zoo already, with other content")
+            return
+        for other in list(self._networks.values())[:1]:
+            shapes = [(each.graph.shape, each.kernel.shape) for each in (other.fingerprint, normal.fingerprint)]
+            if shapes[0] != shapes[1]:
+                raise ZooError(f"network {network_id!r}: fingerprint shapes {shapes[1]}, the zoo has {shapes[0]}")
+        self._networks[network_id], self._digests[network_id] = normal, digest
+
+    def add_dataset(self, record: DatasetRecord) -> None:
+        """Add a dataset's query features."""
+        normal, _ = normal_dataset(record)
+        if all((old.digest, old.extractor) != (normal.digest, normal.extractor) for old in self._datasets.values()):
+            self._datasets[normal.name, normal.digest, normal.extractor] = normal
+
+    def put_space(self, record: SpaceRecord) -> None:
+        """Write a fitted space."""
+        self._spaces[record.name] = normal_space(record)
+
+    def put_latencies(self, records: Sequence[LatencyRecord]) -> None:
+        """Write measured latencies."""
+        check_latencies(records)
+        for record in records:
+            self._latencies.setdefault(record.device, {})[record.network_id] = float(record.seconds)
+
+    def digest(self) -> str:
+        """Give the content digest of networks and datasets."""
+        return zoo_digest(self._digests.values(), map(dataset_content_digest, self._datasets.values()))
+
+    def sizes(self) -> Mapping[str, int]:
+        """Count bytes by kind."""
+        prints = [record.fingerprint for record in self._networks.values()]
+        arrays = [array for each in prints for array in (each.topology, each.functional, each.graph, each.kernel)]
+        return {
+            "weights": sum(len(record.weights) for record in self._networks.values()),
+            "fingerprints": sum(array.nbytes for array in arrays),
+            "datasets": sum(each.features.nbytes + each.labels.nbytes for each in self._datasets.values()),
+            "spaces": sum(len(each.tensors) + each.embeddings.nbytes for each in self._spaces.values()),
+            "other": 0,
+        }

@@ -1,0 +1,315 @@
+"""The conformance suite of stores.
+
+An implementer derives from :class:`StoreContract` and supplies one fixture, an empty store::
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def store(self, tmp_path):
+            return MyStore(tmp_path)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from nns.errors import UnknownNameError, UsageError, ZooError
+from nns.types import (
+    ArchitectureSpec,
+    DatasetRecord,
+    Fingerprint,
+    LatencyRecord,
+    NetworkCost,
+    NetworkEntry,
+    NetworkRecord,
+    Preprocessing,
+    SpaceRecord,
+)
+
+if TYPE_CHECKING:
+    from nns.stores import Store
+
+PROBES = 8
+"""Side of the sample kernels."""
+
+GRAPH = 12
+"""Width of the sample graph statistics."""
+
+
+def sample_network(number: int, seed: int = 0, **changes: Any) -> NetworkRecord:
+    """Make a small network record; ``number`` gives the id, ``changes`` replace fields of the entry."""
+    from safetensors.numpy import save
+
+    random = np.random.default_rng([number, seed])
+    entry = NetworkEntry(
+        id=f"{number:016x}",
+        spec=ArchitectureSpec("sample", f"net-{number}", {"depths": [2, 3], "width": 0.5}, "random"),
+        cost=NetworkCost(1000 + number, 2000, 4000 + 4 * number, 16),
+        preprocessing=Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        classes=("cat", "dög", "snow man"),
+        source_dataset=f"data-{number % 2}",
+        source_digest="ab" * 32,
+        accuracy=0.1 + 0.01 * number,
+        license="Apache-2.0",
+        provenance={"seed": seed, "epochs": 3, "seconds": 1.25, "recipe": {"lr": 0.01}},
+    )
+    fingerprint = Fingerprint(
+        topology=random.standard_normal(number % 3).astype(np.float32),
+        functional=random.standard_normal(10 + number).astype(np.float32),
+        graph=random.standard_normal(GRAPH).astype(np.float32),
+        kernel=random.standard_normal((PROBES, PROBES)).astype(np.float32),
+    )
+    weights = save({"w": random.standard_normal((4, 5 + number)).astype(np.float32)})
+    return NetworkRecord(replace(entry, **changes), fingerprint, weights)
+
+
+def sample_dataset(name: str, seed: int = 0) -> DatasetRecord:
+    """Make a small dataset record."""
+    random = np.random.default_rng(seed)
+    features = random.standard_normal((6, 20)).astype(np.float32)
+    labels = np.array([0, 0, 1, 1, 2, -1], dtype=np.int64)
+    return DatasetRecord(name, f"digest-{name}-{seed}", ("a", "b", "c"), features, labels, 600, "lite0")
+
+
+def sample_space(name: str, seed: int = 0) -> SpaceRecord:
+    """Make a small fitted space."""
+    embeddings = np.random.default_rng(seed).standard_normal((3, 4)).astype(np.float32)
+    ids = tuple(f"{number:016x}" for number in range(3))
+    report = {"recall": [0.5, 1.0], "seconds": 2.0}
+    return SpaceRecord(name, "tans", {"dim": 4, "seed": seed}, bytes([seed]) * 40, ids, embeddings, report)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Compare two records of one type field by field, arrays bit for bit, NaN equal to NaN."""
+    if isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    elif hasattr(expected, "__dataclass_fields__"):
+        assert type(found) is type(expected)
+        for name in expected.__dataclass_fields__:
+            assert_same(getattr(found, name), getattr(expected, name))
+    elif isinstance(expected, float) and math.isnan(expected):
+        assert math.isnan(found)
+    else:
+        assert found == expected
+        assert type(found) is type(expected)
+
+
+class StoreContract:
+    """Tests that every store must pass. Supply a fixture ``store`` that gives an empty one."""
+
+    def test_empty(self, store: Store) -> None:
+        """An empty store answers with nothing."""
+        assert list(store.entries()) == [] == list(store.ids())
+        assert len(store.graphs()) == len(store.kernels()) == 0
+        assert list(store.datasets()) == [] == list(store.devices())
+        assert list(store.spaces()) == []
+        assert store.latencies("cpu") == {}
+        assert len(store.digest()) == 64
+        assert sum(store.sizes().values()) == 0
+
+    def test_network_round_trip(self, store: Store) -> None:
+        """What goes in comes out, tuples as tuples, arrays bit for bit."""
+        record = sample_network(7)
+        store.add_network(record)
+        network_id = record.entry.id
+        assert_same(store.entries()[0], record.entry)
+        assert_same(store.entry(network_id), record.entry)
+        assert_same(store.fingerprint(network_id), record.fingerprint)
+        assert store.weights(network_id) == record.weights
+        assert type(store.weights(network_id)) is bytes
+
+    def test_unknown_accuracy(self, store: Store) -> None:
+        """NaN survives."""
+        store.add_network(sample_network(1, accuracy=math.nan))
+        assert math.isnan(store.entries()[0].accuracy)
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_order(self, store: Store, merged: bool) -> None:
+        """Entries are sorted by id, and the bulk arrays have their order."""
+        records = {record.entry.id: record for record in map(sample_network, (5, 1, 9, 3))}
+        for at, record in enumerate(records.values()):
+            store.add_network(record)
+            if merged and at == 1:
+                store.merge()
+        ids = [entry.id for entry in store.entries()]
+        assert ids == sorted(records) == list(store.ids())
+        assert store.graphs().dtype == store.kernels().dtype == np.float32
+        for row, network_id in enumerate(ids):
+            np.testing.assert_array_equal(store.graphs()[row], records[network_id].fingerprint.graph)
+            np.testing.assert_array_equal(store.kernels()[row], records[network_id].fingerprint.kernel)
+            assert store.weights(network_id) == records[network_id].weights
+
+    def test_unknown_names(self, store: Store) -> None:
+        """A name that is not there is named in an UnknownNameError."""
+        store.add_network(sample_network(1))
+        missing = "feedfacefeedface"
+        for read in (store.entry, store.fingerprint, store.weights, store.network_digest, store.weights_sha256):
+            with pytest.raises(UnknownNameError, match=missing):
+                read(missing)
+        with pytest.raises(UnknownNameError, match="nowhere"):
+            store.space("nowhere")
+
+    def test_adding_twice(self, store: Store) -> None:
+        """The same content changes nothing, also when only its timing differs."""
+        record = sample_network(2)
+        store.add_network(record)
+        before = store.digest()
+        store.add_network(record)
+        slower = {**record.entry.provenance, "seconds": 99.0}
+        store.add_network(replace(record, entry=replace(record.entry, provenance=slower)))
+        assert len(store.entries()) == 1
+        assert store.digest() == before
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_other_content_under_one_id(self, store: Store, merged: bool) -> None:
+        """Another network under a taken id is refused, and the first stays."""
+        first = sample_network(2)
+        store.add_network(first)
+        if merged:
+            store.merge()
+        for other in (sample_network(2, seed=1), sample_network(2, accuracy=0.9)):
+            with pytest.raises(ZooError, match=first.entry.id):
+                store.add_network(other)
+        assert_same(store.entries()[0], first.entry)
+        assert store.weights(first.entry.id) == first.weights
+
+    def test_other_shapes(self, store: Store) -> None:
+        """Kernels and graph statistics have one shape in the whole store."""
+        store.add_network(sample_network(1))
+        odd = sample_network(2)
+        odd = replace(odd, fingerprint=replace(odd.fingerprint, graph=np.zeros(GRAPH + 1, np.float32)))
+        with pytest.raises(ZooError, match=odd.entry.id):
+            store.add_network(odd)
+
+    @pytest.mark.parametrize("bad", ["", "../up", "a/b", "x" * 65, "nul\0", "ü"])
+    def test_unsafe_names(self, store: Store, bad: str) -> None:
+        """Names that could leave a folder or a column are refused."""
+        with pytest.raises(UsageError):
+            store.add_network(sample_network(1, id=bad))
+        with pytest.raises(UsageError):
+            store.put_space(sample_space(bad))
+        with pytest.raises(UsageError):
+            store.put_latencies([LatencyRecord(bad, "cpu", 0.1)])
+        assert list(store.ids()) == []
+
+    def test_not_finite(self, store: Store) -> None:
+        """A fingerprint with NaN is refused: nothing could be compared with it."""
+        record = sample_network(1)
+        broken = replace(record.fingerprint, functional=np.array([1, np.nan], np.float32))
+        with pytest.raises(UsageError, match="NaN"):
+            store.add_network(replace(record, fingerprint=broken))
+
+    def test_not_json(self, store: Store) -> None:
+        """A provenance that is not JSON-able is refused."""
+        for value in (object(), math.nan, b"bytes"):
+            with pytest.raises(UsageError, match="JSON"):
+                store.add_network(sample_network(1, provenance={"value": value}))
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_datasets(self, store: Store, merged: bool) -> None:
+        """Datasets come back sorted by name; one of the same digest and extractor is left as it is."""
+        first, second = sample_dataset("zebras", 1), sample_dataset("apples", 2)
+        for record in (first, second, replace(first, name="renamed")):
+            store.add_dataset(record)
+            if merged:
+                store.merge()
+        found = store.datasets()
+        assert [record.name for record in found] == ["apples", "zebras"]
+        assert_same(found[0], second)
+        assert_same(found[1], first)
+        store.add_dataset(replace(first, extractor="other"))
+        assert len(store.datasets()) == 3
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_spaces_are_replaced(self, store: Store, merged: bool) -> None:
+        """The latest space of a name counts."""
+        for seed in (1, 2, 3):
+            store.put_space(sample_space("default", seed))
+            if merged:
+                store.merge()
+        store.put_space(sample_space("other", 9))
+        assert list(store.spaces()) == ["default", "other"]
+        assert_same(store.space("default"), sample_space("default", 3))
+        assert_same(store.space("other"), sample_space("other", 9))
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_latencies_are_replaced(self, store: Store, merged: bool) -> None:
+        """The latest latency of a network and device counts; the others stay."""
+        store.put_latencies([LatencyRecord("a", "cpu x2", 0.5), LatencyRecord("b", "cpu x2", 0.25)])
+        if merged:
+            store.merge()
+        store.put_latencies([LatencyRecord("a", "cpu x2", 0.125), LatencyRecord("a", "gpu", 0.001)])
+        store.put_latencies([])
+        assert store.latencies("cpu x2") == {"a": 0.125, "b": 0.25}
+        assert store.latencies("gpu") == {"a": 0.001}
+        assert store.latencies("tpu") == {}
+        assert list(store.devices()) == ["cpu x2", "gpu"]
+
+    def test_digest(self, store: Store) -> None:
+        """The digest tells content: not spaces, latencies or merging, but every network and dataset."""
+        seen = [store.digest()]
+        store.add_network(sample_network(1))
+        seen.append(store.digest())
+        store.add_network(sample_network(2))
+        seen.append(store.digest())
+        store.add_dataset(sample_dataset("a"))
+        seen.append(store.digest())
+        assert len(set(seen)) == 4
+        store.put_space(sample_space("default"))
+        store.put_latencies([LatencyRecord("a", "cpu", 0.5)])
+        store.merge()
+        store.refresh()
+        assert store.digest() == seen[-1]
+
+    def test_digest_knows_no_order(self, store: Store) -> None:
+        """Another store, filled in another order, has the same digest."""
+        from nns.stores import MemoryStore
+
+        other = MemoryStore()
+        for number in range(4):
+            store.add_network(sample_network(number))
+            other.add_network(sample_network(3 - number))
+            if number == 1:
+                store.merge()
+        for name in ("a", "b"):
+            store.add_dataset(sample_dataset(name))
+        for name in ("b", "a"):
+            other.add_dataset(sample_dataset(name))
+        assert store.digest() == other.digest()
+
+    def test_caller_keeps_its_arrays(self, store: Store) -> None:
+        """Changing an array after it was added does not change the store."""
+        record = sample_network(1)
+        expected = record.fingerprint.kernel.copy()
+        store.add_network(record)
+        record.fingerprint.kernel[:] = 0
+        np.testing.assert_array_equal(store.fingerprint(record.entry.id).kernel, expected)
+
+    def test_recorded_digests(self, store: Store) -> None:
+        """The digests of content and weights are those of what was added."""
+        import hashlib
+
+        from nns.stores import network_content_digest
+
+        record = sample_network(4)
+        store.add_network(record)
+        sha256 = hashlib.sha256(record.weights).hexdigest()
+        assert store.weights_sha256(record.entry.id) == sha256
+        expected = network_content_digest(record.entry, record.fingerprint, sha256)
+        assert store.network_digest(record.entry.id) == expected
+
+    def test_no_weights(self, store: Store) -> None:
+        """A network may be described without its weights."""
+        store.add_network(replace(sample_network(1), weights=b""))
+        assert store.weights(sample_network(1).entry.id) == b""
+
+    def test_closing(self, store: Store) -> None:
+        """A closed store can be used again."""
+        with store:
+            store.add_network(sample_network(1))
+        assert len(store.ids()) == 1

@@ -1,0 +1,241 @@
+"""What passes between the stages: frozen dataclasses, without torch, timm or h5py.
+
+Sizes are plain integers: ``params`` counts scalars, ``macs`` counts multiply-accumulates of one forward
+pass of one image, ``bytes`` counts bytes of the weights as fp32, latencies are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Json = Mapping[str, Any]
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a network's input.
+
+    Attributes:
+        size: Side of the square input in pixels.
+        mean: Mean per channel (RGB, 0..1) that is subtracted.
+        std: Standard deviation per channel (RGB, 0..1) that divides.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ArchitectureSpec:
+    """One architecture of one backend: everything needed to build it again, without weights.
+
+    Attributes:
+        backend: Name of the backend that builds it.
+        name: Short unique name, e.g. ``mobilenetv3_small_050`` or ``mbv3-w0.5-d3e4k5-1f0c``.
+        config: JSON-able settings that only the backend reads.
+        source: Where its weights start from: ``"random"``, or what the backend calls a pretrained source.
+    """
+
+    backend: str
+    name: str
+    config: Json = field(default_factory=dict)
+    source: str = "random"
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The cost of a network without its classifier, and the width at which a classifier is put on.
+
+    A linear classifier for ``C`` classes on ``feature_dim`` inputs adds ``(feature_dim + 1) * C``
+    parameters, ``feature_dim * C`` MACs and four bytes a parameter.
+    """
+
+    body_params: int
+    body_macs: int
+    body_bytes: int
+    feature_dim: int
+
+    def params(self, classes: int) -> int:
+        """Count parameters with a head for ``classes`` classes (0: without a head)."""
+        return self.body_params + (self.feature_dim + 1) * classes
+
+    def macs(self, classes: int) -> int:
+        """Count multiply-accumulates of one image with a head for ``classes`` classes."""
+        return self.body_macs + self.feature_dim * classes
+
+    def bytes(self, classes: int) -> int:
+        """Count bytes of the fp32 weights, buffers included, with a head for ``classes`` classes."""
+        return self.body_bytes + 4 * (self.feature_dim + 1) * classes
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the space sees of a network.
+
+    Attributes:
+        topology: Backend's own topology vector (45 numbers for OFA-MobileNetV3), may be empty.
+        functional: Features before the classifier on one fixed Gaussian noise image, (feature_dim,).
+        graph: Statistics of the traced graph that every architecture has, (GRAPH_DIM,).
+        kernel: Centred similarity matrix of the features of n fixed probe images, (n, n).
+    """
+
+    topology: NDArray[np.float32]
+    functional: NDArray[np.float32]
+    graph: NDArray[np.float32]
+    kernel: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """A network of a zoo, without its weights.
+
+    Attributes:
+        id: Unique in the zoo: hex digest of backend, architecture, source and training data.
+        spec: The architecture.
+        cost: Its counts.
+        preprocessing: Its input.
+        classes: Names of the classes its own head tells apart.
+        source_dataset: Name of the dataset it was trained on (``"imagenet-1k"`` for the pretrained ones).
+        source_digest: Content digest of that dataset, empty if unknown.
+        accuracy: Top-1 accuracy on its own dataset's validation split, 0..1; NaN if unknown.
+        license: SPDX name of the licence of the weights.
+        provenance: Recipe, seed, epochs, seconds, versions: JSON-able, for people.
+    """
+
+    id: str
+    spec: ArchitectureSpec
+    cost: NetworkCost
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    source_dataset: str
+    source_digest: str
+    accuracy: float
+    license: str
+    provenance: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """A network as it is written into a store: entry, fingerprint and weights.
+
+    Attributes:
+        entry: Numbers and provenance.
+        fingerprint: What the space sees.
+        weights: The state dict in safetensors format.
+    """
+
+    entry: NetworkEntry
+    fingerprint: Fingerprint
+    weights: bytes
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """A dataset that a zoo knows: its query features, not its images.
+
+    Attributes:
+        name: Name given when the zoo was built.
+        digest: Content digest of the images and labels.
+        classes: Class names.
+        features: Query features of up to ten images a class, (n, feature_dim) float32.
+        labels: Class index of each feature row, (n,) int64; -1 where unlabelled.
+        images: Number of images of the whole dataset.
+        extractor: Name of the frozen extractor that made the features.
+    """
+
+    name: str
+    digest: str
+    classes: tuple[str, ...]
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    images: int
+    extractor: str
+
+
+@dataclass(frozen=True)
+class SpaceRecord:
+    """A fitted space as it is stored.
+
+    Attributes:
+        name: Key under ``/spaces``.
+        method: Registered method that reads it.
+        settings: JSON-able constructor arguments.
+        tensors: Weights in safetensors format.
+        network_ids: Networks embedded at fit time, in the order of ``embeddings``.
+        embeddings: Their embeddings, (n, dim) float32.
+        report: Held-out recall, ranks, predictor error, seconds: JSON-able.
+    """
+
+    name: str
+    method: str
+    settings: Json
+    tensors: bytes
+    network_ids: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    report: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LatencyRecord:
+    """Measured latency of one network on one device: median seconds of one image, batch 1."""
+
+    network_id: str
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LabelledArrays:
+    """Decoded images of one split.
+
+    Attributes:
+        images: (n, 3, size, size) uint8, RGB.
+        labels: (n,) int64 class index.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class SplitArrays:
+    """A dataset decoded at one size, split; ``test`` is None where the dataset has none."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: LabelledArrays
+    val: LabelledArrays
+    test: LabelledArrays | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Hard limits of a search; None means no limit.
+
+    Attributes:
+        max_params: Parameters.
+        max_macs: Multiply-accumulates of one image.
+        max_size: Bytes of the fp32 weights.
+        max_latency: Seconds for one image on ``device``.
+        backend: Only networks of this backend.
+        license: Only networks under this licence (compared without case).
+    """
+
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_size: int | None = None
+    max_latency: float | None = None
+    backend: str | None = None
+    license: str | None = None

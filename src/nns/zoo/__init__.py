@@ -1,0 +1,7 @@
+"""The zoo: networks to choose from, read through whatever store keeps them."""
+
+from nns.zoo._identity import default_zoo_path, network_id
+from nns.zoo._verify import Problem, verify, verify_path
+from nns.zoo._zoo import Zoo, ZooInfo
+
+__all__ = ["Problem", "Zoo", "ZooInfo", "default_zoo_path", "network_id", "verify", "verify_path"]

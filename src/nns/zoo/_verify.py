@@ -1,0 +1,122 @@
+"""Verifying a zoo: is everything in it still what was put in?"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nns.errors import ZooError
+from nns.stores import HDF5Store, Store, network_content_digest
+from nns.stores._codec import count, mapping, parse_json, text
+from nns.types import NetworkEntry
+
+_ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2}
+_ITEM_BYTES |= {"U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8}
+
+_MAX_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a zoo.
+
+    Attributes:
+        id: The network, ``space:NAME``, or ``""`` for the zoo as a whole.
+        what: What is wrong, one line.
+    """
+
+    id: str
+    what: str
+
+
+def verify(store: Store, quick: bool = False) -> tuple[Problem, ...]:
+    """Check descriptions, fingerprints, digests, datasets and spaces; unless ``quick`` also all weights."""
+    return tuple(_problems(store, quick))
+
+
+def verify_path(path: str | os.PathLike[str], quick: bool = False) -> tuple[Problem, ...]:
+    """Verify a zoo file; that it cannot be opened is a problem as well.
+
+    Raises:
+        MissingZooError: If there is no such file.
+    """
+    try:
+        with HDF5Store(path, must_exist=True) as store:
+            return verify(store, quick)
+    except ZooError as error:
+        return (Problem("", str(error)),)
+
+
+def _problems(store: Store, quick: bool) -> Iterator[Problem]:
+    try:
+        ids = store.ids()
+    except ZooError as error:
+        yield Problem("", str(error))
+        return
+    for network_id in ids:
+        try:
+            yield from (Problem(network_id, what) for what in _network(store, network_id, quick))
+        except ZooError as error:
+            yield Problem(network_id, str(error))
+    for read in (store.entries, store.graphs, store.kernels, store.datasets, store.devices):
+        try:
+            read()
+        except ZooError as error:
+            yield Problem("", str(error))
+    for name in store.spaces():
+        try:
+            store.space(name)
+        except ZooError as error:
+            yield Problem(f"space:{name}", str(error))
+
+
+def _network(store: Store, network_id: str, quick: bool) -> Iterator[str]:
+    entry, fingerprint = store.entry(network_id), store.fingerprint(network_id)
+    for name in ("topology", "functional", "graph", "kernel"):
+        if not np.isfinite(getattr(fingerprint, name)).all():
+            yield f"fingerprint: {name} holds NaN or infinity"
+    if not (math.isnan(entry.accuracy) or 0 <= entry.accuracy <= 1):
+        yield f"accuracy {entry.accuracy} is not between 0 and 1"
+    digest = network_content_digest(entry, fingerprint, store.weights_sha256(network_id))
+    if digest != store.network_digest(network_id):
+        yield "description or fingerprint is not what was added (digest)"
+    if not quick:
+        yield from _weights(entry, store.weights(network_id))
+
+
+def _weights(entry: NetworkEntry, data: bytes) -> Iterator[str]:
+    if not data:  # a network that is only described, as in a zoo of embeddings
+        return
+    length = int.from_bytes(data[:8], "little")
+    if length > min(len(data) - 8, _MAX_HEADER):
+        yield "weights are not in safetensors format (no header)"
+        return
+    try:
+        header = mapping(parse_json(data[8 : 8 + length], f"weights of {entry.id}"))
+        ranges = [_tensor(name, mapping(value)) for name, value in header.items() if name != "__metadata__"]
+    except (ZooError, KeyError, TypeError, ValueError) as error:
+        yield f"weights are not in safetensors format ({error})"
+        return
+    end = 0
+    for start, stop in sorted(ranges):
+        if start != end:
+            yield f"weights have a gap or an overlap at byte {end}"
+            return
+        end = stop
+    if end != len(data) - 8 - length:
+        yield f"weights have {len(data) - 8 - length} bytes of tensors, the header describes {end}"
+
+
+def _tensor(name: str, value: object) -> tuple[int, int]:
+    fields = mapping(value)
+    start, stop = map(count, fields["data_offsets"])
+    dtype = text(fields["dtype"])
+    if dtype not in _ITEM_BYTES:
+        raise ValueError(f"tensor {name!r:.80} has the unknown type {dtype!r:.20}")
+    if stop - start != math.prod(map(count, fields["shape"])) * _ITEM_BYTES[dtype]:
+        raise ValueError(f"tensor {name!r:.80} does not fit its shape")
+    return start, stop

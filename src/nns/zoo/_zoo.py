@@ -1,0 +1,194 @@
+"""A thin view of a store, with the conveniences that people and commands want."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from nns.errors import UnknownNameError
+from nns.stores import FORMAT_VERSION, HDF5Store, Store
+from nns.types import DatasetRecord, Fingerprint, NetworkEntry, NetworkRecord, SpaceRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ZooInfo:
+    """What is in a zoo, counted.
+
+    Attributes:
+        path: The file, None for a zoo in memory.
+        format_version: Version of the format.
+        digest: Content digest.
+        networks: Number of networks.
+        by_backend: Networks of each backend.
+        by_dataset: Networks trained on each dataset.
+        datasets: Names of the datasets whose query features are known.
+        spaces: Names of the fitted spaces.
+        devices: Devices with measured latencies.
+        bytes: Bytes by kind: weights, fingerprints, datasets, spaces, other.
+    """
+
+    path: Path | None
+    format_version: int
+    digest: str
+    networks: int
+    by_backend: Mapping[str, int]
+    by_dataset: Mapping[str, int]
+    datasets: tuple[str, ...]
+    spaces: tuple[str, ...]
+    devices: tuple[str, ...]
+    bytes: Mapping[str, int]
+
+
+class Zoo:
+    """Networks, datasets and spaces of one store."""
+
+    def __init__(self, store: Store, path: Path | None = None) -> None:
+        """View ``store``, which may still be written through :attr:`store`."""
+        self.store = store
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], must_exist: bool = True) -> Zoo:
+        """Open a zoo file.
+
+        Raises:
+            MissingZooError: If there is none and it must exist.
+            ZooError: If it is damaged, of a newer version, or no zoo.
+        """
+        return cls(HDF5Store(path, must_exist=must_exist), Path(path))
+
+    def __len__(self) -> int:
+        """Count the networks."""
+        return len(self.store.ids())
+
+    def ids(self) -> Sequence[str]:
+        """List the ids of all networks, sorted."""
+        return self.store.ids()
+
+    def entries(self) -> Sequence[NetworkEntry]:
+        """List all networks, sorted by id."""
+        return self.store.entries()
+
+    def resolve(self, prefix: str) -> str:
+        """Complete an id from its beginning.
+
+        Raises:
+            UnknownNameError: If no network or more than one fits.
+        """
+        ids = self.store.ids()
+        fitting = [network_id for network_id in ids if network_id.startswith(prefix)] if prefix else []
+        if prefix in fitting or len(fitting) == 1:
+            return prefix if prefix in fitting else fitting[0]
+        if fitting:
+            listing = ", ".join(fitting[:6]) + (", …" if len(fitting) > 6 else "")
+            raise UnknownNameError(f"network {prefix!r} may be any of {listing}; give more digits")
+        raise UnknownNameError.among("network", prefix, ids)
+
+    def entry(self, network_id: str) -> NetworkEntry:
+        """Read one network's entry by its id or a unique beginning of it.
+
+        Raises:
+            UnknownNameError: If no network or more than one fits.
+        """
+        return self.store.entry(self.resolve(network_id))
+
+    def fingerprint(self, network_id: str) -> Fingerprint:
+        """Read one fingerprint, by id or unique beginning."""
+        return self.store.fingerprint(self.resolve(network_id))
+
+    def load_weights(self, network_id: str) -> bytes:
+        """Read one network's weights in safetensors format, by id or unique beginning.
+
+        Raises:
+            UnknownNameError: If no network or more than one fits.
+            ZooError: If the bytes are damaged.
+        """
+        return self.store.weights(self.resolve(network_id))
+
+    def graphs(self) -> NDArray[np.float32]:
+        """Read all graph statistics, (networks, GRAPH_DIM), in the order of :meth:`entries`."""
+        return self.store.graphs()
+
+    def kernels(self) -> NDArray[np.float32]:
+        """Read all probe kernels, (networks, n, n), in the order of :meth:`entries`."""
+        return self.store.kernels()
+
+    def datasets(self) -> Sequence[DatasetRecord]:
+        """Read all datasets, sorted by name."""
+        return self.store.datasets()
+
+    def spaces(self) -> Sequence[str]:
+        """List the names of the fitted spaces."""
+        return self.store.spaces()
+
+    def space(self, name: str) -> SpaceRecord:
+        """Read one fitted space."""
+        return self.store.space(name)
+
+    def latencies(self, device: str) -> dict[str, float]:
+        """Read measured latencies, network id to seconds, of one device."""
+        return self.store.latencies(device)
+
+    def digest(self) -> str:
+        """Give the content digest of networks and datasets."""
+        return self.store.digest()
+
+    def info(self) -> ZooInfo:
+        """Count what is in the zoo."""
+        entries = self.store.entries()
+        return ZooInfo(
+            path=self.path,
+            format_version=FORMAT_VERSION,
+            digest=self.store.digest(),
+            networks=len(entries),
+            by_backend=dict(sorted(Counter(entry.spec.backend for entry in entries).items())),
+            by_dataset=dict(sorted(Counter(entry.source_dataset for entry in entries).items())),
+            datasets=tuple(record.name for record in self.store.datasets()),
+            spaces=tuple(self.store.spaces()),
+            devices=tuple(self.store.devices()),
+            bytes=self.store.sizes(),
+        )
+
+    def merge_from(self, other: Store) -> int:
+        """Add the networks and datasets of another store; those that are here already change nothing.
+
+        Spaces and latencies stay behind: they belong to the zoo they were fitted and measured with.
+
+        Returns:
+            Number of networks that were new.
+
+        Raises:
+            ZooError: If a network has the id of one that is here, and other content.
+        """
+        known = set(self.store.ids())
+        for network_id in other.ids():
+            if network_id in known and self.store.network_digest(network_id) == other.network_digest(network_id):
+                continue
+            entry, fingerprint = other.entry(network_id), other.fingerprint(network_id)
+            self.store.add_network(NetworkRecord(entry, fingerprint, other.weights(network_id)))
+        for dataset in other.datasets():
+            self.store.add_dataset(dataset)
+        return len(set(other.ids()) - known)
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        """Give the zoo itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the zoo."""
+        self.close()
