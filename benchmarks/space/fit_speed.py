@@ -2,11 +2,11 @@
 
     python benchmarks/space/fit_speed.py [--datasets 140] [--networks 100] [--images 200] [--epochs 10000]
 
-Both fit the same made-up zoo of the published shapes: 45 + 1536 numbers a network, 512 a query image. The plain
-loop does what the published trainer does each epoch: draws one network of each dataset, stacks each dataset's
-query images, encodes query by query, steps, and then does the same again on the test queries to measure recall.
-Each runs in a process of its own, for its peak memory. Times are CPU seconds of the process, so that other work
-on the machine does not count; with OMP_NUM_THREADS=1 they are the wall time of an idle machine.
+Both fit the same made-up zoo of the published shapes: 45 + 1536 numbers a network, 512 a query image. The
+plain loop does what the published trainer does each epoch: draws one network of each dataset, stacks each
+dataset's query images, encodes query by query, steps, and then does the same again on the test queries to
+measure recall. Each runs in a process of its own, for its peak memory. Times are CPU seconds of the process;
+with OMP_NUM_THREADS=1 they are close to the wall time of an idle machine, other work only slows the caches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLAIN_EPOCHS = 15
 
 
 def make_zoo(datasets: int, networks: int, images: int) -> dict[str, np.ndarray]:
-    """Draw a zoo: topology, functional, accuracy and home of each network, queries (datasets, images, 512)."""
+    """Draw a zoo: topology, functional, accuracy and home of networks, queries (datasets, images, 512)."""
     rng = np.random.default_rng(0)
     home = np.repeat(np.arange(datasets), networks)
     centres = rng.standard_normal((datasets, 1, QUERY_DIM), np.float32)
@@ -66,9 +66,13 @@ def time_plain(zoo: dict[str, np.ndarray], evaluate: bool) -> tuple[float, int]:
     rng = np.random.default_rng(0)
     datasets = len(zoo["queries"])
     members = [np.flatnonzero(zoo["home"] == d) for d in range(datasets)]
-    networks = [(list(map(float, t)), torch.from_numpy(f)) for t, f in zip(zoo["topology"], zoo["functional"])]
+    networks = [
+        (topology.tolist(), torch.from_numpy(functional))
+        for topology, functional in zip(zoo["topology"], zoo["functional"], strict=True)
+    ]
     images = [[torch.from_numpy(row) for row in query] for query in zoo["queries"]]
-    query_fc, network_fc = torch.nn.Linear(QUERY_DIM, DIM), torch.nn.Linear(TOPOLOGY_DIM + FUNCTIONAL_DIM, DIM)
+    query_fc = torch.nn.Linear(QUERY_DIM, DIM)
+    network_fc = torch.nn.Linear(TOPOLOGY_DIM + FUNCTIONAL_DIM, DIM)
     predictor_fc = torch.nn.Linear(2 * DIM, 1)
     layers = torch.nn.ModuleList([query_fc, network_fc, predictor_fc])
     optimizer = torch.optim.Adam(layers.parameters(), lr=1e-2)
@@ -127,8 +131,10 @@ def main() -> None:
 
         zoo = make_zoo(arguments.datasets, arguments.networks, arguments.images)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        run = time_nns if arguments.only == "nns" else time_plain
-        seconds, epochs = run(zoo, arguments.epochs if arguments.only == "nns" else arguments.only == "published")
+        if arguments.only == "nns":
+            seconds, epochs = time_nns(zoo, arguments.epochs)
+        else:
+            seconds, epochs = time_plain(zoo, evaluate=arguments.only == "published")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(json.dumps({"ms": 1000 * seconds / epochs, "mib": peak / 1024, "more": (peak - before) / 1024}))
         return
@@ -138,7 +144,8 @@ def main() -> None:
         "published": "plain loop, evaluating each epoch as published",
     }
     results = {what: measure(arguments, what) for what in labels}
-    print(f"{'':48}{'CPU ms an epoch':>16}{'10,000 epochs':>15}{'ratio':>8}{'peak MiB':>10}{'above data':>12}")
+    heads = f"{'CPU ms an epoch':>16}{'10,000 epochs':>15}{'ratio':>8}{'peak MiB':>10}{'above data':>12}"
+    print(f"{'':48}{heads}")
     for what, label in labels.items():
         r = results[what]
         ratio = r["ms"] / results["nns"]["ms"]

@@ -163,6 +163,11 @@ class Backend(ABC):
         from nns.errors import WeightsError
 
         module = self.build(replace(spec, source="random"), classes)
+        # load_state_dict would say so too, but that of some libraries leaves what is missing at random
+        wanted = module.state_dict().keys()
+        for what, names in (("lack", wanted - state.keys()), ("have an unknown", state.keys() - wanted)):
+            if names:
+                raise WeightsError(f"weights do not fit {spec.name!r}: they {what} {min(names)!r} ({len(names)} such)")
         try:
             module.load_state_dict(dict(state))
         except RuntimeError as error:

@@ -66,9 +66,7 @@ def batches(
         yield (augment(batch) if augment else batch), labels[chosen]
 
 
-def top1_accuracy(
-    module: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 128
-) -> float:
+def top1_accuracy(module: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 128) -> float:
     """Compute the share of images whose highest logit is the label's, 0..1 (NaN without images)."""
     import torch
 

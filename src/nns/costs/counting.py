@@ -29,6 +29,7 @@ def count_cost(backend: Backend, module: nn.Module, preprocessing: Preprocessing
         The counts of the body, and the width of the features.
     """
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     module.eval()
@@ -37,7 +38,8 @@ def count_cost(backend: Backend, module: nn.Module, preprocessing: Preprocessing
     with torch.inference_mode():
         feature_dim = int(backend.features(module, image).shape[1])
     # the counter dispatches on tensors that inference mode hides from it
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # and does not know the CPU's fused attention, so attention runs as the matrix products that it is
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(image)
     head = (feature_dim + 1) * classes
     params = sum(p.numel() for p in module.parameters())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nns.types import Preprocessing
@@ -31,6 +34,21 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@contextmanager
+def _without_cuda_notice() -> Iterator[None]:
+    """Keep torch's build tools, which its benchmark imports, from warning that a machine has no CUDA device."""
+
+    def matters(record: logging.LogRecord) -> bool:
+        return "No CUDA runtime is found" not in record.getMessage()
+
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    logger.addFilter(matters)
+    try:
+        yield
+    finally:
+        logger.removeFilter(matters)
+
+
 def measure_latency(
     module: nn.Module, preprocessing: Preprocessing, device: str = "cpu", seconds: float = 0.15
 ) -> float:
@@ -46,7 +64,9 @@ def measure_latency(
         Median seconds of one forward pass.
     """
     import torch
-    from torch.utils.benchmark import Timer
+
+    with _without_cuda_notice():
+        from torch.utils.benchmark import Timer
 
     module = module.eval().to(device)
     image = torch.zeros(1, 3, preprocessing.size, preprocessing.size, device=device)

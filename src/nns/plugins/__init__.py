@@ -1,6 +1,37 @@
-"""Plugins: what is installed registers backends, space methods and zoos by the hooks of nns.hookspecs."""
+"""Plugins: what is installed registers backends, space methods and zoos by the hooks of nns.hookspecs.
 
+The author of a plugin imports all that a backend needs from here, in one import, and loads nothing heavy by
+it. See docs/plugins.md.
+"""
+
+from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem
+from nns.backends.seeding import seeded
+from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
+from nns.hookspecs import RegisterBackend, RegisterMethod, RegisterZoo, hookimpl
 from nns.plugins._loading import LoadedPlugin, PluginFailure, load_plugins
 from nns.plugins._registry import Registry
+from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
 
-__all__ = ["LoadedPlugin", "PluginFailure", "Registry", "load_plugins"]
+__all__ = [
+    "ArchitectureSpec",
+    "Backend",
+    "LoadedPlugin",
+    "PluginError",
+    "PluginFailure",
+    "Preprocessing",
+    "PretrainedOffer",
+    "ProducedNetwork",
+    "RegisterBackend",
+    "RegisterMethod",
+    "RegisterZoo",
+    "Registry",
+    "SplitArrays",
+    "Trainer",
+    "UnknownNameError",
+    "UsageError",
+    "WeightsError",
+    "WorkItem",
+    "hookimpl",
+    "load_plugins",
+    "seeded",
+]

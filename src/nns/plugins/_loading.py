@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +19,8 @@ ENTRY_POINT_GROUP = "nns"
 BUILTIN_DISTRIBUTION = "nns"
 LOAD_VARIABLE = "NNS_LOAD_PLUGINS"
 KINDS = ("backends", "methods", "zoos")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What may be registered: a name that stands before the colon of ``NAME:ARCHITECTURE`` on the command line."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,16 @@ class _Table:
         names: list[tuple[str, str]] = []
 
         def register(name: str, factory: Callable[..., Any]) -> None:
+            kind = self.kind[:-1]
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise PluginError(f"{kind} {name!r} of {owner!r}: a name is letters, digits, '_', '.' and '-'")
             if name in self.owners:
-                raise PluginError(f"{self.kind[:-1]} {name!r} is registered already, by {self.owners[name]!r}")
+                raise PluginError(f"{kind} {name!r} of {owner!r} is registered already, by {self.owners[name]!r}")
             if not callable(factory):
-                raise PluginError(f"{self.kind[:-1]} {name!r}: the factory must be callable")
+                raise PluginError(f"{kind} {name!r} of {owner!r}: the factory must be callable")
             self.factories[name] = factory
             self.owners[name] = owner
-            names.append((self.kind[:-1], name))
+            names.append((kind, name))
 
         hook(register=register)
         return names
@@ -96,7 +102,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
         owner = f"{_distribution(point)}:{point.name}"
         try:
             registered = _register(point, owner, tables)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is reported by `nns plugins`
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything; `nns plugins` reports it
             for table in tables.values():
                 table.drop(owner)
             failures.append(PluginFailure(point.name, _distribution(point), f"{type(error).__name__}: {error}"))
@@ -105,9 +111,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
         builtin = _distribution(point) == BUILTIN_DISTRIBUTION
         loaded.append(LoadedPlugin(point.name, _distribution(point), version, builtin, tuple(registered)))
     factories = {kind: table.factories for kind, table in tables.items()}
-    return Registry(
-        tuple(loaded), tuple(failures), factories["backends"], factories["methods"], factories["zoos"]
-    )
+    return Registry(tuple(loaded), tuple(failures), factories["backends"], factories["methods"], factories["zoos"])
 
 
 def _register(point: EntryPoint, owner: str, tables: dict[str, _Table]) -> list[tuple[str, str]]:

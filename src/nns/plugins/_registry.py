@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nns.errors import MissingZooError, PluginError, UnknownNameError
+from nns.errors import MissingZooError, NnsError, PluginError, UnknownNameError
 
 if TYPE_CHECKING:
     from nns.backends import Backend
@@ -55,6 +55,11 @@ class Registry:
             made = _make("backend", name, self._backends)
             if not isinstance(made, Backend):
                 raise PluginError(f"backend {name!r} is a {type(made).__name__}, not an nns.backends.Backend")
+            if getattr(made, "name", None) != name:
+                raise PluginError(
+                    f"the backend registered as {name!r} calls itself {getattr(made, 'name', None)!r}; "
+                    "work items and networks carry its name, so the two must be equal"
+                )
             self._made[name] = made
         backend: Backend = self._made[name]
         return backend
@@ -64,7 +69,8 @@ class Registry:
 
         Raises:
             UnknownNameError: If no plugin registered it.
-            PluginError: If its factory fails.
+            UsageError: If the method refuses the settings so.
+            PluginError: If its factory fails otherwise.
         """
         return _make("method", name, self._methods, **settings)
 
@@ -73,9 +79,13 @@ class Registry:
 
         Raises:
             MissingZooError: If none does.
+            PluginError: If its factory fails or gives something else.
         """
         for name in sorted(self._zoos):
-            return Path(_make("zoo", name, self._zoos))
+            path = _make("zoo", name, self._zoos)
+            if not isinstance(path, str | Path):
+                raise PluginError(f"zoo {name!r} is a {type(path).__name__}, not a path")
+            return Path(path)
         raise MissingZooError(
             "no zoo named: give --zoo FILE, set NNS_ZOO, or make one with `nns zoo build` (or try `nns demo`)"
         )
@@ -89,3 +99,7 @@ def _make(kind: str, name: str, factories: Mapping[str, Callable[..., T]], **set
         return factory(**settings)
     except ImportError as error:
         raise PluginError(f"{kind} {name!r} needs a package that is not installed: {error}") from error
+    except NnsError:
+        raise
+    except Exception as error:  # a factory of a plugin may raise anything
+        raise PluginError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error

@@ -129,6 +129,7 @@ def _accuracy_report(results: Sequence[_Held]) -> dict[str, float]:
     actual = np.concatenate([r.actual for r in results])
     report = prediction_errors(predicted, actual)
     usual = np.concatenate([np.full(len(r.actual), r.usual) for r in results])
+    report["error80"] = float(np.quantile(np.abs(predicted - actual), 0.8)) if len(actual) else 1.0
     report["mae_of_the_mean"] = prediction_errors(usual, actual)["mae"]
     report["spearman_within_dataset"] = mean_within({r.dataset: (r.predicted, r.actual) for r in results})
     report["spearman_within_dataset_prior"] = mean_within(

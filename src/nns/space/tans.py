@@ -103,9 +103,13 @@ class Tans(SpaceMethod):
         gradients = views_of(flat.grad, {name: weight.shape for name, weight in weights.items()})
         optimizer = torch.optim.Adam([flat], lr=self.lr, fused=True)
         losses = torch.zeros(self.epochs, 2)
+        all_datasets = not self.batch_size or self.batch_size >= len(every.means)
         for step, (networks, datasets) in enumerate(draws):
             batch = Batch(
-                every.means[datasets], every.inputs[networks], every.targets[networks], every.known[networks]
+                every.means if all_datasets else every.means.index_select(0, datasets),
+                every.inputs.index_select(0, networks),
+                every.targets.index_select(0, networks),
+                every.known.index_select(0, networks),
             )
             losses[step, 0], losses[step, 1] = step_gradients(
                 weights, gradients, batch, margin=self.margin, nmax=self.nmax, both=self.both

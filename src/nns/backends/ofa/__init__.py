@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ class OfaBackend(Backend):
         while len(specs) < networks:
             spec = space.sample_spec(rng, self.width)
             specs[spec.name] = spec
-        return [WorkItem(self.name, tuple(specs.values()), min(image_size, MAX_SIZE), {"epochs": 16}, 60.0)]
+        return [WorkItem(self.name, tuple(specs.values()), min(image_size, MAX_SIZE), {"epochs": 10}, 60.0)]
 
     def build(self, spec: ArchitectureSpec, classes: int, seed: int = 0) -> nn.Module:
         """Build a subnet; with source ``ofa_net`` its weights are those of the published supernet."""
@@ -86,7 +86,7 @@ class OfaBackend(Backend):
         from nns.backends.seeding import seeded
 
         with seeded(seed):
-            module.classifier = LinearLayer(module.classifier.in_features, classes)
+            module.classifier = LinearLayer(module.classifier.in_features, classes)  # type: ignore[union-attr]
         return module
 
     def features(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -111,8 +111,15 @@ class OfaBackend(Backend):
         """Weights of ``ofa_net`` are MIT; weights trained by nns are under its own licence."""
         return "MIT" if spec.source == OFA_NET else "Apache-2.0"
 
+    def load(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
+        """Build a subnet and give it trained weights, under the names of today's or of the first ofa."""
+        renamed = {name.replace(".mobile_inverted_conv.", ".conv."): tensor for name, tensor in state.items()}
+        return super().load(spec, renamed, classes)
+
     def produce(self, item: WorkItem, data: SplitArrays, trainer: Trainer, seed: int) -> Iterator[ProducedNetwork]:
         """Train one supernet, cut the subnets, recalibrate their batch norm, measure each."""
+        import torch
+
         from nns.backends.batches import as_tensors, top1_accuracy
         from nns.backends.ofa import supernet
         from nns.backends.ofa.training import SupernetRecipe, train_supernet
@@ -129,7 +136,7 @@ class OfaBackend(Backend):
         seconds = round(time.perf_counter() - started, 2)
         images, _ = as_tensors(data.train, preprocessing)
         val_images, val_labels = as_tensors(data.val, preprocessing)
-        calibration = list(images[:1024].split(64))
+        calibration = list(torch.split(images[:1024], 64))
         for spec in item.specs:
             module = supernet.recalibrate(supernet.cut(net, spec), calibration)
             accuracy = top1_accuracy(module, val_images, val_labels)

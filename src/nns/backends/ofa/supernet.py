@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,9 @@ def load_pretrained_supernet(width: float) -> Any:
             state = torch.load(Path(folder, name), map_location="cpu", weights_only=True)
         else:
             state = torch.hub.load_state_dict_from_url(SERVER + name, map_location="cpu", weights_only=True)
-        supernet.load_state_dict(state.get("state_dict", state))
+        state = state.get("state_dict", state)
+        _check_complete(supernet, state)
+        supernet.load_state_dict(state)
     except Exception as error:  # the loaders raise whatever urllib, pickle and ofa raise
         where = Path(folder, name) if folder else SERVER + name
         raise WeightsError(
@@ -70,6 +72,13 @@ def load_pretrained_supernet(width: float) -> Any:
             f"put the file {name} into a folder and set {OFA_DIR_VARIABLE} to it"
         ) from error
     return supernet
+
+
+def _check_complete(supernet: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a state dict with too few tensors: ofa's own loader leaves what is missing at random, silently."""
+    wanted = sum(1 for _ in supernet.parameters())
+    if len(state) < wanted:
+        raise ValueError(f"{len(state)} tensors where the supernet has {wanted} parameters")
 
 
 def activate(supernet: Any, spec: ArchitectureSpec) -> None:

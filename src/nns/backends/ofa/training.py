@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nns.backends.batches import as_tensors, augmenter, batches
+from nns.backends.ofa.reach import crop_kernels_to_reach
 from nns.backends.ofa.space import BLOCKS, DEPTHS, EXPAND_RATIOS, KERNEL_SIZES, STAGES
 from nns.backends.seeding import seeded
 from nns.types import Preprocessing, SplitArrays
@@ -32,7 +33,7 @@ class SupernetRecipe:
         random_subnets: Random subnets a step.
     """
 
-    epochs: int = 16
+    epochs: int = 10
     batch_size: int = 32
     lr: float = 0.05
     weight_decay: float = 1e-4
@@ -62,6 +63,7 @@ def train_supernet(
         optimizer, lambda s: min((s + 1) / warmup, 0.5 * (1 + math.cos(math.pi * s / steps)))
     )
     supernet.to(memory_format=torch.channels_last)
+    crop_kernels_to_reach(supernet)
     with seeded(seed):
         augment = augmenter(preprocessing.size)
         for epoch in range(recipe.epochs):
@@ -73,12 +75,12 @@ def train_supernet(
                 supernet.set_max_net()
                 logits = supernet(batch)
                 loss = F.cross_entropy(logits, target)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 total += float(loss.detach()) * len(target)
                 teacher = logits.detach().softmax(1)
                 for settings in _students(rng, recipe.random_subnets):
                     supernet.set_active_subnet(**settings)
-                    F.cross_entropy(supernet(batch), teacher).backward()
+                    F.cross_entropy(supernet(batch), teacher).backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(supernet.parameters(), 5.0)
                 optimizer.step()
                 schedule.step()

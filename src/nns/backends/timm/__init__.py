@@ -37,8 +37,8 @@ SMALL_CHOICES = (
 """Architectures of 0.3 to 5 M parameters that train from scratch on a small dataset in seconds."""
 
 SMALL_SIZE = 48
-FINETUNE = {"epochs": 5, "optimizer": "adamw", "lr": 1e-3}
-SCRATCH = {"epochs": 20, "optimizer": "adamw", "lr": 3e-3}
+FINETUNE = {"epochs": 4, "optimizer": "adamw", "lr": 1e-3}
+SCRATCH = {"epochs": 15, "optimizer": "adamw", "lr": 3e-3}
 
 
 class TimmBackend(Backend):
@@ -61,9 +61,9 @@ class TimmBackend(Backend):
 
     def pretrained(self) -> Sequence[PretrainedOffer]:
         """List the EfficientNet-Lites whose ImageNet weights are installed as packages."""
-        from timm.data import ImageNetInfo
+        from timm.data import ImageNetInfo  # type: ignore[attr-defined]
 
-        classes = tuple(ImageNetInfo().label_names())
+        classes = tuple(ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
         return [
             PretrainedOffer(ArchitectureSpec("timm", name, {}, weights.IMAGENET), classes, "imagenet-1k", accuracy)
             for name, accuracy in weights.IMAGENET_ACCURACY.items()
@@ -96,8 +96,7 @@ class TimmBackend(Backend):
 
         from nns.backends.seeding import seeded
 
-        if not timm.is_model(spec.name):
-            raise UnknownNameError.among("timm architecture", spec.name, timm.list_models())
+        weights.check_name(spec.name)
         with seeded(seed):
             if spec.source == weights.RANDOM:
                 return timm.create_model(spec.name, pretrained=False, num_classes=classes)
@@ -120,9 +119,7 @@ class TimmBackend(Backend):
 
     def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
         """Give timm's own mean and deviation; the size asked for, unless the architecture has a fixed one."""
-        import timm
-
-        config = timm.get_pretrained_cfg(spec.name)
+        config = _config(spec.name)
         if config is None:
             return Preprocessing(image_size or 224)
         fixed = bool(getattr(config, "fixed_input_size", False))
@@ -136,12 +133,30 @@ class TimmBackend(Backend):
         return ()
 
     def license(self, spec: ArchitectureSpec) -> str:
-        """Give the licence of the pretrained weights, as timm states it; Apache-2.0 for weights of nns's own."""
-        import timm
+        """Give the licence of the pretrained weights, as timm states it; Apache-2.0 for weights of nns's own.
 
-        config = timm.get_pretrained_cfg(spec.name)
+        Of a local file only its owner knows: ``config["license"]``, or SPDX's ``NOASSERTION``.
+        """
+        if spec.source == weights.FILE:
+            return str(spec.config.get("license") or "NOASSERTION")
+        config = _config(spec.name)
         stated = getattr(config, "license", None) if config and spec.source != weights.RANDOM else None
         return _spdx(stated) if stated else "Apache-2.0"
+
+
+def _config(name: str) -> Any:
+    """Give timm's configuration of pretrained weights, None where it has none.
+
+    Raises:
+        UnknownNameError: If there is no such architecture, or none with that tag.
+    """
+    import timm
+
+    weights.check_name(name)
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise UnknownNameError.among("timm architecture", name, timm.list_pretrained()) from error
 
 
 def _spdx(stated: str) -> str:

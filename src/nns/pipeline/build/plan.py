@@ -56,7 +56,9 @@ def plan_build(
     if not settings.backends:
         raise UsageError("no backend named: give --backend NAME at least once")
     if settings.networks < len(datasets):
-        raise UsageError(f"{settings.networks} networks cannot be spread over {len(datasets)} datasets; raise --networks")
+        raise UsageError(
+            f"{settings.networks} networks cannot be spread over {len(datasets)} datasets; raise --networks"
+        )
     chosen = [(registry.backend(name.partition(":")[0]), name.partition(":")[2]) for name in settings.backends]
     items: list[BuildItem] = []
     for index, (name, dataset) in enumerate(datasets):

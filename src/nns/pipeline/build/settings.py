@@ -30,7 +30,7 @@ class BuildSettings:
     backends: tuple[str, ...] = ("ofa", "timm")
     networks: int = 400
     image_size: int = 64
-    max_images: int | None = 400
+    max_images: int | None = 300
     pretrained: bool = True
     epochs: int | None = None
     seed: int = 0

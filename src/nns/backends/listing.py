@@ -1,0 +1,133 @@
+"""Listing the architectures of a backend within size limits, without training or weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nns.costs import count_cost
+from nns.errors import UsageError
+from nns.types import ArchitectureSpec, Limits, NetworkCost
+
+if TYPE_CHECKING:
+    from nns.backends import Backend
+
+REASON_LENGTH = 80
+
+
+@dataclass(frozen=True)
+class ArchitectureListing:
+    """An architecture within the limits; the counts include the head for the classes asked for.
+
+    Attributes:
+        spec: The architecture, as the backend offers it.
+        params: Parameters.
+        macs: Multiply-accumulates of one image.
+        bytes: Bytes of the fp32 weights.
+    """
+
+    spec: ArchitectureSpec
+    params: int
+    macs: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ListingProgress:
+    """How far a listing is.
+
+    Attributes:
+        done: Architectures looked at.
+        total: Architectures that match the pattern.
+        name: The one that was looked at last.
+        kept: Architectures within the limits so far.
+        skipped: Reason to number of architectures that could not be built or run at this image size.
+    """
+
+    done: int
+    total: int
+    name: str
+    kept: int
+    skipped: Mapping[str, int]
+
+
+def list_architectures(
+    backend: Backend,
+    pattern: str,
+    classes: int,
+    limits: Limits,
+    image_size: int,
+    on_progress: Callable[[ListingProgress], None] | None = None,
+) -> tuple[ArchitectureListing, ...]:
+    """List what a backend offers within limits, smallest first.
+
+    Networks are built on PyTorch's meta device, that is without memory for weights and without computing, or
+    on the CPU if they cannot be built there. No weights are fetched.
+
+    Args:
+        backend: Where the architectures come from.
+        pattern: Glob of names.
+        classes: Classes of the head that is counted.
+        limits: The limits; ``max_latency`` must be None.
+        image_size: Side of the square images, unless an architecture has a size of its own.
+        on_progress: Called after each architecture.
+
+    Returns:
+        The architectures, sorted by parameters and name. What could not be built or run is left out; the
+        last progress says why and how often.
+
+    Raises:
+        UnknownNameError: If no name matches.
+        UsageError: If a latency is limited: that takes measuring a network, not counting.
+    """
+    if limits.max_latency is not None:
+        raise UsageError("a listing counts and does not measure: leave out the limit of the latency")
+    if limits.backend is not None and limits.backend != backend.name:
+        return ()
+    offered = backend.offers(pattern)
+    kept: list[ArchitectureListing] = []
+    skipped: dict[str, int] = {}
+    for done, spec in enumerate(offered, start=1):
+        try:
+            cost = _within(backend, spec, classes, limits, image_size)
+        except Exception as error:  # noqa: BLE001 - architectures refuse sizes and devices with whatever error they like
+            reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"[:REASON_LENGTH]
+            skipped[reason] = skipped.get(reason, 0) + 1
+            cost = None
+        if cost:
+            kept.append(ArchitectureListing(spec, cost.params(classes), cost.macs(classes), cost.bytes(classes)))
+        if on_progress:
+            on_progress(ListingProgress(done, len(offered), spec.name, len(kept), dict(skipped)))
+    return tuple(sorted(kept, key=lambda listing: (listing.params, listing.spec.name)))
+
+
+def _within(
+    backend: Backend, spec: ArchitectureSpec, classes: int, limits: Limits, image_size: int
+) -> NetworkCost | None:
+    """Count one architecture, None if it is beyond a limit."""
+    import torch
+
+    if limits.license is not None and backend.license(spec).casefold() != limits.license.casefold():
+        return None
+    try:
+        with torch.device("meta"):
+            return _count(backend, spec, classes, limits, image_size)
+    except Exception:  # noqa: BLE001 - what fails on the meta device may work on the CPU
+        return _count(backend, spec, classes, limits, image_size)
+
+
+def _count(
+    backend: Backend, spec: ArchitectureSpec, classes: int, limits: Limits, image_size: int
+) -> NetworkCost | None:
+    module = backend.build(replace(spec, source="random"), classes)
+    # the parameters are there at once, a forward pass is what takes time
+    if not _under(sum(p.numel() for p in module.parameters()), limits.max_params):
+        return None
+    cost = count_cost(backend, module, backend.preprocessing(spec, image_size), classes)
+    sizes_fit = _under(cost.macs(classes), limits.max_macs) and _under(cost.bytes(classes), limits.max_size)
+    return cost if sizes_fit else None
+
+
+def _under(count: int, limit: int | None) -> bool:
+    return limit is None or count <= limit

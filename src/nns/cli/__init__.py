@@ -1,0 +1,35 @@
+"""The command line: each command parses, makes one library call and renders. docs/cli.md is generated from it."""
+
+from __future__ import annotations
+
+import sys
+
+from nns.errors import EXIT_INTERRUPTED, NnsError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run ``nns``: the one place where errors become messages and exit codes."""
+    from nns.cli.app import app
+
+    try:
+        app()
+    except NnsError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _complain(f"{error.strerror}{where}")
+        sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    from nns.cli.text import printable
+
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""``nns architectures``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nns.cli import options
+
+
+def architectures(
+    pattern: Annotated[str, typer.Argument(metavar="BACKEND[:PATTERN]", help="e.g. timm:mobilenetv3*")],
+    max_params: options.MaxParams = None,
+    max_macs: options.MaxMacs = None,
+    max_size: options.MaxSize = None,
+    classes: Annotated[int, typer.Option("--classes", min=1, help="Classes of the head that is counted.")] = 10,
+    image_size: Annotated[int, typer.Option("--image-size", min=16, help="Side of the images in pixels.")] = 64,
+    json: options.JsonFlag = False,
+) -> None:
+    """List architectures that a backend offers, counted, within limits; they need be in no zoo.
+
+    Example: nns architectures 'timm:mobilenetv3*' --max-params 3M
+    """
+    from nns.backends.listing import list_architectures
+    from nns.cli.output import note, print_json, print_table, progress_bar
+    from nns.quantities import format_bytes, format_count
+
+    limits = options.limits_of(max_params, max_macs, max_size, None)
+    name, _, glob = pattern.partition(":")
+    backend = options.load_registry().backend(name)
+    with progress_bar() as update:
+        found = list_architectures(
+            backend, glob or "*", classes, limits, image_size,
+            on_progress=lambda p: update("counting", p.done, p.total, f"{p.name} ({p.kept} within the limits)"),
+        )  # fmt: skip
+    if json:
+        print_json(
+            {
+                "architectures": [
+                    {"backend": a.spec.backend, "name": a.spec.name, "source": a.spec.source, "params": a.params,
+                     "macs": a.macs, "bytes": a.bytes}
+                    for a in found
+                ]
+            }
+        )  # fmt: skip
+        return
+    rows = [
+        [a.spec.name, a.spec.source, format_count(a.params), format_count(a.macs), format_bytes(a.bytes)] for a in found
+    ]
+    columns = [("architecture", "left"), ("weights", "left"), ("params", "right"), ("MACs", "right"), ("size", "right")]
+    print_table(f"{pattern}: {len(rows)} architectures, {classes} classes, {image_size} px", columns, rows)
+    if not rows:
+        note("none within the limits")

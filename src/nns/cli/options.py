@@ -1,0 +1,98 @@
+"""Options that several commands share, and what they are turned into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nns.plugins import Registry
+    from nns.types import Limits
+    from nns.zoo import Zoo
+
+LIMITS = "Limits"
+
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="Folder of class folders, or with train/ val/ test/; .csv; torchvision:NAME."),
+]
+ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Zoo file (.h5).")]
+ZooOption = Annotated[
+    Path | None, typer.Option("--zoo", metavar="ZOO", help="Zoo file; default $NNS_ZOO, else an installed plugin's.")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+MaxParams = Annotated[
+    str | None, typer.Option("--max-params", metavar="N", help="Parameters, e.g. 5M.", rich_help_panel=LIMITS)
+]
+MaxMacs = Annotated[
+    str | None,
+    typer.Option("--max-macs", metavar="N", help="Multiply-accumulates an image, e.g. 300M.", rich_help_panel=LIMITS),
+]
+MaxSize = Annotated[
+    str | None,
+    typer.Option("--max-size", metavar="SIZE", help="Bytes of the weights, e.g. 20MB.", rich_help_panel=LIMITS),
+]
+MaxLatency = Annotated[
+    str | None,
+    typer.Option("--max-latency", metavar="TIME", help="One image on this machine, e.g. 10ms.", rich_help_panel=LIMITS),
+]
+BackendLimit = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="Only networks of this backend.", rich_help_panel=LIMITS)
+]
+LicenseLimit = Annotated[
+    str | None,
+    typer.Option("--license", metavar="NAME", help="Only networks under this licence.", rich_help_panel=LIMITS),
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
+
+
+def limits_of(
+    max_params: str | None,
+    max_macs: str | None,
+    max_size: str | None,
+    max_latency: str | None,
+    backend: str | None = None,
+    license: str | None = None,
+) -> Limits:
+    """Parse the limit options.
+
+    Raises:
+        UsageError: If one is not a number with a known suffix.
+    """
+    from nns.quantities import parse_bytes, parse_count, parse_latency
+    from nns.types import Limits
+
+    return Limits(
+        max_params=parse_count(max_params) if max_params else None,
+        max_macs=parse_count(max_macs) if max_macs else None,
+        max_size=parse_bytes(max_size) if max_size else None,
+        max_latency=parse_latency(max_latency) if max_latency else None,
+        backend=backend,
+        license=license,
+    )
+
+
+def open_zoo(path: Path | None, registry: Registry | None = None) -> Zoo:
+    """Open the zoo named, else the default one.
+
+    Raises:
+        MissingZooError: If there is none.
+        ZooError: If the file is no zoo.
+    """
+    from nns.zoo import Zoo, default_zoo_path
+
+    if path is None:
+        path = default_zoo_path()
+    if path is None:
+        path = (registry or load_registry()).default_zoo()
+    return Zoo.open(path)
+
+
+def load_registry() -> Registry:
+    """Load the plugins."""
+    from nns.plugins import load_plugins
+
+    return load_plugins()

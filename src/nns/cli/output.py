@@ -1,0 +1,108 @@
+"""Where output goes: results to stdout as tables or JSON, progress to stderr if that is a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nns.cli.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; NaN becomes null."""
+    print(json.dumps(_clean(document), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, dict):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def console() -> Console:
+    """Give the console for results."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def note(message: str) -> None:
+    """Say something about the run, on stderr."""
+    print(printable(message), file=sys.stderr)
+
+
+def print_table(
+    title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], caption: str | None = None
+) -> None:
+    """Print a table.
+
+    Args:
+        title: Above it.
+        columns: ``(heading, "left" or "right")`` of each column.
+        rows: The cells.
+        caption: Below it.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=escape(title), caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
+    )
+    for heading, justify in columns:
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[escape(printable(cell)) for cell in row])
+    console().print(table)
+
+
+@contextmanager
+def progress_bar(unit: str = "") -> Iterator[Callable[..., None]]:
+    """Show a progress bar on stderr, if it is a terminal, and remove it at the end.
+
+    Args:
+        unit: What is counted, shown a second, e.g. ``"images"``.
+
+    Yields:
+        ``update(what, done, total, note="")``; ``total`` may be None.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not sys.stderr.isatty():
+        yield lambda what, done, total, note="": None
+        return
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    ]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int | None, note: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(printable(what), total=total, rate="", note="")
+            speed = next((t.speed for t in progress.tasks if t.id == tasks[what]), None)
+            rate = f"{speed:.0f} {unit}/s" if speed and unit else ""
+            progress.update(tasks[what], completed=done, total=total, rate=rate, note=printable(note))
+
+        yield update

@@ -1,0 +1,158 @@
+"""``nns search``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nns.cli import options
+
+if TYPE_CHECKING:
+    from nns.retrieval import Candidate, SearchResult
+
+
+def search(
+    data: options.Data,
+    zoo: options.ZooOption = None,
+    max_params: options.MaxParams = None,
+    max_macs: options.MaxMacs = None,
+    max_size: options.MaxSize = None,
+    max_latency: options.MaxLatency = None,
+    backend: options.BackendLimit = None,
+    license: options.LicenseLimit = None,
+    top: Annotated[int, typer.Option("--top", metavar="K", help="Candidates to list.")] = 10,
+    classes: Annotated[
+        int | None, typer.Option("--classes", min=1, help="Classes of the head, if DATA has no labels.")
+    ] = None,
+    space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Fitted space to rank by.")] = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.JsonFlag = False,
+) -> None:
+    """Rank the networks of a zoo that meet the limits, for your images.
+
+    A limit counts each network with the head that DATA needs. A flat folder of images will do.
+
+    Example: nns search ./mydata --max-params 5M --max-latency 10ms
+    """
+    from nns.cli.output import print_json, progress_bar
+    from nns.retrieval import search as run_search
+
+    limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    registry = options.load_registry()
+    opened = options.open_zoo(zoo, registry)
+    resolved = _latency_device(device, limits.max_latency)
+    with progress_bar() as update:
+        result = run_search(
+            data, opened, registry, limits,
+            top=top, classes=classes, space=space, device=resolved, seed=seed, progress=update,
+        )  # fmt: skip
+    if json:
+        print_json(search_document(result))
+    else:
+        render(result)
+
+
+def _latency_device(device: str, limit: float | None) -> str:
+    """Only a latency limit needs to know the device, and finding out costs an import."""
+    if device == "cpu" or limit is None:
+        return "cpu"
+    from nns.finetuning import resolve_device
+
+    return resolve_device(device)
+
+
+def search_document(result: SearchResult) -> dict[str, Any]:
+    """Give the JSON document of the contract."""
+    limits = result.limits
+    return {
+        "dataset": {
+            "path": result.dataset.path,
+            "classes": result.dataset.classes,
+            "images": result.dataset.images,
+            "skipped": [{"path": path, "reason": reason} for path, reason in result.dataset.skipped],
+            "digest": result.dataset.digest,
+        },
+        "zoo": {"path": result.zoo_path, "digest": result.zoo_digest, "networks": result.zoo_networks},
+        "space": result.space,
+        "limits": {
+            "max_params": limits.max_params,
+            "max_macs": limits.max_macs,
+            "max_size": limits.max_size,
+            "max_latency_ms": None if limits.max_latency is None else limits.max_latency * 1e3,
+            "backend": limits.backend,
+            "license": limits.license,
+        },
+        "feasible": result.feasible,
+        "candidates": [_candidate(candidate) for candidate in result.candidates],
+        "static_choice": _candidate(result.static_choice),
+        "seconds": {
+            "features": round(result.seconds.features, 4),
+            "score": round(result.seconds.score, 6),
+            "total": round(result.seconds.total, 4),
+        },
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    entry = candidate.entry
+    return {
+        "rank": candidate.rank,
+        "id": entry.id,
+        "backend": entry.spec.backend,
+        "architecture": entry.spec.name,
+        "source_dataset": entry.source_dataset,
+        "params": candidate.params,
+        "macs": candidate.macs,
+        "bytes": candidate.bytes,
+        "latency_ms": None if candidate.latency is None else round(candidate.latency * 1e3, 4),
+        "score": round(candidate.score, 6),
+        "similarity": round(candidate.similarity, 6),
+        "prior": round(candidate.prior, 6),
+        "predicted_accuracy": round(candidate.predicted_accuracy, 6),
+        "interval": None if candidate.interval is None else [round(v, 6) for v in candidate.interval],
+        "license": entry.license,
+    }
+
+
+def render(result: SearchResult) -> None:
+    """Print the ranking as a table."""
+    from nns.cli.output import note, print_table
+    from nns.quantities import format_count, format_seconds
+
+    for path, reason in result.dataset.skipped[:5]:
+        note(f"skipped {path}: {reason}")
+    if len(result.dataset.skipped) > 5:
+        note(f"skipped {len(result.dataset.skipped) - 5} more; `nns doctor {result.dataset.path}` lists them")
+    timed = any(candidate.latency is not None for candidate in result.candidates)
+    columns = [("#", "right"), ("network", "left"), ("architecture", "left"), ("trained on", "left")]
+    columns += [("params", "right"), ("MACs", "right")] + ([("latency", "right")] if timed else [])
+    columns += [("expected accuracy", "right"), ("match", "right"), ("score", "right")]
+    rows = []
+    for candidate in result.candidates:
+        entry = candidate.entry
+        row = [str(candidate.rank), entry.id, f"{entry.spec.backend}:{entry.spec.name}", entry.source_dataset]
+        row += [format_count(candidate.params), format_count(candidate.macs)]
+        row += [format_seconds(candidate.latency) if candidate.latency is not None else "-"] if timed else []
+        row += [_accuracy(candidate), f"{candidate.similarity:+.2f}", f"{candidate.score:.2f}"]
+        rows.append(row)
+    classes = f"{result.dataset.classes} classes" if result.dataset.classes is not None else "unlabelled"
+    static = result.static_choice
+    print_table(
+        f"{result.dataset.path}: {result.dataset.images} images, {classes}; "
+        f"{result.feasible} of {result.zoo_networks} networks meet the limits",
+        columns,
+        rows,
+        caption=f"Blind to your images, {static.entry.id} ({static.entry.spec.name}) would be picked; here it is "
+        f"number {static.rank}. {format_seconds(result.seconds.total)} in all, "
+        f"{format_seconds(result.seconds.score)} of it to score.",
+    )
+
+
+def _accuracy(candidate: Candidate) -> str:
+    text = f"{candidate.predicted_accuracy:.0%}"
+    if candidate.interval is None:
+        return text
+    low, high = candidate.interval
+    return f"{text} ({low * 100:.0f}-{high:.0%})"

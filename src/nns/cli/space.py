@@ -1,0 +1,108 @@
+"""``nns space``: fit and show."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from nns.cli import options
+
+app = typer.Typer(help="The learned map of datasets and networks in a zoo.", no_args_is_help=True)
+
+
+@app.command("fit")
+def fit(
+    zoo: options.ZooArgument,
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Steps; default: the method's choice.")] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out/--no-held-out", help="Also measure on held-out datasets.")
+    ] = True,
+    seed: options.Seed = 0,
+    json: options.JsonFlag = False,
+) -> None:
+    """Fit a space to the zoo's datasets and networks, and keep it in the zoo.
+
+    Example: nns space fit zoo.h5
+    """
+    from nns.cli.output import print_json, progress_bar
+    from nns.pipeline.fitting import fit_space
+
+    registry = options.load_registry()
+    with options.open_zoo(zoo) as opened, progress_bar() as update:
+        update(f"fitting {method}", 0, None)
+        report = fit_space(opened, registry, method=method, epochs=epochs, seed=seed, held_out=held_out)
+    document = {
+        "space": report.space,
+        "method": report.method,
+        "networks": report.networks,
+        "datasets": report.datasets,
+        "seconds": round(report.seconds, 3),
+        "held_out": report.held_out,
+    }
+    if json:
+        print_json(document)
+    else:
+        _render([document])
+
+
+@app.command("show")
+def show(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
+    """Show the fitted spaces of a zoo, with their recall on held-out datasets.
+
+    Example: nns space show zoo.h5
+    """
+    from nns.cli.output import note, print_json
+
+    with options.open_zoo(zoo) as opened:
+        records = [opened.space(name) for name in opened.spaces()]
+        documents = [
+            {
+                "space": record.name,
+                "method": record.method,
+                "settings": dict(record.settings),
+                "networks": len(record.network_ids),
+                "seconds": record.report.get("seconds"),
+                "held_out": record.report.get("held_out"),
+            }
+            for record in records
+        ]
+    if json:
+        print_json({"spaces": documents})
+    elif documents:
+        _render(documents)
+    else:
+        note(f"no fitted space; run `nns space fit {zoo}`")
+
+
+def _render(documents: list[dict[str, Any]]) -> None:
+    from nns.cli.output import print_table
+
+    columns = [("space", "left"), ("networks", "right"), ("fit", "right")]
+    columns += [(f"recall@{k}", "right") for k in (1, 5, 10, 50)]
+    columns += [("median rank", "right"), ("mean rank", "right"), ("error of accuracy", "right")]
+    rows = []
+    for document in documents:
+        row = [document["space"], str(document["networks"]), f"{document['seconds'] or 0:.1f} s"]
+        held_out = document["held_out"]
+        if held_out:
+            retrieval = held_out["retrieval"]
+            row += [_recall(retrieval, k) for k in ("1", "5", "10", "50")]
+            row += [f"{retrieval['median_rank']:.0f}", f"{retrieval['mean_rank']:.0f}"]
+            row += [f"{held_out['accuracy']['mae'] * 100:.1f} points"]
+        else:
+            row += ["-"] * 7
+        rows.append(row)
+    print_table(
+        "Fitted spaces",
+        columns,
+        rows,
+        caption="Recall: of datasets held out with all their networks' family, the share for which a network "
+        "trained on them is among the k nearest of the whole zoo.",
+    )
+
+
+def _recall(retrieval: dict[str, Any], k: str) -> str:
+    recall = {str(key): value for key, value in retrieval["recall"].items()}
+    return f"{recall[k]:.0%}" if k in recall else "-"

@@ -1,0 +1,86 @@
+"""Fine-tuning: from candidate networks to one that is trained on the user's images and handed over.
+
+Everything is loaded at first use: importing this package imports neither torch nor timm.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nns.finetuning._run import Epoch
+    from nns.finetuning.card import Card, card_json, make_card
+    from nns.finetuning.evaluating import evaluate
+    from nns.finetuning.exporting import Exported, export
+    from nns.finetuning.handover import FineTuned, check_target, load_handover, read_card, write_handover
+    from nns.finetuning.ladder import Candidate, LadderEvent, LadderResult, Tried, climb
+    from nns.finetuning.predicting import Prediction, predict
+    from nns.finetuning.recipe import TANS_RECIPE, Recipe
+    from nns.finetuning.training import TrainingResult, resolve_device, train
+
+_HOMES = {
+    "TANS_RECIPE": "recipe",
+    "Candidate": "ladder",
+    "Card": "card",
+    "Epoch": "training",
+    "Exported": "exporting",
+    "FineTuned": "handover",
+    "LadderEvent": "ladder",
+    "LadderResult": "ladder",
+    "Prediction": "predicting",
+    "Recipe": "recipe",
+    "TrainingResult": "training",
+    "Tried": "ladder",
+    "card_json": "card",
+    "check_target": "handover",
+    "climb": "ladder",
+    "evaluate": "evaluating",
+    "export": "exporting",
+    "load_handover": "handover",
+    "make_card": "card",
+    "predict": "predicting",
+    "read_card": "handover",
+    "resolve_device": "training",
+    "train": "training",
+    "write_handover": "handover",
+}
+
+__all__ = [
+    "TANS_RECIPE",
+    "Candidate",
+    "Card",
+    "Epoch",
+    "Exported",
+    "FineTuned",
+    "LadderEvent",
+    "LadderResult",
+    "Prediction",
+    "Recipe",
+    "TrainingResult",
+    "Tried",
+    "card_json",
+    "check_target",
+    "climb",
+    "evaluate",
+    "export",
+    "load_handover",
+    "make_card",
+    "predict",
+    "read_card",
+    "resolve_device",
+    "train",
+    "write_handover",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds ``name`` at first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

@@ -1,0 +1,178 @@
+"""What goes up a ladder, and what comes of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from nns.finetuning._run import Epoch, rank
+from nns.finetuning.training import TrainingResult
+from nns.types import Preprocessing, SplitArrays
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Stopped = Literal["finished", "halved", "budget", "patience", "interrupted"]
+EventKind = Literal["rung", "train", "epoch", "out", "test"]
+
+_STOPPED: dict[str, Stopped] = {
+    "epochs": "finished",
+    "budget": "budget",
+    "patience": "patience",
+    "interrupted": "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that may be fine-tuned.
+
+    Attributes:
+        id: Its id in the zoo.
+        name: Its architecture, for people.
+        build: Makes it: pretrained weights, with a new head for the classes of the data. Called once at most.
+        preprocessing: Its input.
+    """
+
+    id: str
+    name: str
+    build: Callable[[], nn.Module]
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of one candidate.
+
+    Attributes:
+        network: Its id.
+        val_accuracy: Best top-1 accuracy on the validation split, 0..1; NaN if it was never measured.
+        epochs: Epochs it was trained for in all, those cut short counted.
+        stopped: ``"finished"``: had all its epochs; ``"halved"``: others were better; ``"budget"``: its time
+            was over; ``"patience"``: got no better; ``"interrupted"``: Ctrl-C.
+    """
+
+    network: str
+    val_accuracy: float
+    epochs: int
+    stopped: Stopped
+
+
+@dataclass(frozen=True)
+class LadderEvent:
+    """Progress of a ladder.
+
+    Attributes:
+        kind: ``"rung"`` as a rung begins, ``"train"`` as a candidate's training begins, ``"epoch"`` after each
+            epoch, ``"out"`` when a candidate is left out (``message`` says why), ``"test"`` before the winner
+            is measured on the test split.
+        rung: Number of the rung, from 1; 0 before the first.
+        rungs: Number of rungs, 0 before they are planned.
+        candidates: Candidates in this rung.
+        epochs: Epochs that each training of this rung has at most.
+        seconds: Since the ladder began.
+        network: Id of the candidate, empty for ``"rung"``.
+        epoch: The epoch, for ``"epoch"``; numbered within this training.
+        message: For people.
+    """
+
+    kind: EventKind
+    rung: int
+    rungs: int
+    candidates: int
+    epochs: int
+    seconds: float
+    network: str = ""
+    epoch: Epoch | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class LadderResult:
+    """The winner of a ladder.
+
+    Attributes:
+        winner: The candidate.
+        module: The network, trained, at its best epoch, in eval mode on the CPU.
+        val_accuracy: Top-1 accuracy on the validation split by which it was chosen, 0..1.
+        test_accuracy: Top-1 accuracy on the test split, measured once, 0..1; None without a test split.
+        epochs: Epochs it was trained for.
+        seconds: Wall-clock time of the whole ladder.
+        device: Where it ran.
+        history: Its epochs over all rungs, numbered through.
+        tried: All candidates, the winner first, then by how far they came.
+        interrupted: Whether Ctrl-C ended the ladder.
+    """
+
+    winner: Candidate
+    module: nn.Module
+    val_accuracy: float
+    test_accuracy: float | None
+    epochs: int
+    seconds: float
+    device: str
+    history: tuple[Epoch, ...]
+    tried: tuple[Tried, ...]
+    interrupted: bool
+
+
+@dataclass
+class Climber:
+    """A candidate on the ladder.
+
+    Attributes:
+        candidate: What it is.
+        module: The network as it was last trained, once it is built.
+        best: Its best epoch, numbered over all its trainings.
+        best_state: The weights of that epoch.
+        history: All its epochs.
+        stopped: Why it is not trained on.
+        rungs: Rungs it was trained in.
+        test_seconds: What one evaluation of the test split will take, 0 as long as that is not known.
+    """
+
+    candidate: Candidate
+    module: nn.Module | None = None
+    best: Epoch | None = None
+    best_state: dict[str, torch.Tensor] | None = None
+    history: list[Epoch] = field(default_factory=list)
+    stopped: Stopped = "finished"
+    rungs: int = 0
+    test_seconds: float = 0.0
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Sort key: higher is better."""
+        return rank(self.best) if self.best else (-math.inf, -math.inf)
+
+    def tried(self) -> Tried:
+        """Say what became of it."""
+        accuracy = self.best.val_accuracy if self.best else math.nan
+        return Tried(self.candidate.id, accuracy, len(self.history), self.stopped)
+
+    def take(self, result: TrainingResult, data: SplitArrays, rung: int) -> None:
+        """Note a training; its weights count if they are the best so far."""
+        offset = len(self.history)
+        if self.best is None or rank(result.best) > rank(self.best):
+            self.best_state = copy.deepcopy(result.module.state_dict())
+            self.best = replace(result.best, epoch=offset + result.best.epoch)
+        self.history += [replace(epoch, epoch=offset + epoch.epoch) for epoch in result.history]
+        self.stopped = _STOPPED[result.stopped]
+        self.rungs = rung
+        if data.test is not None and len(data.val):
+            self.test_seconds = result.validation_seconds * len(data.test) / len(data.val)
+
+    def best_module(self) -> nn.Module:
+        """Give the network with its best weights."""
+        assert self.module is not None
+        assert self.best_state is not None
+        self.module.load_state_dict(self.best_state)
+        return self.module
+
+    def drop_weights(self) -> None:
+        """Free the memory of one that is out."""
+        self.module = self.best_state = None

@@ -1,0 +1,75 @@
+"""The read-me of a fine-tuned network, for people."""
+
+from __future__ import annotations
+
+import math
+
+from nns.finetuning.card import Card
+
+_SHOWN_CLASSES = 20
+
+_TEMPLATE = """\
+# {name}, fine-tuned on {dataset}
+
+Tells {count} classes apart: {classes}.
+
+| | |
+|---|---|
+| validation accuracy | {val} (the network was chosen by it) |
+| test accuracy | {test} |
+| parameters | {params:,} |
+| multiply-accumulates an image | {macs:,} |
+| input | {size} x {size} pixels, RGB |
+| training | {epochs} epochs on {device}; {seconds:.0f} s with all other candidates |
+| started from | network `{network}` (backend `{backend}`), trained on {source} |
+| licence of the weights | {license} |
+
+## Use
+
+    nns predict {here} IMAGE...
+
+```python
+from nns.finetuning import load_handover, predict
+from nns.plugins import load_plugins
+
+tuned = load_handover("{here}", load_plugins())
+predictions, skipped = predict(tuned, ["image.png"])
+print(predictions[0].label, predictions[0].probability)
+```
+
+`tuned.module` is a `torch.nn.Module`; its input is float32 (n, 3, {size}, {size}), scaled to 0..1, less the
+mean {mean}, divided by {std}. `nns export {here} --format onnx` writes a file in which that is built in.
+
+`card.json` has everything that is known about it; `classes.txt` the class names in the order of the outputs.
+"""
+
+
+def readme(card: Card, here: str = "DIR") -> str:
+    """Write the read-me."""
+    shown = [_line(name) for name in card.classes[:_SHOWN_CLASSES]]
+    more = len(card.classes) - len(shown)
+    return _TEMPLATE.format(
+        name=_line(card.spec.name),
+        dataset=_line(card.dataset),
+        count=len(card.classes),
+        classes=", ".join(shown) + (f" and {more} more" if more else ""),
+        val="unknown" if math.isnan(card.val_accuracy) else f"{card.val_accuracy:.1%}",
+        test="no test split" if card.test_accuracy is None else f"{card.test_accuracy:.1%}",
+        params=card.params,
+        macs=card.macs,
+        size=card.preprocessing.size,
+        epochs=card.epochs,
+        device=card.device,
+        seconds=card.seconds,
+        network=_line(card.network),
+        backend=_line(card.spec.backend),
+        source=_line(card.source_dataset),
+        license=_line(card.license),
+        here=here,
+        mean=card.preprocessing.mean,
+        std=card.preprocessing.std,
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,216 @@
+"""State of one training: images, optimizer, learning rate, the best weights so far."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nns.backends.batches import augmenter, batches
+from nns.errors import UsageError
+from nns.finetuning._budget import FORWARD_SHARE, Budget
+from nns.finetuning.evaluating import evaluate
+from nns.finetuning.recipe import Recipe
+from nns.types import LabelledArrays, Preprocessing, SplitArrays
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MIN_RATE = 0.05
+"""Share of the peak learning rate at which the warm-up begins."""
+
+GPU_SHARE = 0.25
+"""Images are kept on the GPU as long as they take no more than this share of its free memory."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to. Losses are mean cross-entropies, the accuracy is top-1, 0..1."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class _Best:
+    epoch: Epoch
+    state: dict[str, torch.Tensor]
+
+
+class Run:
+    """One training of one network.
+
+    Attributes:
+        history: The epochs that were measured.
+        best: The best of them, with its weights; None as long as none was measured.
+        loss: Sum of the losses of the images of the epoch so far, on the device.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        data: SplitArrays,
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        device: str,
+        on_images: Callable[[int], None] | None = None,
+    ) -> None:
+        """Move the network to the device, freeze what is not trained, make the optimizer."""
+        import torch
+
+        self.recipe = recipe
+        self.device = device
+        self.cuda = device == "cuda"
+        # depthwise convolutions train up to twice as fast in this layout, on the CPU as well
+        self.module: Any = module.to(device).to(memory_format=torch.channels_last)
+        self.val = data.val
+        self.preprocessing = preprocessing
+        self.on_images = on_images
+        self.budget = Budget(recipe.seconds)
+        self.history: list[Epoch] = []
+        self.best: _Best | None = None
+        self._prepare = _Preparation(preprocessing, device, flip=recipe.flip)
+        self._images, self._labels = self._training_tensors(data.train)
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._seen = 0
+        self._frozen = _freeze_body(module) if recipe.head_only else []
+        self._optimizer = _optimizer(self.module, recipe)
+        self._scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
+
+    def _training_tensors(self, train: LabelledArrays) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give images as uint8 and labels, on the GPU where they fit."""
+        import torch
+
+        images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
+        if self.cuda and images.nbytes < GPU_SHARE * torch.cuda.mem_get_info()[0]:
+            images = images.to(self.device)
+        return images, labels
+
+    def train_epoch(self, number: int, max_steps: int | None = None) -> int:
+        """Run one epoch; a budget that ends within it cuts it short.
+
+        Returns:
+            Number of steps that were done.
+        """
+        import torch
+
+        self.module.train(not self.recipe.head_only)  # in eval mode the statistics of a frozen body stay as they are
+        self.loss.zero_()
+        self._seen = 0
+        each = max(1, math.ceil(len(self._labels) / self.recipe.batch_size))
+        autocast = torch.autocast(self.device, dtype=torch.float16, enabled=self.cuda)
+        began, step = self.budget.elapsed, 0
+        for images, labels in batches(self._images, self._labels, self.recipe.batch_size, self._prepare):
+            if self.budget.spent or step == max_steps:
+                break
+            self._set_rate(max(((number - 1) * each + step) / (self.recipe.epochs * each), self.budget.share))
+            self._step(images, labels.to(self.device, non_blocking=True), autocast)
+            step += 1
+            if not self.history:
+                a_second = self._seen / max(self.budget.elapsed - began, 1e-9)
+                self.budget.reserve = FORWARD_SHARE * len(self.val) / a_second
+            if self.on_images:
+                self.on_images(len(labels))
+        return step
+
+    def _set_rate(self, progress: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.lr * cosine(progress, self.recipe.warmup) * group.get("lr_scale", 1.0)
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, autocast: torch.autocast) -> None:
+        from torch.nn import functional as F
+
+        self._optimizer.zero_grad(set_to_none=True)
+        with autocast:
+            loss = F.cross_entropy(self.module(images), labels, label_smoothing=self.recipe.label_smoothing)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.loss += loss.detach().double() * len(labels)  # stays on the GPU: reading it would wait for the step
+        self._seen += len(labels)
+
+    def measure(self, number: int) -> Epoch:
+        """Measure on the validation split and keep the weights if they are the best so far."""
+        began = self.budget.elapsed
+        train_loss = float(self.loss) / self._seen if self._seen else math.nan  # waits for the GPU
+        loss, accuracy = evaluate(self.module, self.val, self.preprocessing, self.device)
+        epoch = Epoch(number, train_loss, loss, accuracy)
+        if self.best is None or rank(epoch) > rank(self.best.epoch):
+            best = _Best(epoch, copy.deepcopy(self.module.state_dict()))
+            self.history.append(epoch)
+            self.best = best
+        else:
+            self.history.append(epoch)
+        self.budget.reserve = self.budget.elapsed - began
+        return epoch
+
+    def finish(self) -> nn.Module:
+        """Give the network back at its best epoch, on the CPU, in eval mode, nothing frozen."""
+        if self.best is not None:
+            self.module.load_state_dict(self.best.state)
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        self._optimizer.zero_grad(set_to_none=True)
+        module: nn.Module = self.module.to("cpu").eval()
+        return module
+
+
+class _Preparation:
+    """Makes float images of a batch of uint8 ones: on the device, normalised, augmented, channels last."""
+
+    def __init__(self, preprocessing: Preprocessing, device: str, *, flip: bool) -> None:
+        import torch
+
+        self.device = device
+        self.mean = (torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255).to(device)
+        self.std = (torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255).to(device)
+        self.augment = augmenter(preprocessing.size, flip=flip)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        images = (images.to(self.device, non_blocking=True).float() - self.mean) / self.std
+        return self.augment(images).to(memory_format=torch.channels_last)
+
+
+def rank(epoch: Epoch) -> tuple[float, float]:
+    """Order epochs: by validation accuracy, then by the lower loss; what is not a number ranks last."""
+    return (
+        -math.inf if math.isnan(epoch.val_accuracy) else epoch.val_accuracy,
+        -math.inf if math.isnan(epoch.val_loss) else -epoch.val_loss,
+    )
+
+
+def cosine(progress: float, warmup: float) -> float:
+    """Rise linearly over ``warmup``, then fall as half a cosine to zero; ``progress`` runs from 0 to 1."""
+    if progress < warmup:
+        return max(progress / warmup, MIN_RATE)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1e-9, 1 - warmup)))
+
+
+def _freeze_body(module: nn.Module) -> list[nn.Parameter]:
+    """Freeze everything but the classifier, the last linear layer; give what was frozen."""
+    from torch import nn
+
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise UsageError(f"{type(module).__name__} has no linear classifier; train it without head_only")
+    head = {id(parameter) for parameter in linear[-1].parameters()}
+    frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in head]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+
+    optimizer: torch.optim.Optimizer = create_optimizer_v2(
+        module, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+    )
+    return optimizer

@@ -1,0 +1,226 @@
+"""The card of a fine-tuned network: what it is, where it comes from, how good it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+from nns.finetuning._climber import LadderResult, Stopped, Tried
+from nns.finetuning._run import Epoch
+from nns.finetuning.recipe import Recipe
+from nns.stores._codec import count, mapping, number, text, texts
+from nns.types import ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
+
+FORMAT = "nns-finetuned"
+VERSION = 1
+
+MAX_SIDE = 4096
+"""Largest input in pixels that a card may ask for."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything about a fine-tuned network but its weights.
+
+    Attributes:
+        network: Id of the zoo's network that it started from.
+        spec: The architecture.
+        preprocessing: Its input.
+        classes: Class names, in the order of the outputs.
+        params: Parameters, head included.
+        macs: Multiply-accumulates of one image, head included.
+        bytes: Bytes of the fp32 weights, head included.
+        source_dataset: What the zoo's network was trained on.
+        license: SPDX name of the licence of the weights it started from.
+        zoo_digest: Content digest of the zoo, empty if there was none.
+        dataset: Name of the dataset it was fine-tuned on.
+        dataset_digest: Content digest of that dataset.
+        val_accuracy: Top-1 accuracy on the validation split, by which it was chosen, 0..1; NaN if unknown.
+        test_accuracy: Top-1 accuracy on the test split, 0..1; None without one.
+        epochs: Epochs it was trained for.
+        seconds: Wall-clock time of the whole fine-tuning.
+        device: Where that ran.
+        recipe: How it was trained.
+        seed: Of shuffling and augmentation.
+        interrupted: Whether Ctrl-C ended it.
+        history: Its epochs.
+        tried: All candidates, the winner first.
+        versions: Versions of nns and torch.
+        weights_sha256: Of the file of weights; set as it is written.
+    """
+
+    network: str
+    spec: ArchitectureSpec
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    params: int
+    macs: int
+    bytes: int
+    source_dataset: str
+    license: str
+    zoo_digest: str
+    dataset: str
+    dataset_digest: str
+    val_accuracy: float
+    test_accuracy: float | None
+    epochs: int
+    seconds: float
+    device: str
+    recipe: Json
+    seed: int
+    interrupted: bool
+    history: tuple[Epoch, ...]
+    tried: tuple[Tried, ...]
+    versions: Json = field(default_factory=dict)
+    weights_sha256: str = ""
+
+
+def make_card(
+    result: LadderResult,
+    entry: NetworkEntry,
+    *,
+    classes: tuple[str, ...],
+    dataset: str,
+    dataset_digest: str,
+    zoo_digest: str,
+    recipe: Recipe,
+    seed: int = 0,
+    cost: NetworkCost | None = None,
+) -> Card:
+    """Write the card of a ladder's winner.
+
+    Args:
+        result: The ladder's.
+        entry: The winner's entry in the zoo.
+        classes: Classes of the dataset.
+        dataset: Name of the dataset.
+        dataset_digest: Its content digest.
+        zoo_digest: The zoo's.
+        recipe: The recipe given to the ladder.
+        seed: The seed given to the ladder.
+        cost: The network's counts at the input it was fine-tuned at, by default the entry's.
+    """
+    cost = cost or entry.cost
+    return Card(
+        network=entry.id,
+        spec=entry.spec,
+        preprocessing=result.winner.preprocessing,
+        classes=tuple(classes),
+        params=cost.params(len(classes)),
+        macs=cost.macs(len(classes)),
+        bytes=cost.bytes(len(classes)),
+        source_dataset=entry.source_dataset,
+        license=entry.license,
+        zoo_digest=zoo_digest,
+        dataset=dataset,
+        dataset_digest=dataset_digest,
+        val_accuracy=result.val_accuracy,
+        test_accuracy=result.test_accuracy,
+        epochs=result.epochs,
+        seconds=round(result.seconds, 3),
+        device=result.device,
+        recipe=asdict(recipe),
+        seed=seed,
+        interrupted=result.interrupted,
+        history=result.history,
+        tried=result.tried,
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("nns", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def card_json(card: Card) -> dict[str, Any]:
+    """Turn a card into a JSON-able dict; what is not a number becomes null."""
+    found: dict[str, Any] = _plain(asdict(card))
+    return {"format": FORMAT, "version": VERSION, **found}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def decode_card(row: Mapping[str, Any]) -> Card:
+    """Build a card from parsed JSON, field by field.
+
+    Raises:
+        KeyError: If a field is missing.
+        TypeError: If a field has the wrong type.
+        ValueError: If a field has an impossible value.
+    """
+    spec, pre = mapping(row["spec"]), mapping(row["preprocessing"])
+    size = count(pre["size"])
+    if not 1 <= size <= MAX_SIDE:
+        raise ValueError(f"an input of {size} pixels")
+    classes = texts(row["classes"])
+    if not classes:
+        raise ValueError("no classes")
+    interrupted = row["interrupted"]
+    if type(interrupted) is not bool:
+        raise TypeError(f"{interrupted!r:.40} in place of true or false")
+    test = row["test_accuracy"]
+    return Card(
+        network=text(row["network"]),
+        spec=ArchitectureSpec(text(spec["backend"]), text(spec["name"]), mapping(spec["config"]), text(spec["source"])),
+        preprocessing=Preprocessing(size, _three(pre["mean"]), _three(pre["std"])),
+        classes=classes,
+        params=count(row["params"]),
+        macs=count(row["macs"]),
+        bytes=count(row["bytes"]),
+        source_dataset=text(row["source_dataset"]),
+        license=text(row["license"]),
+        zoo_digest=text(row["zoo_digest"]),
+        dataset=text(row["dataset"]),
+        dataset_digest=text(row["dataset_digest"]),
+        val_accuracy=_measure(row["val_accuracy"]),
+        test_accuracy=None if test is None else number(test),
+        epochs=count(row["epochs"]),
+        seconds=number(row["seconds"]),
+        device=text(row["device"]),
+        recipe=mapping(row["recipe"]),
+        seed=count(row["seed"]),
+        interrupted=interrupted,
+        history=tuple(_epoch(mapping(item)) for item in row["history"]),
+        tried=tuple(_tried(mapping(item)) for item in row["tried"]),
+        versions=mapping(row["versions"]),
+        weights_sha256=text(row["weights_sha256"]),
+    )
+
+
+def _measure(value: Any) -> float:
+    return math.nan if value is None else number(value)
+
+
+def _three(value: Any) -> tuple[float, float, float]:
+    red, green, blue = value
+    return number(red), number(green), number(blue)
+
+
+def _epoch(row: Mapping[str, Any]) -> Epoch:
+    measures = (_measure(row[name]) for name in ("train_loss", "val_loss", "val_accuracy"))
+    return Epoch(count(row["epoch"]), *measures)
+
+
+def _tried(row: Mapping[str, Any]) -> Tried:
+    stopped = text(row["stopped"])
+    if stopped not in get_args(Stopped):
+        raise ValueError(f"stopped {stopped!r:.40}")
+    return Tried(text(row["network"]), _measure(row["val_accuracy"]), count(row["epochs"]), stopped)  # type: ignore[arg-type]

@@ -1,0 +1,196 @@
+"""What is handed over: a folder with weights, a card and a read-me, that works without any zoo.
+
+The folder holds ``model.safetensors`` (the state dict), ``card.json``, ``classes.txt`` and ``README.md``.
+It is written under a temporary name beside its place and then renamed, so it is there whole or not at all.
+Reading it never unpickles anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nns.errors import UsageError, WeightsError
+from nns.finetuning._readme import readme
+from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from nns.plugins import Registry
+
+MODEL = "model.safetensors"
+CARD = "card.json"
+CLASSES = "classes.txt"
+README = "README.md"
+ONNX = "model.onnx"
+
+OWN_FILES = frozenset({MODEL, CARD, CLASSES, README, ONNX})
+"""Files that nns puts into such a folder; one that holds others is never replaced."""
+
+MAX_CARD = 8 * 2**20
+"""Bytes of a card at most: some 100,000 class names."""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned network.
+
+    Attributes:
+        module: The network in eval mode on the CPU.
+        card: What it is.
+    """
+
+    module: nn.Module
+    card: Card
+
+
+def check_target(directory: str | os.PathLike[str]) -> Path:
+    """Check that a fine-tuned network may be written there: call this before anything is trained.
+
+    Raises:
+        UsageError: If there is something that is not a fine-tuned network of nns, or holds other files too.
+    """
+    target = Path(os.path.realpath(Path(directory).expanduser()))
+    if not target.exists():
+        return target
+    if not target.is_dir():
+        raise UsageError(f"{str(directory)!r} is a file; name a folder")
+    names = {path.name for path in target.iterdir()}
+    if names and CARD not in names:
+        raise UsageError(f"{str(directory)!r} is not empty and holds no fine-tuned network; name another folder")
+    if names:
+        _read_card(target)
+    if names - OWN_FILES:
+        foreign = min(names - OWN_FILES)
+        raise UsageError(f"{str(directory)!r} holds {foreign!r}, which nns did not write; name another folder")
+    return target
+
+
+def write_handover(directory: str | os.PathLike[str], module: nn.Module, card: Card) -> Path:
+    """Write a fine-tuned network to a folder; one that holds an earlier one is replaced.
+
+    Args:
+        directory: Where to; folders above it are made.
+        module: The network.
+        card: What it is; the digest of the weights is filled in.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: If there is something else.
+    """
+    from safetensors.torch import save
+
+    target = check_target(directory)
+    weights = save(_state(module))
+    card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
+    with _staged(target) as folder:
+        (folder / MODEL).write_bytes(weights)
+        (folder / CARD).write_text(_json(card), encoding="utf-8")
+        (folder / CLASSES).write_text("".join(f"{' '.join(name.split())}\n" for name in card.classes), "utf-8")
+        (folder / README).write_text(readme(card), encoding="utf-8")
+    return target
+
+
+def load_handover(directory: str | os.PathLike[str], registry: Registry) -> FineTuned:
+    """Read a fine-tuned network. Needs no zoo.
+
+    Raises:
+        UsageError: If the folder holds no such network, or one of a newer format.
+        UnknownNameError: If the backend that builds it is not installed.
+        WeightsError: If its files are damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = Path(directory).expanduser()
+    card = _read_card(folder)
+    try:
+        weights = (folder / MODEL).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{str(folder / MODEL)!r} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
+        raise WeightsError(f"{str(folder / MODEL)!r} is damaged: it is not the file that its card describes (sha256)")
+    backend = registry.backend(card.spec.backend)
+    try:
+        state = load(weights)
+    except SafetensorError as error:
+        raise WeightsError(f"{str(folder / MODEL)!r} is damaged: {error}") from error
+    return FineTuned(backend.load(card.spec, state, len(card.classes)).eval(), card)
+
+
+def read_card(directory: str | os.PathLike[str]) -> Card:
+    """Read the card alone, without torch.
+
+    Raises:
+        UsageError: If the folder holds no fine-tuned network, or one of a newer format.
+        WeightsError: If the card is damaged.
+    """
+    return _read_card(Path(directory).expanduser())
+
+
+def _read_card(folder: Path) -> Card:
+    path = folder / CARD
+    if not path.is_file():
+        raise UsageError(f"{str(folder)!r} holds no fine-tuned network (no {CARD}); `nns finetune` writes one")
+    if path.stat().st_size > MAX_CARD:
+        raise WeightsError(f"{str(path)!r} has {path.stat().st_size} bytes, more than a card can have")
+    try:
+        row = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{str(path)!r} is damaged: not JSON ({type(error).__name__})") from error
+    if not isinstance(row, dict) or row.get("format") != FORMAT:
+        raise UsageError(f"{str(path)!r} is no card of a fine-tuned network (its format is not {FORMAT!r})")
+    if row.get("version") != VERSION:
+        raise UsageError(
+            f"{str(path)!r} has version {row.get('version')!r:.20} of the format, this nns reads {VERSION}"
+        )
+    try:
+        return decode_card(row)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise WeightsError(f"{str(path)!r} is damaged: {what}") from error
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _json(card: Card) -> str:
+    text = json.dumps(card_json(card), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if len(text.encode()) > MAX_CARD:
+        raise UsageError(f"the card would have {len(text)} characters; class names or settings are too long")
+    return text
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of ``target`` when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        folder, old = staging / "new", staging / "old"
+        folder.mkdir()
+        yield folder
+        if target.exists():
+            target.rename(old)
+        folder.rename(target)
+    finally:
+        if (staging / "old").exists() and not target.exists():  # the second rename failed
+            (staging / "old").rename(target)
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,269 @@
+"""The ladder: successive halving over candidate networks, so that training time goes to the best ones.
+
+All candidates get a short training, the better half by validation accuracy a longer one, and so on; the
+last gets the longest. Each training has a cosine schedule of its own, down to zero: accuracies of networks
+at a high learning rate say little about which is better.
+
+A survivor goes on from the weights it has reached, with a warm restart of the rate (Loshchilov & Hutter 2017,
+"SGDR"), not from its pretrained weights anew: starting over would throw away half of all the training that
+the winner ever gets. If a longer training does not beat a shorter one of the same network, the weights of
+the shorter one are the ones that count.
+
+Source: successive halving, Karnin, Koren & Somekh 2013; Jamieson & Talwalkar 2016.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nns.errors import UsageError
+from nns.finetuning._climber import Candidate, Climber, EventKind, LadderEvent, LadderResult, Stopped, Tried
+from nns.finetuning._run import Epoch
+from nns.finetuning._rungs import Rung, affordable, plan_rungs
+from nns.finetuning.evaluating import evaluate
+from nns.finetuning.pace import measure_pace
+from nns.finetuning.recipe import Recipe
+from nns.finetuning.training import resolve_device, train
+from nns.types import Preprocessing, SplitArrays
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Candidate", "LadderEvent", "LadderResult", "Tried", "climb"]
+
+DataOf = Callable[[Preprocessing], SplitArrays]
+
+
+def climb(
+    candidates: Sequence[Candidate],
+    data_of: DataOf,
+    recipe: Recipe,
+    *,
+    budget_seconds: float | None = None,
+    keep: float = 0.5,
+    seed: int = 0,
+    on_event: Callable[[LadderEvent], None] | None = None,
+) -> LadderResult:
+    """Fine-tune the candidate that turns out best on the validation split. One candidate is just trained.
+
+    Without a time budget the last rung has ``recipe.epochs`` epochs, the one before ``keep`` times as many,
+    and so on; on the CPU the result then depends on ``seed`` and the number of threads alone. With a budget,
+    ``recipe.epochs`` is the most that each training may have; half of the time is for the last rung, the
+    rest is spread evenly over the others, and what one leaves goes to the next. Candidates at the end of
+    the list that could not have one epoch each are left out. A budget too small for one epoch gives the
+    first candidate, trained for a part of one.
+
+    Ctrl-C ends the ladder and keeps the best network so far, which is still measured on the test split;
+    another Ctrl-C leaves that out.
+
+    Args:
+        candidates: The networks, best guess first.
+        data_of: Gives the data decoded for an input; called before each training, so it should remember.
+        recipe: How each is trained.
+        budget_seconds: Wall-clock budget of everything, decoding and the final test included; by default
+            ``recipe.seconds``.
+        keep: Share of the candidates that goes on to the next rung, 0 < keep < 1.
+        seed: Of shuffling and augmentation.
+        on_event: Called as things happen.
+
+    Returns:
+        The winner, and what became of the others.
+
+    Raises:
+        UsageError: No candidate, two with one id, or settings out of range.
+        KeyboardInterrupt: If it comes before there is anything to keep.
+    """
+    seconds = recipe.seconds if budget_seconds is None else budget_seconds
+    _check(candidates, recipe, seconds, keep)
+    ladder = _Ladder(candidates, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event)
+    try:
+        ladder.run()
+    except KeyboardInterrupt:
+        ladder.interrupt()
+    return ladder.result()
+
+
+def _check(candidates: Sequence[Candidate], recipe: Recipe, seconds: float | None, keep: float) -> None:
+    if not candidates:
+        raise UsageError("no candidate networks to fine-tune; name at least one")
+    ids = [candidate.id for candidate in candidates]
+    for network in ids:
+        if ids.count(network) > 1:
+            raise UsageError(f"network {network!r} is named twice")
+    if recipe.epochs < 1:
+        raise UsageError(f"epochs must be 1 or more, not {recipe.epochs}")
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"the budget must be more than 0 seconds, not {seconds}")
+    if not 0 < keep < 1:
+        raise UsageError(f"keep must be between 0 and 1, not {keep}")
+    resolve_device(recipe.device)
+
+
+class _Ladder:
+    """One run of the ladder: who is still in, and the clock."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        data_of: DataOf,
+        recipe: Recipe,
+        seconds: float | None,
+        keep: float,
+        seed: int,
+        on_event: Callable[[LadderEvent], None] | None,
+    ) -> None:
+        self.climbers = [Climber(candidate) for candidate in candidates]
+        self.alive = list(self.climbers)
+        self.data_of, self.recipe, self.seconds = data_of, recipe, seconds
+        self.keep, self.seed, self.on_event = keep, seed, on_event
+        self.started = time.perf_counter()
+        self.interrupted = False
+        self.rungs: tuple[Rung, ...] = ()
+        self.number = 0
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.started
+
+    @property
+    def training_seconds(self) -> float | None:
+        """The budget, less what the final test takes."""
+        if self.seconds is None:
+            return None
+        return self.seconds - max((climber.test_seconds for climber in self.alive), default=0.0)
+
+    def run(self) -> None:
+        """Climb all rungs."""
+        if self.seconds is not None:
+            self._enter_affordable(self.seconds)
+        timed = self.seconds is not None
+        self.rungs = plan_rungs(len(self.alive), self.recipe.epochs, self.keep, timed=timed)
+        for rung in self.rungs:
+            self.number += 1
+            self._halve(rung.candidates)
+            self._tell("rung", message=f"{rung.candidates} candidate(s), up to {rung.epochs} epoch(s) each")
+            for turn, climber in enumerate(self.alive):
+                if self._time_is_over():
+                    for late in self.alive[turn:]:
+                        self._leave(late, "budget", "the time is over")
+                    return
+                self._train(climber, rung, turn)
+
+    def _enter_affordable(self, seconds: float) -> None:
+        """Leave out the last candidates if the budget has no epoch for each of them."""
+        first = self.alive[0]
+        data = self._prepare(first)
+        assert first.module is not None
+        pace = measure_pace(first.module, data, first.candidate.preprocessing, self.recipe)
+        first.test_seconds = pace.test(data)
+        count = affordable(len(self.alive), pace.epoch(data), seconds - self.elapsed - first.test_seconds, self.keep)
+        for climber in self.alive[count:]:
+            self._leave(climber, "budget", "the budget has no epoch for it")
+        self.alive = self.alive[:count]
+
+    def _halve(self, count: int) -> None:
+        if count == len(self.alive):
+            return
+        ranked = sorted(self.alive, key=lambda climber: climber.rank, reverse=True)  # stable: the order breaks ties
+        self.alive = ranked[:count]
+        for climber in ranked[count:]:
+            self._leave(climber, "halved", f"validation accuracy {climber.tried().val_accuracy:.3f}")
+            climber.drop_weights()
+
+    def _time_is_over(self) -> bool:
+        budget = self.training_seconds
+        return budget is not None and self.elapsed >= budget and any(climber.best for climber in self.climbers)
+
+    def _prepare(self, climber: Climber) -> SplitArrays:
+        data = self.data_of(climber.candidate.preprocessing)
+        if climber.module is None:
+            climber.module = climber.candidate.build()
+        return data
+
+    def _train(self, climber: Climber, rung: Rung, turn: int) -> None:
+        candidate = climber.candidate
+        data = self._prepare(climber)
+        assert climber.module is not None
+        budget, seconds = self.training_seconds, None
+        if budget is not None:
+            seconds = max(0.0, budget * rung.until - self.elapsed) / (len(self.alive) - turn)
+        self._tell("train", candidate.id, message=candidate.name)
+        result = train(
+            climber.module,
+            data,
+            candidate.preprocessing,
+            replace(self.recipe, epochs=rung.epochs, seconds=seconds),
+            seed=self.seed + self.number - 1,
+            on_epoch=lambda epoch: self._tell("epoch", candidate.id, epoch=epoch),
+        )
+        climber.take(result, data, self.number)
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        """Note Ctrl-C for all that are still in."""
+        self.interrupted = True
+        for climber in self.alive:
+            climber.stopped = "interrupted"
+
+    def _leave(self, climber: Climber, why: Stopped, message: str) -> None:
+        climber.stopped = why
+        self._tell("out", climber.candidate.id, message=message)
+
+    def result(self) -> LadderResult:
+        """Choose the winner by validation, measure it on the test split, once."""
+        measured = [climber for climber in self.climbers if climber.best_state is not None]
+        if not measured:
+            raise KeyboardInterrupt  # nothing else ends a ladder before anything was measured
+        winner = max(measured, key=lambda climber: climber.rank)
+        module = winner.best_module()
+        test_accuracy = self._test(winner.candidate, module)
+        losers = [climber for climber in self.climbers if climber is not winner]
+        losers.sort(key=lambda climber: (climber.rungs, climber.rank), reverse=True)
+        return LadderResult(
+            winner=winner.candidate,
+            module=module,
+            val_accuracy=winner.tried().val_accuracy,
+            test_accuracy=test_accuracy,
+            epochs=len(winner.history),
+            seconds=self.elapsed,
+            device=resolve_device(self.recipe.device),
+            history=tuple(winner.history),
+            tried=tuple(climber.tried() for climber in (winner, *losers)),
+            interrupted=self.interrupted,
+        )
+
+    def _test(self, winner: Candidate, module: nn.Module) -> float | None:
+        device = resolve_device(self.recipe.device)
+        try:
+            test = self.data_of(winner.preprocessing).test
+            if test is None or not len(test):
+                return None
+            self._tell("test", winner.id, message=f"{len(test)} images")
+            return evaluate(module.to(device), test, winner.preprocessing, device)[1]
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return None
+        finally:
+            module.to("cpu")
+
+    def _tell(self, kind: EventKind, network: str = "", *, epoch: Epoch | None = None, message: str = "") -> None:
+        if not self.on_event:
+            return
+        rung = self.rungs[self.number - 1] if self.number else Rung(len(self.alive), 0, 0.0)
+        self.on_event(
+            LadderEvent(
+                kind=kind,
+                rung=self.number,
+                rungs=len(self.rungs),
+                candidates=rung.candidates,
+                epochs=rung.epochs,
+                seconds=self.elapsed,
+                network=network,
+                epoch=epoch,
+                message=message,
+            )
+        )

@@ -1,0 +1,1 @@
+"""The pipeline: whole capabilities made of stages: building a zoo, fitting a space, fine-tuning, checking."""

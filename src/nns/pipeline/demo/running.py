@@ -1,0 +1,181 @@
+"""Running the demo: build a zoo, fit a space, search, fine-tune, compare with simpler choices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.finetuning import LadderResult, Recipe, climb, make_card, write_handover
+from nns.images import open_dataset
+from nns.pipeline.build import BuildReport, BuildSettings, build_zoo
+from nns.pipeline.demo.data import lay_out
+from nns.pipeline.finetune import SizedData, candidate
+from nns.pipeline.fitting import FitReport, fit_space
+from nns.retrieval import Candidate, SearchResult, search
+from nns.types import Limits
+from nns.zoo import Zoo
+
+if TYPE_CHECKING:
+    from nns.plugins import Registry
+
+Progress = Callable[[str, int, int | None, str], None]
+"""``progress(what, done, total, note)``."""
+
+CHOSEN = "nns search"
+LARGEST = "largest that fits"
+RANDOM = "drawn at random"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Settings of the demo.
+
+    Attributes:
+        networks: Networks to train for the zoo.
+        image_size: Side of the images in pixels.
+        max_images: Training images of each of the zoo's datasets.
+        epochs: Epochs of each training for the zoo.
+        max_params: Limit of the search.
+        seconds: Wall-clock budget of each fine-tuning.
+        workers: Processes that build the zoo.
+        seed: Of everything random.
+    """
+
+    networks: int = 24
+    image_size: int = 64
+    max_images: int = 120
+    epochs: int = 6
+    max_params: int = 5_000_000
+    seconds: float = 25.0
+    workers: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """One network, fine-tuned with the demo's budget.
+
+    Attributes:
+        choice: How it was chosen.
+        candidate: The network, as the search counts it.
+        result: What the fine-tuning came to.
+    """
+
+    choice: str
+    candidate: Candidate
+    result: LadderResult
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo came to.
+
+    Attributes:
+        build: The zoo.
+        fit: The space.
+        search: The ranking for the unseen dataset.
+        runs: The network that the search chose, the largest that fits and one drawn at random, each
+            fine-tuned with the same budget.
+        chance: Accuracy of always naming the most frequent class of the test split, 0..1.
+        output: Folder of the network that was handed over.
+        query: Folder of the dataset that was searched with.
+        seconds: Wall-clock time of everything.
+    """
+
+    build: BuildReport
+    fit: FitReport
+    search: SearchResult
+    runs: tuple[DemoRun, ...]
+    chance: float
+    output: Path
+    query: Path
+    seconds: float
+
+
+def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress: Progress) -> DemoReport:
+    """Go the whole way below ``folder``; a zoo that a former run built there is used again.
+
+    Raises:
+        UsageError: If the photographs are not installed, or the folder is taken by something else.
+    """
+    started = time.perf_counter()
+    data = lay_out(folder / "data")
+    build = build_zoo(
+        folder / "zoo.h5",
+        BuildSettings(
+            data=tuple(map(str, data.zoo)),
+            networks=settings.networks,
+            image_size=settings.image_size,
+            max_images=settings.max_images,
+            epochs=settings.epochs,
+            seed=settings.seed,
+        ),
+        registry,
+        workers=settings.workers,
+        on_event=lambda event: progress("1. training networks for a zoo", event.done, event.total, event.message),
+    )
+    if build.interrupted:
+        raise KeyboardInterrupt
+    with Zoo.open(folder / "zoo.h5") as zoo:
+        progress("2. fitting a space", 0, None, "")
+        fit = fit_space(zoo, registry, seed=settings.seed)
+        progress("2. fitting a space", 1, 1, "")
+        found = _search_all(str(data.query), zoo, registry, settings)
+        progress("3. searching", 1, 1, "")
+        runs = _compare(data.query, zoo, registry, found, settings, progress)
+        output = _hand_over(folder / "model", zoo, runs[0], data.query, settings)
+    dataset = open_dataset(data.query)
+    test = SizedData(dataset, settings.seed)(runs[0].result.winner.preprocessing).test
+    chance = float(np.bincount(test.labels).max() / len(test)) if test is not None else float("nan")
+    seconds = time.perf_counter() - started
+    shown = replace(found, candidates=found.candidates[:5])
+    return DemoReport(build, fit, shown, runs, chance, output, data.query, seconds)
+
+
+def _search_all(query: str, zoo: Zoo, registry: Registry, settings: DemoSettings) -> SearchResult:
+    """Rank every network that fits: the other choices are made among them."""
+    limits = Limits(max_params=settings.max_params)
+    return search(query, zoo, registry, limits, top=len(zoo), seed=settings.seed)
+
+
+def _compare(
+    query: Path, zoo: Zoo, registry: Registry, found: SearchResult, settings: DemoSettings, progress: Progress
+) -> tuple[DemoRun, ...]:
+    ranked = found.candidates
+    largest = max(ranked, key=lambda c: (c.params, -c.rank))
+    drawn = ranked[int(np.random.default_rng(settings.seed).integers(len(ranked)))]
+    sized = SizedData(open_dataset(query), settings.seed)
+    recipe = Recipe(epochs=30, seconds=settings.seconds)
+    runs: list[DemoRun] = []
+    for choice, picked in ((CHOSEN, ranked[0]), (LARGEST, largest), (RANDOM, drawn)):
+        progress("4. fine-tuning", len(runs), 3, f"{choice}: {picked.entry.spec.name}")
+        same = next((run for run in runs if run.candidate.entry.id == picked.entry.id), None)
+        if same is not None:
+            runs.append(replace(same, choice=choice))
+            continue
+        climber = candidate(zoo, registry, picked.entry, found.dataset.classes or 0, seed=settings.seed)
+        runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=settings.seed)))
+        if runs[-1].result.interrupted:
+            raise KeyboardInterrupt
+    progress("4. fine-tuning", 3, 3, "")
+    return tuple(runs)
+
+
+def _hand_over(output: Path, zoo: Zoo, run: DemoRun, query: Path, settings: DemoSettings) -> Path:
+    dataset = open_dataset(query)
+    card = make_card(
+        run.result,
+        run.candidate.entry,
+        classes=dataset.classes,
+        dataset=dataset.name,
+        dataset_digest=dataset.digest,
+        zoo_digest=zoo.digest(),
+        recipe=Recipe(epochs=30, seconds=settings.seconds),
+        seed=settings.seed,
+    )
+    return write_handover(output, run.result.module, card)

@@ -1,0 +1,98 @@
+"""Fitting a space to a zoo and keeping it there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nns.retrieval.scoring import fingerprint_blocks
+from nns.space import SpaceData, evaluate_held_out
+from nns.types import SpaceRecord
+
+if TYPE_CHECKING:
+    from nns.plugins import Registry
+    from nns.zoo import Zoo
+
+DEFAULT_METHOD = "mixed"
+MIN_DATASETS_HELD_OUT = 3
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit came to.
+
+    Attributes:
+        space: Name under which the space is kept.
+        method: The method.
+        networks: Networks it was fitted on.
+        datasets: Datasets it was fitted on.
+        seconds: Of the fit alone.
+        held_out: Recall, ranks and predictor error on held-out datasets; None with fewer than three datasets.
+    """
+
+    space: str
+    method: str
+    networks: int
+    datasets: int
+    seconds: float
+    held_out: dict[str, Any] | None
+
+
+def space_data(zoo: Zoo) -> SpaceData:
+    """Collect from a zoo what a space is fitted on."""
+    entries, datasets = zoo.entries(), zoo.datasets()
+    index = {record.digest: position for position, record in enumerate(datasets)}
+    return SpaceData(
+        network_ids=tuple(zoo.ids()),
+        blocks=fingerprint_blocks(zoo),
+        accuracy=np.array([entry.accuracy for entry in entries], dtype=np.float64),
+        dataset_index=np.array([index.get(entry.source_digest, -1) for entry in entries], dtype=np.int64),
+        dataset_names=tuple(record.name for record in datasets),
+        queries=tuple(np.array(record.features) for record in datasets),
+        query_labels=tuple(np.array(record.labels) for record in datasets),
+    )
+
+
+def fit_space(
+    zoo: Zoo,
+    registry: Registry,
+    *,
+    method: str = DEFAULT_METHOD,
+    epochs: int | None = None,
+    seed: int = 0,
+    held_out: bool = True,
+) -> FitReport:
+    """Fit a space, measure it on held-out datasets, and write it into the zoo under the method's name.
+
+    Raises:
+        UnknownNameError: If there is no such method.
+        UsageError: If the zoo has fewer than two datasets with networks, or lacks what the method reads.
+    """
+    settings: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
+    estimator = registry.method(method, **settings)
+    data = space_data(zoo)
+    started = time.perf_counter()
+    estimator.fit(data)
+    seconds = time.perf_counter() - started
+    report: dict[str, Any] = {"seconds": round(seconds, 3), "networks": len(data.network_ids)}
+    evaluated = None
+    if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
+        evaluated = evaluate_held_out(lambda: registry.method(method, **settings), data, seed=seed)
+        report["held_out"] = evaluated
+        report["interval80"] = evaluated["accuracy"].get("error80")
+    zoo.store.put_space(
+        SpaceRecord(
+            name=method,
+            method=method,
+            settings=estimator.settings(),
+            tensors=estimator.to_tensors(),
+            network_ids=data.network_ids,
+            embeddings=estimator.embed_networks(data.blocks),
+            report=report,
+        )
+    )
+    zoo.store.merge()
+    return FitReport(method, method, len(data.network_ids), len(data.dataset_names), seconds, evaluated)

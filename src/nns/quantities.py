@@ -1,0 +1,108 @@
+"""Numbers as people write them: ``5M`` parameters, ``20MB``, ``10ms``, ``10m`` of budget."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from nns.errors import UsageError
+
+_COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_LATENCIES = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+_DURATIONS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-zµ]*)\s*")
+
+
+def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
+    match = _NUMBER.fullmatch(text)
+    if match is None or match[2] not in units:
+        suffixes = ", ".join(unit for unit in units if unit)
+        raise UsageError(f"{text!r} is not {what}: write a number with one of {suffixes}, e.g. {example}")
+    value = float(match[1]) * units[match[2]]
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"{text!r} is not {what}: it must be more than 0")
+    return value
+
+
+def parse_count(text: str) -> int:
+    """Parse a count: ``5M``, ``300k``, ``1.5G``, ``12345``.
+
+    Raises:
+        UsageError: If it is none, or not positive.
+    """
+    return round(_parse(text, _COUNTS, "a count", "5M"))
+
+
+def parse_bytes(text: str) -> int:
+    """Parse a size in bytes: ``20MB``, ``512KB``; units are powers of 1000.
+
+    Raises:
+        UsageError: If it is none, or not positive.
+    """
+    return round(_parse(text, _BYTES, "a size", "20MB"))
+
+
+def parse_latency(text: str) -> float:
+    """Parse a latency into seconds: ``10ms``, ``800us``, ``0.01s``; a unit is required.
+
+    Raises:
+        UsageError: If it is none, or not positive.
+    """
+    return _parse(text, _LATENCIES, "a latency", "10ms")
+
+
+def parse_duration(text: str) -> float:
+    """Parse a budget of time into seconds: ``10m``, ``90s``, ``1.5h``, ``45``.
+
+    Raises:
+        UsageError: If it is none, or not positive.
+    """
+    return _parse(text, _DURATIONS, "a duration", "10m")
+
+
+def format_count(value: float) -> str:
+    """Write a count in three digits: ``4.65 M``."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def format_bytes(value: float) -> str:
+    """Write a size: ``18.6 MB``."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+def format_seconds(value: float) -> str:
+    """Write a time: ``850 us``, ``12.3 ms``, ``4.2 s``, ``3 m 20 s``, ``1 h 12 m``."""
+    if value < 1e-3:
+        return f"{value * 1e6:.3g} us"
+    if value < 1:
+        return f"{value * 1e3:.3g} ms"
+    if value < 60:
+        return f"{value:.3g} s"
+    minutes, seconds = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} m {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} m"
+
+
+def limit_for(value: float, kind: str) -> str:
+    """Write the smallest round limit that admits ``value``, as an option would take it: ``4.7M``, ``19MB``.
+
+    Args:
+        value: Parameters, MACs, bytes, or seconds.
+        kind: ``"count"``, ``"bytes"`` or ``"latency"``.
+    """
+    units = {
+        "count": [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")],
+        "bytes": [(1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1.0, "B")],
+        "latency": [(1.0, "s"), (1e-3, "ms"), (1e-6, "us")],
+    }[kind]
+    scale, unit = next(((s, u) for s, u in units if value >= s), units[-1])
+    return f"{math.ceil(value / scale * 10) / 10:g}{unit}"

@@ -1,0 +1,109 @@
+"""Scoring the networks of a zoo for one dataset, by a fitted space; numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.errors import UsageError
+from nns.types import DatasetRecord, SpaceRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nns.plugins import Registry
+    from nns.space import SpaceMethod
+    from nns.zoo import Zoo
+
+DEFAULT_SPACE = "mixed"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n networks: see :class:`nns.retrieval.results.Candidate`; each (n,)."""
+
+    score: NDArray[np.float32]
+    similarity: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    predicted: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LoadedSpace:
+    """A fitted space with the embedding of every network of the zoo, in the order of its entries."""
+
+    record: SpaceRecord
+    method: SpaceMethod
+    embeddings: NDArray[np.float32]
+
+    def score(self, query: DatasetRecord, rows: NDArray[np.int64]) -> Scores:
+        """Score the networks at ``rows``."""
+        embedding = self.method.embed_query(query.features, query.labels)
+        networks = self.embeddings[rows]
+        return Scores(
+            self.method.score(embedding, networks),
+            self.method.similarity(embedding, networks),
+            self.method.prior(networks),
+            self.method.predict_accuracy(embedding, networks),
+        )
+
+    def interval_margin(self) -> float | None:
+        """Half-width of the 80 % interval of a predicted accuracy, from held-out errors; None if unknown."""
+        margin = self.record.report.get("interval80")
+        return float(margin) if isinstance(margin, int | float) else None
+
+
+def choose_space(zoo: Zoo, name: str | None) -> str:
+    """Pick the space to search with: the one named, else the default method's, else the first.
+
+    Raises:
+        UsageError: If the zoo has no fitted space.
+        UnknownNameError: If it has none of that name.
+    """
+    from nns.errors import UnknownNameError
+
+    names = list(zoo.spaces())
+    if not names:
+        raise UsageError(f"the zoo has no fitted space; run `nns space fit {zoo.path}` first")
+    if name is None:
+        return DEFAULT_SPACE if DEFAULT_SPACE in names else names[0]
+    if name not in names:
+        raise UnknownNameError.among("space", name, names)
+    return name
+
+
+def load_space(zoo: Zoo, registry: Registry, name: str) -> LoadedSpace:
+    """Load a space; networks that were added since its fit are embedded by one forward pass each."""
+    record = zoo.space(name)
+    method: SpaceMethod = registry.method(record.method, **record.settings).load_tensors(record.tensors)
+    ids = list(zoo.ids())
+    known = {network: row for row, network in enumerate(record.network_ids)}
+    rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)
+    embeddings = np.asarray(record.embeddings)[rows]
+    new = np.flatnonzero(rows < 0)
+    if len(new):
+        embeddings = embeddings.copy()
+        embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
+    return LoadedSpace(record, method, embeddings)
+
+
+def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.float32]]:
+    """Read the fingerprint blocks of networks, in the order of the zoo's entries.
+
+    ``topology`` and ``functional`` are there only if all networks share their widths.
+
+    Args:
+        zoo: The zoo.
+        rows: Which networks; None: all.
+    """
+    chosen = slice(None) if rows is None else rows
+    blocks = {"graph": np.array(zoo.graphs()[chosen]), "kernel": np.array(zoo.kernels()[chosen])}
+    ids = np.array(zoo.ids(), dtype=object)[chosen]
+    prints = [zoo.store.fingerprint(str(network)) for network in ids]
+    for name in ("topology", "functional"):
+        parts = [getattr(p, name) for p in prints]
+        if parts and len({part.shape for part in parts}) == 1 and parts[0].size:
+            blocks[name] = np.stack(parts)
+    return blocks

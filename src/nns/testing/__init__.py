@@ -1,0 +1,14 @@
+"""Conformance suites and tiny data for whoever implements a part of nns; needs pytest.
+
+Nothing of nns imports this package. See docs/plugins.md.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite("nns.testing._backend", "nns.testing._store")
+
+from nns.testing._backend import BackendContract  # noqa: E402 - after pytest knows which modules to rewrite
+from nns.testing._data import tiny_image_folder, tiny_split_arrays  # noqa: E402
+from nns.testing._store import StoreContract  # noqa: E402
+
+__all__ = ["BackendContract", "StoreContract", "tiny_image_folder", "tiny_split_arrays"]

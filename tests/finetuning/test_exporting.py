@@ -1,0 +1,121 @@
+"""Exports: one safetensors file, and ONNX where its packages are installed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from nns.errors import UnknownNameError, UsageError
+from nns.finetuning import (
+    Candidate,
+    Card,
+    LadderResult,
+    card_json,
+    climb,
+    export,
+    exporting,
+    load_handover,
+    read_card,
+    write_handover,
+)
+from nns.plugins import Registry, load_plugins
+from nns.types import ArchitectureSpec, LabelledArrays, Preprocessing, SplitArrays
+
+from .conftest import RECIPE
+
+
+@pytest.fixture
+def folder(tmp_path: Path, result: LadderResult, card: Card) -> Path:
+    return write_handover(tmp_path / "out", result.module, card)
+
+
+def test_safetensors_is_one_file_with_the_card(folder: Path, result: LadderResult, registry: Registry) -> None:
+    exported = export(folder, "safetensors", registry=registry)
+    assert exported.path == folder.parent / "out.safetensors"
+    with safe_open(exported.path, "pt") as file:
+        assert json.loads(file.metadata()["nns.card"]) == card_json(read_card(folder))
+        for name, tensor in result.module.state_dict().items():
+            assert torch.equal(file.get_tensor(name), tensor)
+    chosen = folder.parent / "deep" / "m.safetensors"
+    assert export(folder, "safetensors", chosen, registry).path == chosen
+    assert [path.name for path in chosen.parent.iterdir()] == ["m.safetensors"]
+
+
+def test_outputs_that_cannot_be_are_refused(folder: Path, registry: Registry) -> None:
+    with pytest.raises(UnknownNameError, match="'onxx'; did you mean 'onnx'"):
+        export(folder, "onxx", registry=registry)
+    with pytest.raises(UsageError, match="is a folder"):
+        export(folder, "safetensors", folder, registry)
+    with pytest.raises(UsageError, match="part of the network"):
+        export(folder, "safetensors", folder / "model.safetensors", registry)
+    with pytest.raises(UsageError, match="no fine-tuned network"):
+        export(folder.parent, "safetensors", registry=registry)
+
+
+def test_missing_packages_are_named(folder: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"onnx and onnxscript: pip install 'nns\[export\]'"):
+        export(folder, "onnx", registry=registry)
+
+
+needs_onnx = pytest.mark.skipif(
+    any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")), reason="needs nns[export]"
+)
+
+
+@pytest.mark.slow
+@needs_onnx
+def test_onnx_computes_the_same(folder: Path, digits: SplitArrays, registry: Registry) -> None:
+    import onnxruntime
+
+    exported = export(folder, "onnx", registry=registry)
+    assert exported.path == folder / "model.onnx"
+    assert exported.difference is not None
+    session = onnxruntime.InferenceSession(exported.path)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["nns.classes"]) == list(digits.classes)
+    assert digits.test is not None
+    (logits,) = session.run(None, {"images": digits.test.images[:50]})
+    assert (logits.argmax(1) == digits.test.labels[:50]).mean() > 0.6
+
+
+@pytest.mark.slow
+@needs_onnx
+@pytest.mark.parametrize(("backend", "name"), [("timm", "mobilenetv3_small_050"), ("ofa", "")])
+def test_onnx_of_the_built_in_backends(tmp_path: Path, card: Card, backend: str, name: str) -> None:
+    registry = load_plugins()
+    spec = registry.backend(backend).offers(name or "*")[0]
+    candidate, data, card = _tiny_training(registry, replace(spec, source="random"), card)
+    result = climb([candidate], lambda _: data, replace(RECIPE, epochs=1))
+    folder = write_handover(tmp_path / "out", result.module, card)
+    exported = export(folder, "onnx", registry=registry)
+    assert exported.difference is not None
+    assert exported.difference < 1e-3
+
+
+def test_a_network_of_a_built_in_backend_comes_back(tmp_path: Path, card: Card) -> None:
+    registry = load_plugins()
+    candidate, data, card = _tiny_training(registry, ArchitectureSpec("timm", "mobilenetv3_small_050"), card)
+    result = climb([candidate], lambda _: data, replace(RECIPE, epochs=1))
+    tuned = load_handover(write_handover(tmp_path / "out", result.module, card), registry)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(tuned.module(images), result.module(images), atol=1e-4)
+
+
+def _tiny_training(registry: Registry, spec: ArchitectureSpec, card: Card) -> tuple[Candidate, SplitArrays, Card]:
+    """A built-in network, twelve images of noise and the card that fits."""
+    rng = np.random.default_rng(0)
+    noise = LabelledArrays(rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), np.arange(12, dtype=np.int64) % 3)
+    data = SplitArrays("noise", ("a", "b", "c"), noise, noise, None)
+    pre = Preprocessing(32)
+    backend = registry.backend(spec.backend)
+    candidate = Candidate("x", spec.name, lambda: backend.build(spec, 3), pre)
+    return candidate, data, replace(card, spec=spec, classes=data.classes, preprocessing=pre)

@@ -1,0 +1,75 @@
+"""Predictions of image files by a folder that was handed over; no zoo anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nns.errors import UsageError
+from nns.finetuning import Card, FineTuned, LadderResult, load_handover, predict, write_handover
+from nns.plugins import Registry
+from nns.types import SplitArrays
+
+
+@pytest.fixture
+def folder(tmp_path: Path, result: LadderResult, card: Card) -> Path:
+    return write_handover(tmp_path / "out", result.module, card)
+
+
+@pytest.fixture
+def images(tmp_path: Path, digits: SplitArrays) -> list[Path]:
+    assert digits.test is not None
+    paths = []
+    for index, pixels in enumerate(digits.test.images[:40]):
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(paths[-1])
+    return paths
+
+
+def test_digits_are_told_apart(folder: Path, images: list[Path], digits: SplitArrays, registry: Registry) -> None:
+    predictions, skipped = predict(folder, images, registry, batch_size=16)
+    assert skipped == ()
+    assert [prediction.path for prediction in predictions] == [str(path) for path in images]
+    assert digits.test is not None
+    hits = [p.label == digits.classes[label] for p, label in zip(predictions, digits.test.labels, strict=False)]
+    assert sum(hits) / len(hits) > 0.6
+    for prediction in predictions:
+        assert prediction.top[0] == (prediction.label, prediction.probability)
+        assert len(prediction.top) == 3
+        assert prediction.top[0][1] >= prediction.top[1][1] >= prediction.top[2][1]
+
+
+def test_batches_do_not_matter(folder: Path, images: list[Path], registry: Registry) -> None:
+    tuned = load_handover(folder, registry)
+    one, _ = predict(tuned, images[:5], batch_size=1)
+    all_, _ = predict(tuned, images[:5])
+    assert [p.label for p in one] == [p.label for p in all_]
+    assert [p.probability for p in one] == pytest.approx([p.probability for p in all_], abs=1e-5)
+
+
+def test_unreadable_images_are_skipped_and_named(folder: Path, images: list[Path], registry: Registry) -> None:
+    broken = folder.parent / "broken.png"
+    broken.write_bytes(images[0].read_bytes()[:60])
+    gone = folder.parent / "gone.png"
+    predictions, skipped = predict(folder, [gone, images[0], broken], registry)
+    assert [prediction.path for prediction in predictions] == [str(images[0])]
+    assert [one.path for one in skipped] == [str(gone), str(broken)]
+    assert skipped[0].reason == "no such file"
+
+
+def test_no_images_no_predictions(folder: Path, registry: Registry) -> None:
+    assert predict(folder, [], registry) == ((), ())
+
+
+def test_all_classes_at_most(folder: Path, images: list[Path], registry: Registry) -> None:
+    (prediction,), _ = predict(folder, images[:1], registry, top=99)
+    assert len(prediction.top) == 10
+    assert sum(value for _, value in prediction.top) == pytest.approx(1)
+
+
+def test_settings_are_checked(result: LadderResult, card: Card) -> None:
+    for settings in ({"top": 0}, {"batch_size": 0}):
+        with pytest.raises(UsageError):
+            predict(FineTuned(result.module, card), [], **settings)

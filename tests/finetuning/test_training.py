@@ -1,0 +1,166 @@
+"""One network, one dataset: it learns, ends when it must, and keeps the best epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from nns.errors import UsageError
+from nns.finetuning import Epoch, Recipe, TrainingResult, evaluate, resolve_device, train
+from nns.finetuning._run import cosine
+from nns.finetuning.pace import measure_pace
+from nns.types import LabelledArrays, SplitArrays
+
+from .conftest import PREPROCESSING, RECIPE, candidate_of
+
+
+def run(data: SplitArrays, recipe: Recipe = RECIPE, **kwargs: Any) -> TrainingResult:
+    return train(candidate_of(8).build(), data, PREPROCESSING, recipe, **kwargs)
+
+
+def same(one: TrainingResult, two: TrainingResult) -> bool:
+    other = two.module.state_dict()
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.module.state_dict().items())
+
+
+def test_it_learns_digits_and_gives_back_the_best_epoch(digits: SplitArrays) -> None:
+    result = run(digits)
+    assert result.stopped == "epochs"
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4]
+    assert result.val_accuracy == max(epoch.val_accuracy for epoch in result.history) > 0.6
+    assert not result.module.training
+    loss, accuracy = evaluate(result.module, digits.val, PREPROCESSING)
+    assert accuracy == result.val_accuracy
+    assert loss == pytest.approx(result.best.val_loss)
+
+
+def test_same_seed_same_weights_other_seed_others(digits: SplitArrays) -> None:
+    recipe = replace(RECIPE, epochs=1)
+    state = torch.random.get_rng_state()
+    assert same(run(digits, recipe, seed=3), run(digits, recipe, seed=3))
+    assert not same(run(digits, recipe, seed=3), run(digits, recipe, seed=4))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_only_the_head_is_trained(digits: SplitArrays) -> None:
+    module = candidate_of(8).build()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    train(module, digits, PREPROCESSING, replace(RECIPE, epochs=1, head_only=True))
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("body."), name  # batch norm's statistics too
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_head_only_needs_a_linear_head(digits: SplitArrays) -> None:
+    with pytest.raises(UsageError, match="no linear classifier"):
+        train(torch.nn.Conv2d(3, 10, 16), digits, PREPROCESSING, replace(RECIPE, head_only=True))
+
+
+class InterruptAt:
+    """Raises Ctrl-C at the n-th call."""
+
+    def __init__(self, call: int) -> None:
+        self.left = call
+
+    def __call__(self, *_: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupt_in_the_second_epoch_keeps_the_first(digits: SplitArrays) -> None:
+    result = run(digits, on_images=InterruptAt(13 + 5))
+    assert result.stopped == "interrupted"
+    assert len(result.history) == 1
+    assert evaluate(result.module, digits.val, PREPROCESSING)[1] == result.val_accuracy
+    first = run(digits, on_epoch=InterruptAt(1))
+    assert same(result, first)
+
+
+def test_interrupt_in_the_first_epoch_measures_what_there_is(digits: SplitArrays) -> None:
+    result = run(digits, on_images=InterruptAt(5))
+    assert result.stopped == "interrupted"
+    assert [epoch.epoch for epoch in result.history] == [1]
+    assert not math.isnan(result.history[0].train_loss)
+    assert evaluate(result.module, digits.val, PREPROCESSING)[1] == result.val_accuracy
+
+
+@pytest.mark.parametrize(("validation", "epochs"), [(1, 1), (2, 1)])
+def test_interrupt_during_validation(digits: SplitArrays, validation: int, epochs: int) -> None:
+    module = candidate_of(8).build()
+    interrupt = InterruptAt(validation)
+    module.register_forward_pre_hook(lambda net, _: None if net.training else interrupt())
+    result = train(module, digits, PREPROCESSING, RECIPE)
+    assert result.stopped == "interrupted"
+    assert len(result.history) == epochs
+    assert evaluate(result.module, digits.val, PREPROCESSING)[1] == result.val_accuracy
+
+
+def test_budget_holds_and_the_rate_ends_low(digits: SplitArrays) -> None:
+    epochs: list[Epoch] = []
+    started = time.perf_counter()
+    result = run(digits, replace(RECIPE, epochs=10_000, seconds=1.0), on_epoch=epochs.append)
+    assert result.stopped == "budget"
+    assert 0.7 < time.perf_counter() - started < 1.6  # other processes may take the processor
+    assert tuple(epochs) == result.history
+    assert result.val_accuracy > 0.6
+
+
+def test_no_time_at_all_still_gives_a_measured_network(digits: SplitArrays) -> None:
+    result = run(digits, replace(RECIPE, seconds=1e-9))
+    assert result.stopped == "budget"
+    assert len(result.history) == 1
+    assert not math.isnan(result.val_accuracy)
+
+
+def test_patience(digits: SplitArrays) -> None:
+    result = run(digits, replace(RECIPE, lr=0.0, epochs=9, patience=2))
+    assert result.stopped == "patience"
+    assert len(result.history) < 9
+
+
+def test_without_validation_images_there_is_no_accuracy(digits: SplitArrays) -> None:
+    nothing = LabelledArrays(digits.val.images[:0], digits.val.labels[:0])
+    result = run(replace(digits, val=nothing), replace(RECIPE, epochs=1))
+    assert math.isnan(result.val_accuracy)
+
+
+def test_pace_leaves_the_network_as_it_is(digits: SplitArrays) -> None:
+    module = candidate_of(8).build()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    pace = measure_pace(module, digits, PREPROCESSING, RECIPE)
+    assert 0 < pace.epoch(digits) < 60
+    assert 0 < pace.test(digits) < pace.epoch(digits)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_cosine_rises_and_falls() -> None:
+    assert cosine(0.05, 0.1) == pytest.approx(0.5)
+    assert cosine(0.1, 0.1) == pytest.approx(1.0)
+    assert cosine(0.55, 0.1) == pytest.approx(0.5)
+    assert cosine(1.0, 0.1) == pytest.approx(0.0)
+    assert cosine(0.0, 0.0) == pytest.approx(1.0)
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("auto") in {"cpu", "cuda"}
+    with pytest.raises(UsageError, match="'tpu'"):
+        resolve_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="--device auto"):
+            resolve_device("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("head_only", [False, True])
+def test_cuda(digits: SplitArrays, head_only: bool) -> None:
+    result = run(digits, replace(RECIPE, device="cuda", head_only=head_only))
+    assert result.device == "cuda"
+    assert result.val_accuracy > 0.4
+    assert {parameter.device.type for parameter in result.module.parameters()} == {"cpu"}
