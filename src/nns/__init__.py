@@ -1,1 +1,124 @@
-"""nns: Neural Network Search."""
+"""nns: Neural Network Search. Which already trained network should I start from, for these images?
+
+The public names, each loaded at first use, so that importing nns loads neither torch nor numpy::
+
+    import nns
+
+    registry = nns.load_plugins()
+    with nns.Zoo.open("zoo.h5") as zoo:
+        result = nns.search("./mydata", zoo, registry, nns.Limits(max_params=5_000_000))
+        best = [candidate.entry.id for candidate in result.candidates[:3]]
+        report = nns.finetune("./mydata", zoo, registry, best, "./model", nns.Recipe(epochs=20))
+
+Whoever writes a backend finds what is needed in :mod:`nns.plugins`, and the test suites in :mod:`nns.testing`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nns.backends import Backend
+    from nns.errors import (
+        DatasetError,
+        MissingZooError,
+        NnsError,
+        NoNetworkError,
+        PluginError,
+        ReproError,
+        UnknownNameError,
+        UsageError,
+        WeightsError,
+        ZooError,
+    )
+    from nns.finetuning import Recipe, export, predict
+    from nns.hookspecs import hookimpl
+    from nns.images import open_dataset
+    from nns.pipeline.build import BuildSettings, build_zoo
+    from nns.pipeline.finetune import finetune
+    from nns.pipeline.fitting import fit_space
+    from nns.plugins import Registry, load_plugins
+    from nns.retrieval import SearchResult, search
+    from nns.types import ArchitectureSpec, Limits, NetworkEntry
+    from nns.zoo import Zoo
+
+    __version__: str
+
+_HOMES = {
+    "ArchitectureSpec": "types",
+    "Backend": "backends",
+    "BuildSettings": "pipeline.build",
+    "DatasetError": "errors",
+    "Limits": "types",
+    "MissingZooError": "errors",
+    "NetworkEntry": "types",
+    "NnsError": "errors",
+    "NoNetworkError": "errors",
+    "PluginError": "errors",
+    "Recipe": "finetuning",
+    "Registry": "plugins",
+    "ReproError": "errors",
+    "SearchResult": "retrieval",
+    "UnknownNameError": "errors",
+    "UsageError": "errors",
+    "WeightsError": "errors",
+    "Zoo": "zoo",
+    "ZooError": "errors",
+    "build_zoo": "pipeline.build",
+    "export": "finetuning",
+    "finetune": "pipeline.finetune",
+    "fit_space": "pipeline.fitting",
+    "hookimpl": "hookspecs",
+    "load_plugins": "plugins",
+    "open_dataset": "images",
+    "predict": "finetuning",
+    "search": "retrieval",
+}
+
+__all__ = [
+    "ArchitectureSpec",
+    "Backend",
+    "BuildSettings",
+    "DatasetError",
+    "Limits",
+    "MissingZooError",
+    "NetworkEntry",
+    "NnsError",
+    "NoNetworkError",
+    "PluginError",
+    "Recipe",
+    "Registry",
+    "ReproError",
+    "SearchResult",
+    "UnknownNameError",
+    "UsageError",
+    "WeightsError",
+    "Zoo",
+    "ZooError",
+    "build_zoo",
+    "export",
+    "finetune",
+    "fit_space",
+    "hookimpl",
+    "load_plugins",
+    "open_dataset",
+    "predict",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds ``name`` at first use (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nns")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

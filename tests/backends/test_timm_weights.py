@@ -129,7 +129,7 @@ def test_unknown_tags_are_unknown_names(backend):
 
 
 def test_unknown_sources(backend):
-    with pytest.raises(WeightsError, match="'elsewhere'.*imagenet"):
+    with pytest.raises(WeightsError, match=r"'elsewhere'.*imagenet"):
         backend.build(ArchitectureSpec("timm", SMALL, {}, "elsewhere"), 3)
 
 
@@ -184,11 +184,10 @@ def test_cached_weights_need_no_connection(backend, monkeypatch, tmp_path):
 
 
 def test_architectures_without_weights(backend):
-    names = [
-        name for name in timm.list_models() if (config := timm.get_pretrained_cfg(name)) and not config.has_weights
-    ]
+    with_weights = {name.partition(".")[0] for name in timm.list_pretrained()}
+    name = min(set(timm.list_models()) - with_weights)
     with pytest.raises(WeightsError, match="timm has no pretrained weights"):
-        backend.build(ArchitectureSpec("timm", names[0], {}, weights.IMAGENET), 3)
+        backend.build(ArchitectureSpec("timm", name, {}, weights.IMAGENET), 3)
 
 
 def test_sizes_follow_the_request_unless_they_are_fixed(backend):

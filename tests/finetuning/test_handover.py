@@ -60,7 +60,8 @@ def test_people_can_read_it(folder: Path) -> None:
 
 
 def test_numbers_that_are_not_known_are_null(tmp_path: Path, result: LadderResult, card: Card) -> None:
-    folder = write_handover(tmp_path / "out", result.module, replace(card, val_accuracy=math.nan, test_accuracy=None))
+    unknown = replace(card, val_accuracy=math.nan, test_accuracy=None, seed=-1)
+    folder = write_handover(tmp_path / "out", result.module, unknown)
     row = json.loads((folder / "card.json").read_text())
     assert row["val_accuracy"] is None
     assert math.isnan(read_card(folder).val_accuracy)

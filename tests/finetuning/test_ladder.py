@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from nns.finetuning import Candidate, LadderEvent, LadderResult, Recipe, climb, 
 from nns.finetuning._rungs import affordable, plan_rungs
 from nns.types import Preprocessing, SplitArrays
 
-from .conftest import PREPROCESSING, RECIPE, candidate_of, without_test
+from .conftest import PREPROCESSING, RECIPE, Clock, candidate_of, without_test
 
 DataOf = Callable[[Preprocessing], SplitArrays]
 WIDTHS = (2, 4, 12, 8)
@@ -168,30 +167,46 @@ def test_interrupt_during_the_test_keeps_the_network(data_of: DataOf) -> None:
     assert result.test_accuracy is None
 
 
-def timed(candidates: Sequence[Candidate], data_of: DataOf, seconds: float) -> tuple[LadderResult, float]:
-    started = time.perf_counter()
-    result = climb(candidates, data_of, replace(RECIPE, epochs=10_000), budget_seconds=seconds)
-    return result, time.perf_counter() - started
+def timed(candidates: Sequence[Candidate], data_of: DataOf, seconds: float) -> LadderResult:
+    return climb(candidates, data_of, replace(RECIPE, epochs=10_000), budget_seconds=seconds)
 
 
-def test_a_budget_is_used_up_and_kept(data_of: DataOf) -> None:
-    result, seconds = timed(four(), data_of, 3.0)
-    assert 2.4 < seconds < 3.9  # within 10 % on a machine of one's own
+def test_a_budget_is_used_up_and_kept(data_of: DataOf, clock: Clock) -> None:
+    seconds = 15.0
+    result = timed(four(), data_of, seconds)
+    assert result.seconds == clock.now == pytest.approx(seconds, rel=0.1)
     assert Counter(one.stopped for one in result.tried) == {"halved": 3, "budget": 1}
     assert result.tried[0].epochs == max(one.epochs for one in result.tried)
     assert result.val_accuracy > 0.7
 
 
-def test_a_budget_for_few_candidates_leaves_out_the_last(data_of: DataOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ladder, "affordable", lambda *_: 2)
-    result, _ = timed(four(), data_of, 0.5)
+def test_a_budget_for_few_candidates_leaves_out_the_last(data_of: DataOf, clock: Clock) -> None:
+    result = timed(four(), data_of, 1.5)  # an epoch of the first takes 0.25
     left_out = [one for one in result.tried if not one.epochs]
     assert [one.network for one in left_out] == ["12", "8"]
     assert {one.stopped for one in left_out} == {"budget"}
+    assert clock.now == pytest.approx(1.5, rel=0.1)
 
 
-def test_a_budget_too_small_for_an_epoch_still_gives_a_network(data_of: DataOf) -> None:
-    result, _ = timed(four(), data_of, 1e-3)
+def test_time_that_ends_in_the_middle_of_a_rung(data_of: DataOf, digits: SplitArrays, clock: Clock) -> None:
+    def slow(preprocessing: Preprocessing) -> SplitArrays:
+        clock.now += 2.0
+        return digits
+
+    result = timed(four(), slow, 7.0)
+    assert Counter(one.stopped for one in result.tried) == {"budget": 4}
+    assert result.val_accuracy == max(one.val_accuracy for one in result.tried if one.epochs)
+
+
+def test_epochs_may_end_it_before_the_budget(data_of: DataOf, clock: Clock) -> None:
+    result = climb(four()[:2], data_of, RECIPE, budget_seconds=1e6)
+    assert result.tried[0].stopped == "finished"
+    assert result.epochs == 8
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 0.1])
+def test_a_budget_too_small_for_an_epoch_still_gives_a_network(data_of: DataOf, clock: Clock, seconds: float) -> None:
+    result = timed(four(), data_of, seconds)
     assert result.winner.id == "2"  # the best guess
     assert result.tried[0].stopped == "budget"
     assert not math.isnan(result.val_accuracy)

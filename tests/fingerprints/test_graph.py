@@ -77,7 +77,7 @@ def test_known_layers_of_mobilenetv3():
     found = statistics(module, size=64)
     convolutions = sum(isinstance(layer, nn.Conv2d) for layer in module.modules())
     depthwise = sum(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in module.modules())
-    assert counted(found["convolutions"]) == convolutions == 52
+    assert counted(found["convolutions"]) == convolutions == 53
     assert found["depthwise_share"] == pytest.approx(depthwise / convolutions)
     assert depthwise == 11
     assert counted(found["linear_layers"]) == 1

@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Go the whole way on real images: build a zoo, fit a space, search, fine-tune, compare.
 
-    The zoo is built on handwritten digits and on photographs of monocrystalline solar cells; the search is
-    for photographs of polycrystalline cells, intact or defective, none of which is in the zoo.
+    The zoo is built on photographs of solar cells and on the handwritten digits 0 to 4; the search is for the
+    digits 5 to 9, of which the zoo has neither a class nor an image.
 
     Example: nns demo
     """
@@ -94,7 +94,7 @@ def render(report: DemoReport) -> None:
     )
     search.render(report.search)
     print_(
-        "[dim]expected accuracy: what the predictor expects on your images; match: how near your images and the "
+        "[dim]expected: the accuracy that the predictor predicts for your images; match: how near your images and the "
         "network lie in the space; score: both together, what the ranking is by[/dim]\n"
     )
     columns = [("chosen by", "left"), ("architecture", "left"), ("trained on", "left"), ("params", "right")]
@@ -106,7 +106,7 @@ def render(report: DemoReport) -> None:
         columns,
         rows,
         caption=f"{format_seconds(report.seconds)} in all. The first is in {report.output}: try\n"
-        f"nns predict {report.output} {report.query}/defective/0000.png",
+        f"nns predict {report.output} {report.query}/7/0000.png",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +77,7 @@ def finetune(
         else:
             found = search(data, opened, registry, limits, top=tries, device="cpu", seed=seed, progress=update)
             chosen = [candidate.entry.id for candidate in found.candidates]
+        chosen = [opened.resolve(network_id) for network_id in chosen]
         if not json:
             note(f"trying {', '.join(chosen)}")
         report = run_finetune(
@@ -173,19 +175,16 @@ def render(report: FinetuneReport) -> None:
     for item in report.skipped[:5]:
         note(f"skipped {item.path}: {item.reason}")
     card = report.card
-    rows = [
-        [
-            tried.network,
-            "-" if tried.val_accuracy != tried.val_accuracy else f"{tried.val_accuracy:.1%}",
-            str(tried.epochs),
-        ]
-        + [tried.stopped]
-        for tried in card.tried
-    ]
+    rows = [[tried.network, _percent(tried.val_accuracy), str(tried.epochs), tried.stopped] for tried in card.tried]
     test = "no test split" if card.test_accuracy is None else f"test accuracy {card.test_accuracy:.1%}"
     print_table(
-        f"{card.spec.name}, {format_count(card.params)} parameters: validation accuracy {card.val_accuracy:.1%}, {test}",
+        f"{card.spec.name}, {format_count(card.params)} parameters: "
+        f"validation accuracy {card.val_accuracy:.1%}, {test}",
         [("tried", "left"), ("validation accuracy", "right"), ("epochs", "right"), ("ended", "left")],
         rows,
         caption=f"{format_seconds(report.result.seconds)} on {card.device}. Next: nns predict {report.output} IMAGE...",
     )
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"

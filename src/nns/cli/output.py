@@ -58,17 +58,26 @@ def print_table(
         caption: Below it.
     """
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=escape(title), caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(heading for heading, _ in columns))
     for heading, justify in columns:
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[escape(printable(cell)) for cell in row])
-    console().print(table)
+        table.add_row(*[_plain(cell) for cell in row])
+    out = console()
+    # not the table's own title and caption, which are wrapped to the width of the table
+    out.print(_plain(title), style="italic")
+    out.print(table)
+    if caption:
+        out.print(_plain(caption), style="dim italic")
+
+
+def _plain(text: str) -> str:
+    """Make text safe to print: no control characters, nothing that Rich takes for markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 @contextmanager
@@ -100,9 +109,9 @@ def progress_bar(unit: str = "") -> Iterator[Callable[..., None]]:
 
         def update(what: str, done: int, total: int | None, note: str = "") -> None:
             if what not in tasks:
-                tasks[what] = progress.add_task(printable(what), total=total, rate="", note="")
+                tasks[what] = progress.add_task(_plain(what), total=total, rate="", note="")
             speed = next((t.speed for t in progress.tasks if t.id == tasks[what]), None)
             rate = f"{speed:.0f} {unit}/s" if speed and unit else ""
-            progress.update(tasks[what], completed=done, total=total, rate=rate, note=printable(note))
+            progress.update(tasks[what], completed=done, total=total, rate=rate, note=_plain(note))
 
         yield update

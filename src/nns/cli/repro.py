@@ -27,7 +27,7 @@ Workers = Annotated[
 def record(
     lock: Lock,
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="DATA", help="Dataset of the zoo, at least twice; or digits:012.")
+        list[str] | None, typer.Option("--data", metavar="DATA", help="Dataset of the zoo, twice or more.")
     ] = None,
     query: Annotated[str | None, typer.Option("--query", metavar="DATA", help="Dataset to search with.")] = None,
     backend: Annotated[

@@ -8,6 +8,9 @@ import typer
 
 from nns.cli import options
 
+ID_SHOWN = 10
+"""Digits of an id in a table; commands take any unique beginning."""
+
 if TYPE_CHECKING:
     from nns.retrieval import Candidate, SearchResult
 
@@ -56,7 +59,7 @@ def search(
 
 def _latency_device(device: str, limit: float | None) -> str:
     """Only a latency limit needs to know the device, and finding out costs an import."""
-    if device == "cpu" or limit is None:
+    if device == "cpu" or (limit is None and device in {"auto", "cuda"}):
         return "cpu"
     from nns.finetuning import resolve_device
 
@@ -128,11 +131,11 @@ def render(result: SearchResult) -> None:
     timed = any(candidate.latency is not None for candidate in result.candidates)
     columns = [("#", "right"), ("network", "left"), ("architecture", "left"), ("trained on", "left")]
     columns += [("params", "right"), ("MACs", "right")] + ([("latency", "right")] if timed else [])
-    columns += [("expected accuracy", "right"), ("match", "right"), ("score", "right")]
+    columns += [("expected", "right"), ("match", "right"), ("score", "right")]
     rows = []
     for candidate in result.candidates:
         entry = candidate.entry
-        row = [str(candidate.rank), entry.id, f"{entry.spec.backend}:{entry.spec.name}", entry.source_dataset]
+        row = [str(candidate.rank), entry.id[:ID_SHOWN], entry.spec.name, entry.source_dataset]
         row += [format_count(candidate.params), format_count(candidate.macs)]
         row += [format_seconds(candidate.latency) if candidate.latency is not None else "-"] if timed else []
         row += [_accuracy(candidate), f"{candidate.similarity:+.2f}", f"{candidate.score:.2f}"]
@@ -144,8 +147,8 @@ def render(result: SearchResult) -> None:
         f"{result.feasible} of {result.zoo_networks} networks meet the limits",
         columns,
         rows,
-        caption=f"Blind to your images, {static.entry.id} ({static.entry.spec.name}) would be picked; here it is "
-        f"number {static.rank}. {format_seconds(result.seconds.total)} in all, "
+        caption=f"Blind to your images, {static.entry.id[:ID_SHOWN]} ({static.entry.spec.name}) would be picked; "
+        f"here it is number {static.rank}. {format_seconds(result.seconds.total)} in all, "
         f"{format_seconds(result.seconds.score)} of it to score.",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +38,9 @@ def build(
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="Processes; 0: this one alone; default: one a core.")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each process.")] = 1,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random (default 0).")] = None,
     json: options.JsonFlag = False,
@@ -61,7 +64,7 @@ def build(
 
         report = build_zoo(
             zoo, settings, options.load_registry(),
-            workers=workers or default_workers(threads), threads=threads, on_event=show,
+            workers=default_workers(threads) if workers is None else workers, threads=threads, on_event=show,
         )  # fmt: skip
     failed = [{"dataset": name, "backend": by, "reason": why} for name, by, why in report.failed]
     if json:
@@ -154,11 +157,11 @@ def ls(
     rows = []
     for entry in shown:
         classes = len(entry.classes)
-        accuracy = "-" if entry.accuracy != entry.accuracy else f"{entry.accuracy:.1%}"
-        rows.append(
-            [entry.id, f"{entry.spec.backend}:{entry.spec.name}", entry.source_dataset, str(classes), accuracy]
-            + [format_count(entry.cost.params(classes)), format_count(entry.cost.macs(classes)), entry.license]
-        )
+        architecture, accuracy = f"{entry.spec.backend}:{entry.spec.name}", "-"
+        if not math.isnan(entry.accuracy):
+            accuracy = f"{entry.accuracy:.1%}"
+        params, macs = format_count(entry.cost.params(classes)), format_count(entry.cost.macs(classes))
+        rows.append([entry.id, architecture, entry.source_dataset, str(classes), accuracy, params, macs, entry.license])
     print_table(f"{zoo}: {len(entries)} networks", columns, rows)
 
 

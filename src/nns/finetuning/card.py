@@ -196,13 +196,19 @@ def decode_card(row: Mapping[str, Any]) -> Card:
         seconds=number(row["seconds"]),
         device=text(row["device"]),
         recipe=mapping(row["recipe"]),
-        seed=count(row["seed"]),
+        seed=_whole(row["seed"]),
         interrupted=interrupted,
         history=tuple(_epoch(mapping(item)) for item in row["history"]),
         tried=tuple(_tried(mapping(item)) for item in row["tried"]),
         versions=mapping(row["versions"]),
         weights_sha256=text(row["weights_sha256"]),
     )
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.40} in place of a whole number")
+    return value
 
 
 def _measure(value: Any) -> float:

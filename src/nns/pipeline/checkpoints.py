@@ -185,9 +185,7 @@ def _unwrapped(loaded: Any, checkpoint: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def count_classes(
-    backend: Backend, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], checkpoint: Path
-) -> int:
+def count_classes(backend: Backend, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], checkpoint: Path) -> int:
     """Find the number of classes in the weights of the head: the tensors whose shape follows the classes.
 
     Raises:

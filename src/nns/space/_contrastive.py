@@ -37,6 +37,7 @@ def train_encoders(
     sampler: PairSampler,
     networks: FloatArray,
     views: FloatArray,
+    gains: FloatArray,
     stops: Sequence[int],
     seed: int,
     at_stop: Callable[[int, Encoders], None],
@@ -48,6 +49,7 @@ def train_encoders(
         sampler: Draws the pairs.
         networks: (n, P) inputs of all networks.
         views: (d, V, R) inputs of all datasets, V views each; a step uses a random one.
+        gains: (R,) factor on each query input; the encoders given back have it in their weights.
         stops: Increasing step counts at which to call ``at_stop``; training ends at the last.
         seed: Seed of start, batches, views and dropout.
         at_stop: Gets the step count and a copy of the encoders.
@@ -58,7 +60,9 @@ def train_encoders(
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    rows, described = (torch.from_numpy(x) for x in (networks[sampler.networks], views[sampler.datasets]))
+    rows, described = (
+        torch.from_numpy(x) for x in (networks[sampler.networks], views[sampler.datasets] * gains)
+    )
     flat, weights = _start(training.dim, views.shape[-1], rows.shape[1], generator)
     flat.grad = torch.zeros_like(flat)
     gradients = views_of(flat.grad, {name: weight.shape for name, weight in weights.items()})
@@ -71,7 +75,9 @@ def train_encoders(
         losses[step] = _write_gradients(weights, gradients, of_queries, of_networks, training)
         optimizer.step()
         if step + 1 in stops:
-            at_stop(step + 1, {name: weight.numpy().copy() for name, weight in weights.items()})
+            encoders = {name: weight.numpy().copy() for name, weight in weights.items()}
+            encoders["query.weight"] *= gains
+            at_stop(step + 1, encoders)
     history: list[float] = losses.tolist()
     return history
 

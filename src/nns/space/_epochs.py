@@ -77,7 +77,8 @@ def _train_without(
     similarities: dict[int, FloatArray],
 ) -> None:
     """Train without a fold and fill in the rows of its datasets."""
-    networks, views = zoo.project(zoo.fit_projections(out))
+    tensors = zoo.fit_projections(out)
+    networks, views = zoo.project(tensors)
 
     def measure(stop: int, encoders: Encoders) -> None:
         m = unit(affine(networks, encoders["network.weight"], encoders["network.bias"]))
@@ -85,7 +86,8 @@ def _train_without(
         similarities[stop][out] = q @ m.T
 
     sampler = PairSampler(zoo.data, without=out)
-    train_encoders(training, sampler, networks, views, stops, seed, measure)
+    gains = zoo.match_gains(tensors)
+    train_encoders(training, sampler, networks, views, gains, stops, seed, measure)
 
 
 def _mean_auc(zoo: ZooInputs, similarities: FloatArray) -> float:

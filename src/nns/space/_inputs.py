@@ -15,6 +15,8 @@ from nns.errors import UsageError
 from nns.space._forward import SMALLEST_NORM, unit
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nns.space._data import FloatArray, IntArray
 
 CLIP = 5.0
@@ -49,7 +51,8 @@ class Projection:
         """Fit at most ``components`` principal directions to (n, d).
 
         A component's standard deviation is raised to ``1 - whitening``: 0 leaves the components as they vary,
-        1 makes them vary alike.
+        1 makes them vary alike. They are then turned at random (distances stay): Adam takes equal steps along
+        every axis, so on axes that are components it would whiten them after all.
         """
         some = np.asarray(rows[:: -(-len(rows) // PRINCIPAL_ROWS)], np.float64)
         centre = some.mean(axis=0)
@@ -65,6 +68,7 @@ class Projection:
         deviations = np.sqrt(values[keep] / len(some))
         directions *= deviations[:, None] ** -whitening
         variance = (deviations ** (2 - 2 * whitening)).sum()
+        directions = random_rotation(len(keep)) @ directions
         scale = np.full(rows.shape[1], 1 / np.sqrt(variance) if len(keep) else 0.0)
         arrays = {"centre": centre, "scale": scale, "directions": directions}
         return cls({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()})
@@ -78,6 +82,12 @@ class Projection:
         active = max(int((self.arrays["scale"] > 0).sum()), 1)
         clipped: FloatArray = np.clip(np.nan_to_num(standard), -CLIP, CLIP) / np.float32(np.sqrt(active))
         return clipped
+
+
+def random_rotation(size: int) -> NDArray[np.float64]:
+    """Give an orthogonal matrix (size, size), always the same for one size."""
+    rotation: NDArray[np.float64] = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
+    return rotation
 
 
 def flat_kernels(kernels: FloatArray) -> FloatArray:

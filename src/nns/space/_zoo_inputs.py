@@ -26,6 +26,7 @@ class ZooInputs:
         queries: Description of all datasets in V views: mean (d, V, D), spread (d, V, D), classes (d, V, 2).
         components: Principal components kept of each high-dimensional input.
         whitening: How far they are made to vary alike, 0 to 1.
+        spread_gain: Factor on the spread where networks are matched.
     """
 
     data: SpaceData
@@ -33,9 +34,12 @@ class ZooInputs:
     queries: QueryParts
     components: int
     whitening: float
+    spread_gain: float
 
     @classmethod
-    def of(cls, data: SpaceData, *, components: int, whitening: float, views: int, seed: int) -> Self:
+    def of(
+        cls, data: SpaceData, *, components: int, whitening: float, spread_gain: float, views: int, seed: int
+    ) -> Self:
         """Describe a zoo.
 
         Raises:
@@ -49,7 +53,7 @@ class ZooInputs:
             rows = features if len(features) else np.zeros((1, width), np.float32)
             described.append(query_views(rows, labels if len(features) else None, max(views, 1), rng))
         parts = (np.array([[view[i] for view in of_one] for of_one in described]) for i in range(3))
-        return cls(data, network_blocks(data.blocks), QueryParts(*parts), components, whitening)
+        return cls(data, network_blocks(data.blocks), QueryParts(*parts), components, whitening, spread_gain)
 
     def fit_projections(self, without: IntArray | tuple[()] = ()) -> dict[str, FloatArray]:
         """Fit the projections, leaving out datasets and the networks trained on them."""
@@ -71,6 +75,12 @@ class ZooInputs:
             for name, projection in projections.items()
             for key, array in projection.arrays.items()
         }
+
+    def match_gains(self, tensors: dict[str, FloatArray]) -> FloatArray:
+        """Give the factor (R,) on each query input where networks are matched: class statistics do not count."""
+        widths = [len(tensors[f"query_input.{i}.directions"]) for i in (0, 1)]
+        gains = [1.0, self.spread_gain, 0.0]
+        return np.repeat(gains, [*widths, self.queries.classes.shape[-1]]).astype(np.float32)
 
     def project(self, tensors: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Project to network inputs (n, P) and query inputs (d, V, R)."""

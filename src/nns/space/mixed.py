@@ -45,6 +45,7 @@ class Mixed(SpaceMethod):
         dim: Width of the unit vectors.
         components: Principal components kept of each high-dimensional input.
         whitening: How far the components are made to vary alike, 0 (as they are) to 1 (alike).
+        spread_gain: Weight of the features' spread beside their mean in matching.
         epochs: Steps; None chooses by held-out datasets.
         lr: Learning rate of AdamW.
         weight_decay: Decoupled weight decay.
@@ -57,12 +58,13 @@ class Mixed(SpaceMethod):
     """
 
     dim: int = 128
-    components: int = 128
-    whitening: float = 0.5
+    components: int = 256
+    whitening: float = 0.0
+    spread_gain: float = 0.3
     epochs: int | None = None
     lr: float = 1e-2
-    weight_decay: float = 1e-1
-    dropout: float = 0.1
+    weight_decay: float = 1e-2
+    dropout: float = 0.0
     margin: float = 0.2
     nmax: int | None = None
     views: int = 8
@@ -78,7 +80,12 @@ class Mixed(SpaceMethod):
             UsageError: If ``graph`` or ``kernel`` is missing, or fewer than two datasets have networks.
         """
         zoo = ZooInputs.of(
-            data, components=self.components, whitening=self.whitening, views=self.views, seed=self.seed
+            data,
+            components=self.components,
+            whitening=self.whitening,
+            spread_gain=self.spread_gain,
+            views=self.views,
+            seed=self.seed,
         )
         training = Training(self.dim, self.lr, self.weight_decay, self.dropout, self.margin, self.nmax)
         choice = choose_epochs(zoo, training, self.epochs, self.seed)
@@ -86,9 +93,15 @@ class Mixed(SpaceMethod):
         networks, views = zoo.project(tensors)
         encoders: Encoders = {}
         losses = train_encoders(
-            training, PairSampler(data), networks, views, (choice.epochs,), self.seed,
+            training,
+            PairSampler(data),
+            networks,
+            views,
+            zoo.match_gains(tensors),
+            (choice.epochs,),
+            self.seed,
             lambda _, trained: encoders.update(trained),
-        )  # fmt: skip
+        )
         predictor = fit_predictor(data, networks, views[:, 0], choice.similarities, self.similarity_weight)
         self.tensors_ = tensors | encoders | predictor
         self.tensors_["datasets"] = self._embed_inputs(views[data.paired_datasets(), 0])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -96,20 +98,23 @@ def build_zoo(
         zoo: The file to write; a journal folder lies beside it while the build runs.
         settings: What to build.
         registry: Where the backends are.
-        workers: Processes that train at the same time.
+        workers: Processes that train at the same time; 0: everything in this process, for small zoos and
+            for debugging.
         threads: Threads of each.
         on_event: Called in this process as things happen.
 
     Raises:
         DatasetError: If a dataset cannot be used, or two hold the same images.
         UsageError: If the settings make no sense.
+        NnsError: If a worker process dies.
         ZooError: If the file is there and is no zoo.
     """
     run = _Build(zoo, settings, registry, on_event)
     interrupted = False
     try:
-        run.prepare()
-        run.train(workers, threads)
+        with _torch_threads(threads):  # what this process computes depends on them as well, in the last digits
+            run.prepare()
+            run.train(workers, threads)
     except KeyboardInterrupt:
         interrupted = True
     return run.finish(interrupted)
@@ -119,6 +124,18 @@ def default_workers(threads: int = 1) -> int:
     """Choose the number of worker processes: the cores this process may use, shared out by ``threads``."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // threads)
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Build:
@@ -134,7 +151,8 @@ class _Build:
         self.store = HDF5Store(zoo)
         self.items: tuple[BuildItem, ...] = ()
         self.failed: list[tuple[str, str, str]] = []
-        self.done = self.total = self.images = self.added = 0
+        self.done = self.total = self.images = 0
+        self.before = len(self.store.ids())
 
     def emit(self, kind: Literal["plan", "dataset", "network", "failed", "merge"], **more: object) -> None:
         if self.on_event:
@@ -181,13 +199,16 @@ class _Build:
                 self.store.add_network(
                     describe(backend, offer.spec, module, preprocessing, what, offer.accuracy, recipe)
                 )
-                self.added += 1
 
     def train(self, workers: int, threads: int) -> None:
         """Run the items that are not in the zoo yet."""
         present = set(self.store.ids())
         waiting = [item for item in self.items if not set(item.ids) <= present]
         if not waiting:
+            return
+        if not workers:
+            for item in waiting:
+                self._account(item, partial(self._run_here, item))
             return
         # spawn: a fork of a process that has run torch's thread pool can hang
         pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (threads,))
@@ -200,6 +221,9 @@ class _Build:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _run_here(self, item: BuildItem) -> ItemResult:
+        return run_item(str(self.zoo), item, self.settings.seed, self.settings.max_images, self.registry)
+
     def _drain(self, pool: ProcessPoolExecutor, waiting: Sequence[BuildItem]) -> None:
         running: dict[Future[ItemResult], BuildItem] = {
             pool.submit(run_item, str(self.zoo), item, self.settings.seed, self.settings.max_images): item
@@ -208,11 +232,11 @@ class _Build:
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                self._account(running.pop(future), future)
+                self._account(running.pop(future), future.result)
 
-    def _account(self, item: BuildItem, future: Future[ItemResult]) -> None:
+    def _account(self, item: BuildItem, result_of: Callable[[], ItemResult]) -> None:
         try:
-            result = future.result()
+            result = result_of()
         except BrokenProcessPool as error:
             raise NnsError(f"a worker process died ({error}); run the same command again to go on") from error
         except Exception as error:  # noqa: BLE001 - one failed item does not stop the build
@@ -220,8 +244,7 @@ class _Build:
             self.failed.append((item.dataset_name, item.work.backend, reason))
             self.emit("failed", item=item, message=reason)
             return
-        self.done += len(result.accuracies)
-        self.added += len(result.accuracies)
+        self.done += result.added
         self.images += result.images
         self.emit("network", item=item, result=result)
 
@@ -230,11 +253,12 @@ class _Build:
         self.store.refresh()
         self.emit("merge")
         self.store.merge()
+        networks = len(self.store.ids())
         return BuildReport(
             zoo=str(self.zoo),
             digest=self.store.digest(),
-            networks=len(self.store.ids()),
-            added=self.added,
+            networks=networks,
+            added=networks - self.before,
             datasets=len(self.store.datasets()),
             failed=tuple(self.failed),
             seconds=time.perf_counter() - self.started,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nns.backends import Backend, WorkItem
 from nns.errors import UsageError
 from nns.pipeline.build.settings import BuildSettings
+from nns.types import ArchitectureSpec
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _work(backend: Backend, pattern: str, count: int, settings: BuildSettings, s
     return sorted(works, key=lambda work: -work.seconds)
 
 
-def _like_planned(backend: Backend, spec, image_size: int, seed: int) -> WorkItem:  # type: ignore[no-untyped-def]
+def _like_planned(backend: Backend, spec: ArchitectureSpec, image_size: int, seed: int) -> WorkItem:
     """Train a named architecture as the backend trains its own choices from the same source of weights."""
     for work in backend.plan(3, image_size, seed):
         if any(fnmatch.fnmatch(planned.source, spec.source) for planned in work.specs):

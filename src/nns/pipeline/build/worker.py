@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -26,11 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What became of a work item: networks added, their accuracies, images trained on, seconds."""
+    """What became of a work item.
+
+    Attributes:
+        dataset: Name of the dataset.
+        backend: Name of the backend.
+        accuracies: Of all its networks.
+        added: Networks that were not in the zoo yet.
+        images: Images trained on, epochs counted.
+        seconds: Wall-clock time.
+    """
 
     dataset: str
     backend: str
     accuracies: tuple[float, ...]
+    added: int
     images: int
     seconds: float
 
@@ -74,13 +83,24 @@ def _by_class(labels: np.ndarray[Any, np.dtype[np.int64]], limit: int, seed: int
     return np.sort(order[:limit])
 
 
-def run_item(zoo: str, item: BuildItem, build_seed: int, max_images: int | None) -> ItemResult:
-    """Train the networks of one item and add each to the zoo as soon as it is done."""
+def run_item(
+    zoo: str, item: BuildItem, build_seed: int, max_images: int | None, registry: Registry | None = None
+) -> ItemResult:
+    """Train the networks of one item and add each to the zoo as soon as it is done.
+
+    Args:
+        zoo: Path of the zoo file.
+        item: The item.
+        build_seed: Of the splits and of the images that are drawn.
+        max_images: Training images at most.
+        registry: Where the backend is; by default that of the installed plugins, loaded once a process.
+    """
     started = time.perf_counter()
-    backend = _registry().backend(item.work.backend)
+    backend = (registry or _registry()).backend(item.work.backend)
     store = HDF5Store(Path(zoo))
     arrays = _arrays(item.data, item.dataset_digest, item.work.image_size, build_seed, max_images)
     accuracies = []
+    added = 0
     produced = backend.produce(item.work, arrays, train_network, item.seed)
     present = set(store.ids())
     for network_id, network in zip(item.ids, produced, strict=True):
@@ -94,10 +114,16 @@ def run_item(zoo: str, item: BuildItem, build_seed: int, max_images: int | None)
             describe(backend, network.spec, network.module, preprocessing, entry_of, network.accuracy, provenance)
         )
         accuracies.append(network.accuracy)
+        added += 1
     store.close()
-    epochs = int(item.work.settings.get("epochs", 1))
-    seconds = time.perf_counter() - started
-    return ItemResult(item.dataset_name, item.work.backend, tuple(accuracies), epochs * len(arrays.train), seconds)
+    return ItemResult(
+        dataset=item.dataset_name,
+        backend=item.work.backend,
+        accuracies=tuple(accuracies),
+        added=added,
+        images=int(item.work.settings.get("epochs", 1)) * len(arrays.train),
+        seconds=time.perf_counter() - started,
+    )
 
 
 @dataclass(frozen=True)
@@ -144,22 +170,17 @@ def describe(
 def train_network(
     module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, settings: Mapping[str, Any]
 ) -> tuple[nn.Module, float]:
-    """Train with the recipe that the settings describe; what they do not name is the default."""
+    """Train with the recipe that the settings describe; what they do not name is the default.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C; a network that is half trained must not enter a zoo.
+    """
     from nns.finetuning.recipe import Recipe
     from nns.finetuning.training import train
 
     known = {field.name for field in fields(Recipe)}
     recipe = Recipe(**{"device": "cpu", **{k: v for k, v in settings.items() if k in known}})
     result = train(module, data, preprocessing, recipe, seed=int(settings.get("seed", 0)))
+    if result.stopped == "interrupted":
+        raise KeyboardInterrupt
     return result.module, result.val_accuracy
-
-
-def worker_id() -> int:
-    """Give the process id, for logs."""
-    return os.getpid()
-
-
-def iter_ids(items: tuple[BuildItem, ...]) -> Iterator[str]:
-    """Give the ids of all networks of a plan."""
-    for item in items:
-        yield from item.ids

@@ -1,7 +1,7 @@
 """Real images for the demo: handwritten digits (scikit-learn) and photographs of solar cells (elpv-dataset).
 
-The zoo is built on digits and on cells of monocrystalline silicon; the dataset that is searched with shows
-polycrystalline cells, of which no image is in the zoo.
+The zoo is built on solar cells and on the digits 0 to 4; the dataset that is searched with holds the digits 5
+to 9, of which the zoo has neither a class nor an image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 CELL_SIZE = 96
 DIGIT_SIZE = 32
 PER_CLASS = 60
-DIGIT_TASKS = ((0, 1, 2), (3, 4, 5), (6, 7), (8, 9))
+DIGIT_TASKS = ((0, 1), (2, 3, 4))
+QUERY_DIGITS = (5, 6, 7, 8, 9)
+QUERY_PER_CLASS = 120
 GRADES = {0: "intact", 1: "perhaps-defective", 2: "likely-defective", 3: "defective"}
 
 
@@ -44,12 +46,12 @@ def lay_out(folder: Path) -> DemoData:
         UsageError: If the package with the photographs is not installed.
     """
     cells = _solar_cells()
-    mono = [cell for cell in cells if cell.kind == "mono"]
-    poly = [cell for cell in cells if cell.kind == "poly"]
-    zoo = [_write(folder / f"digits-{'-'.join(map(str, task))}", _digits(task)) for task in DIGIT_TASKS]
-    zoo.append(_write(folder / "solar-mono-defects", _by_grade(mono, {0: "intact", 3: "defective"})))
-    zoo.append(_write(folder / "solar-mono-grades", _by_grade(mono, GRADES)))
-    query = _write(folder / "solar-poly-defects", _by_grade(poly, {0: "intact", 3: "defective"}, 2 * PER_CLASS))
+    zoo = [_write(folder / f"digits-{'-'.join(map(str, task))}", _digits(task, PER_CLASS)) for task in DIGIT_TASKS]
+    for kind in ("mono", "poly"):
+        of_kind = [cell for cell in cells if cell.kind == kind]
+        zoo.append(_write(folder / f"solar-{kind}-defects", _by_grade(of_kind, {0: "intact", 3: "defective"})))
+        zoo.append(_write(folder / f"solar-{kind}-grades", _by_grade(of_kind, GRADES)))
+    query = _write(folder / "digits-5-9", _digits(QUERY_DIGITS, QUERY_PER_CLASS))
     return DemoData(tuple(zoo), query)
 
 
@@ -78,18 +80,16 @@ def _solar_cells() -> Sequence[_Cell]:
     return cells
 
 
-def _by_grade(
-    cells: Sequence[_Cell], grades: Mapping[int, str], per_class: int = PER_CLASS
-) -> dict[str, Sequence[Callable[[], Image]]]:
-    return {name: [cell for cell in cells if cell.grade == grade][:per_class] for grade, name in grades.items()}
+def _by_grade(cells: Sequence[_Cell], grades: Mapping[int, str]) -> dict[str, Sequence[Callable[[], Image]]]:
+    return {name: [cell for cell in cells if cell.grade == grade][:PER_CLASS] for grade, name in grades.items()}
 
 
-def _digits(classes: Sequence[int]) -> dict[str, Sequence[Callable[[], Image]]]:
+def _digits(classes: Sequence[int], per_class: int) -> dict[str, Sequence[Callable[[], Image]]]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     return {
-        str(wanted): [_Digit(image) for image in digits.images[digits.target == wanted][:PER_CLASS]]
+        str(wanted): [_Digit(image) for image in digits.images[digits.target == wanted][:per_class]]
         for wanted in classes
     }
 

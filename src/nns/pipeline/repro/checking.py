@@ -44,7 +44,7 @@ class CheckReport:
     Attributes:
         ok: Whether every stage gave what was recorded.
         exact: Whether equality was demanded; else numbers were compared within ``tolerance``.
-        tolerance: How far an accuracy was allowed to be off; 0 where equality was demanded.
+        tolerance: How far a mean or predicted accuracy was allowed to be off; 0 where equality was demanded.
         stages: The comparison of each stage, in order.
         environment: ``(recorded, here)`` of whatever differs in the environment.
         seconds: Wall-clock time.
@@ -88,7 +88,7 @@ def record(
         lock_path: The file to write.
         settings: What to run; relative paths are relative to the current folder.
         registry: Where backends and methods are.
-        tolerance: How far an accuracy may be off in another environment.
+        tolerance: How far a mean or predicted accuracy may be off in another environment.
         work: Empty folder in which the zoo is kept; None: a temporary one.
         workers: Processes that train; None: one a core, two at most. Their number changes no result.
         progress: ``progress(stage, done, total)``.
@@ -132,7 +132,7 @@ def check(
         seed: Another seed, to see that the check notices; None: the lock's.
         stage: Give ``seed`` to this stage only.
         exact: Demand equality in any environment (True) or in none (False); None: where it is the same.
-        tolerance: How far an accuracy may be off, in place of the lock's own; implies ``exact=False``.
+        tolerance: How far a mean or predicted accuracy may be off, in place of the lock's own; implies ``exact=False``.
         work: Empty folder in which the zoo is kept; None: a temporary one.
         workers: Processes that train; None: one a core, two at most.
         progress: ``progress(stage, done, total)``.

@@ -23,7 +23,7 @@ class Lock:
 
     Attributes:
         settings: What was run; paths are relative to the lock's folder.
-        tolerance: How far an accuracy may be off in another environment.
+        tolerance: How far a mean or predicted accuracy may be off in another environment.
         stages: What came out of each stage, in order.
         environment: Where it ran.
     """

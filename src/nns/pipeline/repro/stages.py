@@ -111,9 +111,7 @@ def _data(settings: ReproSettings) -> StageRecord:
     return StageRecord("data", facts)
 
 
-def _build(
-    settings: ReproSettings, zoo: Path, registry: Registry, seed: int, workers: int, tell: Progress
-) -> None:
+def _build(settings: ReproSettings, zoo: Path, registry: Registry, seed: int, workers: int, tell: Progress) -> None:
     def on_event(event: BuildEvent) -> None:
         tell("build", event.done, event.total)
 
@@ -136,7 +134,10 @@ def _build(
 
 
 def _built(zoo: Zoo) -> StageRecord:
-    facts, accuracies, exact = {}, {}, {}
+    facts: dict[str, str] = {}
+    accuracies: dict[str, float] = {}
+    exact: dict[str, str] = {}
+    by_backend: dict[str, list[float]] = {}
     for entry in zoo.entries():
         name = f"network {entry.id}"
         classes = len(entry.classes)
@@ -145,13 +146,16 @@ def _built(zoo: Zoo) -> StageRecord:
             f"{entry.cost.params(classes)} parameters, {entry.cost.macs(classes)} MACs"
         )
         accuracies[name] = _round(entry.accuracy)
+        by_backend.setdefault(f"backend {entry.spec.backend}", []).append(entry.accuracy)
         exact[name] = zoo.store.network_digest(entry.id)
     features: dict[str, float] = {}
     for record in zoo.datasets():
         features[f"mean of {record.name}"] = _round(float(np.mean(record.features)))
         features[f"deviation of {record.name}"] = _round(float(np.std(record.features)))
         exact[f"features of {record.name}"] = _sha256(np.ascontiguousarray(record.features).tobytes())
-    return StageRecord("build", facts, {"features": features, "accuracy": accuracies}, exact | {"zoo": zoo.digest()})
+    means = {name: _round(float(np.mean(values))) for name, values in by_backend.items()}
+    numbers = {"features": features, "mean accuracy": means, "accuracy": accuracies}
+    return StageRecord("build", facts, numbers, exact | {"zoo": zoo.digest()})
 
 
 def _fitted(zoo: Zoo, registry: Registry, method: str) -> StageRecord:
@@ -176,7 +180,7 @@ def _fitted(zoo: Zoo, registry: Registry, method: str) -> StageRecord:
         "embeddings": _sha256(np.ascontiguousarray(record.embeddings).tobytes()),
         "held out": _sha256(canonical_json(_comparable(record.report.get("held_out")))),
     }
-    return StageRecord("fit", facts, {"accuracy": predicted, "similarity": similarity}, exact)
+    return StageRecord("fit", facts, {"predicted accuracy": predicted, "similarity": similarity}, exact)
 
 
 def _searched(settings: ReproSettings, zoo: Zoo, registry: Registry, seed: int) -> StageRecord:
@@ -192,10 +196,10 @@ def _searched(settings: ReproSettings, zoo: Zoo, registry: Registry, seed: int) 
 
 
 def _numbers(candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:
-    accuracy = {f"predicted of {c.entry.id}": _round(c.predicted_accuracy) for c in candidates}
-    accuracy |= {f"prior of {c.entry.id}": _round(c.prior) for c in candidates}
+    predicted = {c.entry.id: _round(c.predicted_accuracy) for c in candidates}
+    predicted |= {f"{c.entry.id}, blind to the data": _round(c.prior) for c in candidates}
     return {
-        "accuracy": accuracy,
+        "predicted accuracy": predicted,
         "similarity": {c.entry.id: _round(c.similarity) for c in candidates},
         "score": {c.entry.id: _round(c.score) for c in candidates},
     }

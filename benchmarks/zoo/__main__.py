@@ -1,0 +1,107 @@
+"""Build a zoo over tasks of the bank, fit a space, and print their numbers as Markdown.
+
+    python benchmarks/bank BANK
+    python benchmarks/zoo BANK ZOO.h5 [--networks 434] [--workers 2]
+
+The tasks are those of tasks.txt beside this file; the others of the bank are left for evaluation. An
+interrupted build goes on when the command is run again. The time includes former runs only if they were
+not interrupted: the processor time that the workers used is printed as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+
+from nns.pipeline.build import BuildEvent, BuildSettings, build_zoo, default_workers
+from nns.pipeline.fitting import fit_space
+from nns.plugins import load_plugins
+from nns.zoo import Zoo
+
+TASKS = Path(__file__).with_name("tasks.txt")
+
+
+def main() -> None:
+    """Build, fit, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bank", type=Path)
+    parser.add_argument("zoo", type=Path)
+    parser.add_argument("--networks", type=int, default=434)
+    parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--log", type=Path, help="a line for each event")
+    args = parser.parse_args()
+    registry = load_plugins()
+    names = TASKS.read_text(encoding="utf-8").split()
+    settings = BuildSettings(data=tuple(str(args.bank / name) for name in names), networks=args.networks)
+    images = 0
+
+    def note(event: BuildEvent) -> None:
+        nonlocal images
+        images = event.images
+        if args.log:
+            with args.log.open("a", encoding="utf-8") as log:
+                log.write(f"{event.seconds:.1f} {event.kind} {event.done}/{event.total} {event.message}\n")
+
+    report = build_zoo(args.zoo, settings, registry, workers=args.workers, on_event=note)
+    processor = os.times().children_user + os.times().children_system
+    print(f"- {report.networks} networks on {report.datasets} tasks, {len(report.failed)} items failed")
+    print(f"- {report.seconds / 60:.1f} min wall-clock with {args.workers} workers of one thread each")
+    print(f"- {processor / 60:.1f} min of processor time, {images} training images in {report.added} networks added")
+    print(f"- zoo digest `{report.digest}`")
+    print(f"- {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    with Zoo.open(args.zoo) as zoo:
+        _accuracies(zoo)
+        for method in ("mixed",):
+            _space(zoo, method)
+
+
+def _accuracies(zoo: Zoo) -> None:
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    sizes: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for entry in zoo.entries():
+        if np.isfinite(entry.accuracy) and entry.source_digest:
+            key = (entry.spec.backend, "ImageNet weights" if entry.spec.source != "random" else "from scratch")
+            groups[key].append(entry.accuracy)
+            sizes[key].append(entry.cost.params(len(entry.classes)))
+    print("| networks | number | parameters | validation accuracy: median | lowest | highest |")
+    print("| --- | --: | --: | --: | --: | --: |")
+    for key, values in sorted(groups.items()):
+        low, high = min(sizes[key]) / 1e6, max(sizes[key]) / 1e6
+        print(
+            f"| {key[0]}, {key[1]} | {len(values)} | {low:.2f}-{high:.2f} M | {median(values):.1%} "
+            f"| {min(values):.1%} | {max(values):.1%} |"
+        )
+    print()
+
+
+def _space(zoo: Zoo, method: str) -> None:
+    import time
+
+    started = time.perf_counter()
+    fit = fit_space(zoo, load_plugins(), method=method)
+    seconds = time.perf_counter() - started
+    print(f"`nns space fit --method {method}`: fit {fit.seconds:.1f} s, with the held-out evaluation {seconds:.1f} s\n")
+    held = fit.held_out
+    if held is None:
+        return
+    print("| held-out datasets | recall@1 | @5 | @10 | @50 | median rank | mean rank | error of accuracy (MAE) |")
+    print("| --- | --: | --: | --: | --: | --: | --: | --: |")
+    retrieval, accuracy = held["retrieval"], held["accuracy"]
+    recall = " | ".join(f"{retrieval['recall'][k]:.0%}" for k in ("1", "5", "10", "50"))
+    ranks = f"{retrieval['median_rank']:.0f} | {retrieval['mean_rank']:.0f}"
+    print(f"| {method}, {retrieval['datasets']} in {held['folds']} folds | {recall} | {ranks} | {accuracy['mae']:.3f} |")
+    chance = " | ".join(f"{retrieval['recall_chance'][k]:.0%}" for k in ("1", "5", "10", "50"))
+    middle = f"{retrieval['rank_chance']:.0f}"
+    print(f"| chance (the mean accuracy) | {chance} | {middle} | {middle} | {accuracy['mae_of_the_mean']:.3f} |")
+    per_task = mean(len([e for e in zoo.entries() if e.source_digest == d.digest]) for d in zoo.datasets())
+    print(f"\nCandidates: all {retrieval['candidates']} networks, of which {per_task:.1f} are a task's own.")
+
+
+if __name__ == "__main__":
+    main()

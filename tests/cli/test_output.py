@@ -1,0 +1,81 @@
+"""What goes where: results to stdout, the rest to stderr; names from files cannot drive the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nns.cli.output import note, print_json, print_table
+from nns.cli.text import printable
+
+ESCAPE = "\x1b[31mred\x1b[0m \x07 [bold]loud[/bold]"
+
+
+def test_printable_escapes_control_characters():
+    assert printable("a\x1b[31mb\x07\r\x9b") == "a\\x1b[31mb\\x07\\r\\x9b"
+    assert printable("Übergröße 数字\n") == "Übergröße 数字\n"
+    assert printable("a\u202eb") == "a\\u202eb"  # right-to-left override
+
+
+def test_tables_and_notes_print_names_as_they_are(capsys):
+    print_table(ESCAPE, [("name", "left"), ("", "right")], [[ESCAPE, "1"]], caption=ESCAPE)
+    note(ESCAPE)
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07"} & set(out + err)
+    assert out.count("\\x1b[31mred") == 3
+    assert out.count("[bold]loud[/bold]") == 3
+
+
+def test_a_title_is_not_wrapped_to_a_narrow_table(capsys):
+    print_table("the title is much longer than the table", [("a", "left")], [["b"]])
+    assert capsys.readouterr().out.startswith("the title is much longer than the table\n")
+
+
+def test_json_has_no_nan(capsys):
+    print_json({"a": float("nan"), "b": (1, [float("inf")])})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1, [None]]}
+
+
+def test_errors_are_escaped(nns):
+    done = nns("search", "/nowhere\x1b[2J")
+    assert "\x1b" not in done.err
+    assert "error: " in done.err
+
+
+def test_names_in_a_zoo_are_escaped(nns, tmp_path):
+    from nns.stores import HDF5Store
+    from nns.testing._store import sample_network
+
+    with HDF5Store(tmp_path / "zoo.h5") as store:
+        store.add_network(sample_network(1, id="1b" * 8, source_dataset=ESCAPE, license=ESCAPE))
+    for arguments in (("ls",), ("info",), ("show", "1b")):
+        command, *rest = arguments
+        done = nns("zoo", command, tmp_path / "zoo.h5", *rest)
+        assert done.code == 0
+        assert "\x1b" not in done.out + done.err
+        document = nns("zoo", command, tmp_path / "zoo.h5", *rest, "--json")
+        assert "\x1b" not in document.out
+        document.json  # noqa: B018 - it is one document
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "plugins",
+        "doctor {query}",
+        "zoo ls {zoo}",
+        "zoo info {zoo}",
+        "zoo verify {zoo} --quick",
+        "space show {zoo}",
+        "architectures example:plain-w8-d3",
+        "search {query} --zoo {zoo}",
+    ],
+)
+def test_json_is_one_document_and_stderr_is_silent(line, nns, small_zoo):
+    done = nns(*line.format(query=small_zoo.query, zoo=small_zoo.path).split(), "--json")
+    assert (done.code, done.err) == (0, "")
+    assert isinstance(done.json, dict)
+    shown = nns(*line.format(query=small_zoo.query, zoo=small_zoo.path).split())
+    assert shown.code == 0
+    assert shown.out or shown.err

@@ -1,0 +1,152 @@
+"""One small real zoo for all tests, built once a run; and a way to run ``nns`` within this process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ZOO_TASKS = {"digits-012": (0, 1, 2), "digits-345": (3, 4, 5), "digits-67": (6, 7)}
+QUERY_TASK = {"digits-89": (8, 9)}
+PER_CLASS = 24
+BACKENDS = ("ofa", "timm", "example")
+
+
+@dataclass(frozen=True)
+class SmallZoo:
+    """A zoo of 9 networks trained on scikit-learn's digits and 3 of ImageNet, with the space ``mixed``.
+
+    Shared by all tests: copy the file (:meth:`copy`) before anything is written to it.
+    """
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "zoo.h5"
+
+    @property
+    def data(self) -> tuple[Path, ...]:
+        return tuple(self.folder / name for name in ZOO_TASKS)
+
+    @property
+    def query(self) -> Path:
+        return self.folder / "digits-89"
+
+    @property
+    def image(self) -> Path:
+        """An image of a digit 9."""
+        return self.query / "9" / "000.png"
+
+    def copy(self, folder: Path) -> Path:
+        return Path(shutil.copy(self.path, folder / "zoo.h5"))
+
+
+@pytest.fixture(scope="session")
+def small_zoo(tmp_path_factory: pytest.TempPathFactory) -> SmallZoo:
+    """The zoo; with pytest-xdist the first worker that needs it builds it, the others wait."""
+    if "DEVZOO" in os.environ:
+        return SmallZoo(Path(os.environ["DEVZOO"]))
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    zoo, done = SmallZoo(shared / "small-zoo"), shared / "small-zoo.done"
+    with _locked(shared / "small-zoo.lock"):
+        if not done.exists():
+            _build(zoo)
+            done.touch()
+    return zoo
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(zoo: SmallZoo) -> None:
+    from nns import BuildSettings, Zoo, build_zoo, fit_space, load_plugins
+
+    for name, digits in (ZOO_TASKS | QUERY_TASK).items():
+        write_digits(zoo.folder / name, digits)
+    settings = BuildSettings(
+        data=tuple(map(str, zoo.data)), backends=BACKENDS, networks=9, image_size=32, max_images=40, epochs=1
+    )
+    registry = load_plugins()
+    report = build_zoo(zoo.path, settings, registry, workers=0)
+    assert not report.failed, report.failed
+    with Zoo.open(zoo.path) as opened:
+        fit_space(opened, registry, epochs=100)
+
+
+def write_digits(folder: Path, digits: Sequence[int], per_class: int = PER_CLASS) -> Path:
+    """Write ``folder/CLASS/NNN.png``, 32 px, with pixels of scikit-learn's digits."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for digit in digits:
+        (folder / str(digit)).mkdir(parents=True)
+        for number, pixels in enumerate(found.images[found.target == digit][:per_class]):
+            image = Image.fromarray((pixels * (255 / 16)).astype(np.uint8)).resize((32, 32))
+            image.save(folder / str(digit) / f"{number:03d}.png")
+    return folder
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run of ``nns`` came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+RunNns = Callable[..., Ran]
+
+
+@pytest.fixture
+def nns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunNns:
+    """Run the command line in this process, as ``nns("search", folder, "--json")``."""
+    from nns.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("NNS_ZOO", raising=False)
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["nns", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def search(nns: RunNns, small_zoo: SmallZoo) -> RunNns:
+    """Search the small zoo for its query dataset, as ``search("--top", 3)``."""
+
+    def run(*arguments: object) -> Ran:
+        return nns("search", small_zoo.query, "--zoo", small_zoo.path, "--json", *arguments)
+
+    return run

@@ -1,0 +1,127 @@
+"""One test for each hook. docs/plugins.md cuts its examples from here."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import nns.hookspecs
+from nns.plugins import load_plugins
+
+HOOKS = {name: value for name, value in vars(nns.hookspecs).items() if name.startswith("nns_")}
+
+ZOO = '''
+from pathlib import Path
+
+from nns.plugins import RegisterZoo, hookimpl
+
+
+def our_zoo() -> Path:
+    """Give the path of the file that lies beside this module in the package."""
+    return Path(__file__).with_name("our-zoo.h5")
+
+
+@hookimpl
+def nns_register_zoos(register: RegisterZoo) -> None:
+    """Register the zoo."""
+    register("ours", our_zoo)
+'''
+
+METHOD = '''
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nns.plugins import RegisterMethod, hookimpl
+
+if TYPE_CHECKING:
+    from nns.space import SpaceMethod
+
+
+def make_nearest(**settings: Any) -> SpaceMethod:
+    """Make the method; its module, and numpy with it, is imported when it is first used."""
+    from nearest import Nearest
+
+    return Nearest(**settings)
+
+
+@hookimpl
+def nns_register_methods(register: RegisterMethod) -> None:
+    """Register the method."""
+    register("nearest", make_nearest)
+'''
+
+NEAREST = '''
+import numpy as np
+
+from nns.space import SpaceMethod
+
+
+class Nearest(SpaceMethod):
+    """A space of one dimension in which all networks are alike."""
+
+    name = "nearest"
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def fit(self, data):
+        self.tensors_ = {"datasets": np.ones((1, 1), np.float32)}
+        self.history_ = []
+        return self
+
+    def embed_networks(self, blocks):
+        return np.ones((len(next(iter(blocks.values()))), 1), np.float32)
+
+    def embed_query(self, features, labels=None):
+        return np.ones(1, np.float32)
+
+    def similarity(self, query_embedding, network_embeddings):
+        return network_embeddings @ query_embedding
+
+    def ranking_vector(self, query_embedding):
+        return self.weight * query_embedding
+
+    def predict_accuracy(self, query_embedding, network_embeddings):
+        return np.full(len(network_embeddings), 0.5, np.float32)
+'''
+
+
+def test_nns_register_backends():
+    """The plugin of plugins/nns-example, by its installed entry point."""
+    registry = load_plugins()
+    assert "example" in registry.backend_names
+    assert registry.backend("example").offers("plain-w8-d3")
+
+
+def test_nns_register_zoos(install, tmp_path):
+    install("ourzoo", ZOO)
+    assert load_plugins().default_zoo() == tmp_path / "our-zoo.h5"
+
+
+def test_nns_register_methods(install, tmp_path):
+    install("ourmethod", METHOD)
+    (tmp_path / "nearest.py").write_text(NEAREST)
+    registry = load_plugins()
+    assert "nearest" in registry.method_names
+    assert "nearest" not in sys.modules, "made at first use"
+    method = registry.method("nearest", weight=2.0)
+    assert method.settings() == {"weight": 2.0}
+    again = registry.method("nearest", **method.settings()).load_tensors(method.fit(None).to_tensors())
+    embedded = again.embed_networks({"graph": np.zeros((3, 2), np.float32)})
+    assert again.score(again.embed_query(np.zeros((1, 2), np.float32)), embedded).tolist() == [2.0] * 3
+
+
+def test_every_hook_has_a_test():
+    assert {f"test_{name}" for name in HOOKS} <= globals().keys()
+    assert len(HOOKS) == 3
+
+
+def test_every_hook_is_documented_with_its_exact_signature():
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for name, hook in HOOKS.items():
+        signature = str(inspect.signature(hook)).replace("'", "")
+        assert f"{name}{signature}" in page
