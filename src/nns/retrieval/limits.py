@@ -31,15 +31,50 @@ class CostColumns:
     bytes: NDArray[np.int64]
 
 
-def cost_columns(entries: Sequence[NetworkEntry], classes: int | None) -> CostColumns:
-    """Count every network with a head for ``classes`` classes; None keeps each network's own head."""
-    heads = [len(entry.classes) if classes is None else classes for entry in entries]
-    pairs = list(zip(entries, heads, strict=True))
-    return CostColumns(
-        np.array([entry.cost.params(head) for entry, head in pairs], dtype=np.int64),
-        np.array([entry.cost.macs(head) for entry, head in pairs], dtype=np.int64),
-        np.array([entry.cost.bytes(head) for entry, head in pairs], dtype=np.int64),
-    )
+@dataclass(frozen=True)
+class NetworkTable:
+    """What limits are about, of all networks of a zoo, as columns; each (n,).
+
+    Attributes:
+        entries: The networks.
+        body: Parameters, MACs and bytes without a head, (3, n) int64.
+        feature_dim: Inputs of the head, int64.
+        own_classes: Classes of each network's own head, int64.
+        backends: Names of the backends.
+        licenses: Licences, case folded.
+    """
+
+    entries: Sequence[NetworkEntry]
+    body: NDArray[np.int64]
+    feature_dim: NDArray[np.int64]
+    own_classes: NDArray[np.int64]
+    backends: NDArray[np.str_]
+    licenses: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, entries: Sequence[NetworkEntry]) -> NetworkTable:
+        """Collect the columns."""
+        costs = [entry.cost for entry in entries]
+        rows = [(c.body_params, c.body_macs, c.body_bytes, c.feature_dim) for c in costs]
+        columns = np.array(rows, dtype=np.int64).reshape(len(rows), 4).T
+        return cls(
+            entries,
+            columns[:3],
+            columns[3],
+            np.array([len(entry.classes) for entry in entries], dtype=np.int64),
+            np.array([entry.spec.backend for entry in entries], dtype=np.str_),
+            np.array([entry.license.casefold() for entry in entries], dtype=np.str_),
+        )
+
+    def costs(self, classes: int | None) -> CostColumns:
+        """Count every network with a head for ``classes`` classes; None keeps each network's own head.
+
+        The formula is that of :class:`nns.types.NetworkCost`.
+        """
+        heads = self.own_classes if classes is None else np.int64(classes)
+        head = (self.feature_dim + 1) * heads
+        params, macs, size = self.body
+        return CostColumns(params + head, macs + self.feature_dim * heads, size + 4 * head)
 
 
 LatencySource = Callable[[Sequence[str]], Mapping[str, float]]
@@ -47,12 +82,12 @@ LatencySource = Callable[[Sequence[str]], Mapping[str, float]]
 
 
 def feasible(
-    entries: Sequence[NetworkEntry], costs: CostColumns, limits: Limits, latencies: LatencySource
+    table: NetworkTable, costs: CostColumns, limits: Limits, latencies: LatencySource
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
     """Say which networks meet every limit; latency is measured only for those that meet the others.
 
     Args:
-        entries: The networks.
+        table: The networks.
         costs: Their costs, in the same order.
         limits: The limits.
         latencies: Asked only if there is a latency limit.
@@ -63,14 +98,13 @@ def feasible(
     Raises:
         NoNetworkError: If none does. The message names the nearest limit that has one.
     """
-    mask = np.ones(len(entries), dtype=bool)
+    mask = np.ones(len(table.entries), dtype=bool)
     if limits.backend is not None:
-        mask &= np.array([entry.spec.backend == limits.backend for entry in entries], dtype=bool)
+        mask &= table.backends == limits.backend
     if limits.license is not None:
-        wanted = limits.license.casefold()
-        mask &= np.array([entry.license.casefold() == wanted for entry in entries], dtype=bool)
+        mask &= table.licenses == limits.license.casefold()
     if not mask.any():
-        raise NoNetworkError(_no_such_kind(entries, limits))
+        raise NoNetworkError(_no_such_kind(table.entries, limits))
     numeric = [
         ("--max-params", "count", costs.params, limits.max_params),
         ("--max-macs", "count", costs.macs, limits.max_macs),
@@ -85,8 +119,8 @@ def feasible(
     if limits.max_latency is None:
         return mask, {}
     chosen = np.flatnonzero(mask).tolist()
-    known = dict(latencies([entries[i].id for i in chosen]))
-    seconds = np.array([known[entries[i].id] for i in chosen])
+    known = dict(latencies([table.entries[i].id for i in chosen]))
+    seconds = np.array([known[table.entries[i].id] for i in chosen])
     mask[chosen] = seconds <= limits.max_latency
     if not mask.any():
         least = limit_for(float(seconds.min()), "latency")

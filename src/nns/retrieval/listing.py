@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.errors import NoNetworkError, UnknownNameError
-from nns.retrieval.limits import cost_columns, feasible
+from nns.retrieval.limits import NetworkTable, feasible
 from nns.types import Limits, NetworkEntry
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ def list_networks(zoo: Zoo, limits: Limits, sort: str = "dataset") -> list[Netwo
     entries = zoo.entries()
     if not entries:
         return []
+    table = NetworkTable.of(entries)
     try:
-        mask, _ = feasible(entries, cost_columns(entries, None), limits, lambda ids: {})
+        mask, _ = feasible(table, table.costs(None), limits, lambda ids: {})
     except NoNetworkError:
         return []
     return sorted((entries[i] for i in np.flatnonzero(mask).tolist()), key=_ORDERS[sort])

@@ -32,11 +32,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class LoadedSpace:
-    """A fitted space with the embedding of every network of the zoo, in the order of its entries."""
+    """A fitted space with the embedding of every network of the zoo, in the order of its entries.
+
+    Attributes:
+        record: The space as it is stored.
+        method: The fitted method.
+        embeddings: (n, dim) float32.
+        prior: (n,) accuracy expected whatever the dataset, 0..1: the static ranking.
+    """
 
     record: SpaceRecord
     method: SpaceMethod
     embeddings: NDArray[np.float32]
+    prior: NDArray[np.float32]
 
     def score(self, query: DatasetRecord, rows: NDArray[np.int64]) -> Scores:
         """Score the networks at ``rows``."""
@@ -45,7 +53,7 @@ class LoadedSpace:
         return Scores(
             self.method.score(embedding, networks),
             self.method.similarity(embedding, networks),
-            self.method.prior(networks),
+            self.prior[rows],
             self.method.predict_accuracy(embedding, networks),
         )
 
@@ -86,7 +94,7 @@ def load_space(zoo: Zoo, registry: Registry, name: str) -> LoadedSpace:
     if len(new):
         embeddings = embeddings.copy()
         embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
-    return LoadedSpace(record, method, embeddings)
+    return LoadedSpace(record, method, embeddings, method.prior(embeddings))
 
 
 def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.float32]]:

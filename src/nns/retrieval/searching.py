@@ -11,7 +11,7 @@ import numpy as np
 from nns.errors import UsageError
 from nns.images import load_sample, open_dataset
 from nns.queries import EfficientNetLite0Extractor
-from nns.retrieval.limits import CostColumns, cost_columns, feasible
+from nns.retrieval.limits import CostColumns, NetworkTable, feasible
 from nns.retrieval.measuring import latencies
 from nns.retrieval.results import Candidate, QueryDataset, SearchResult, SearchSeconds
 from nns.retrieval.scoring import LoadedSpace, Scores, choose_space, load_space
@@ -100,20 +100,22 @@ def search(
     features_done = time.perf_counter()
     loaded = load_space(zoo, registry, chosen_space)
     entries = zoo.entries()
+    table, all_ids = NetworkTable.of(entries), np.array(zoo.ids())
+    digest = zoo.digest()
     score_started = time.perf_counter()
-    costs = cost_columns(entries, classes if classes is not None else dataset.classes)
+    costs = table.costs(classes if classes is not None else dataset.classes)
     measuring = (lambda done, total: progress("measuring latency", done, total)) if progress else None
-    mask, seconds = feasible(entries, costs, limits, lambda ids: latencies(zoo, registry, ids, device, measuring))
+    mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, registry, ids, device, measuring))
     rows = np.flatnonzero(mask)
     scores = loaded.score(query, rows)
-    ids = np.array([entries[i].id for i in rows.tolist()])
+    ids = all_ids[rows]
     order = np.lexsort((ids, -scores.score))
     score_seconds = time.perf_counter() - score_started
     make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded)
     return SearchResult(
         dataset=dataset,
         zoo_path=str(zoo.path),
-        zoo_digest=zoo.digest(),
+        zoo_digest=digest,
         zoo_networks=len(entries),
         space=chosen_space,
         limits=limits,

@@ -45,7 +45,7 @@ class ReproSettings:
     networks: int = 9
     image_size: int = 32
     max_images: int = 96
-    epochs: int = 1
+    epochs: int = 4
     method: str = "mixed"
     space_epochs: int | None = 200
     limits: Limits = field(default_factory=Limits)
