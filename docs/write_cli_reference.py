@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands, or check that it is up to date: ``python docs/write_cli_reference.py [--check]``."""
+"""Write docs/cli.md from the commands, or with ``--check`` see whether it is up to date."""
 
 from __future__ import annotations
 

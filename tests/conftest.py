@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _build(zoo: SmallZoo) -> None:
     from nns import BuildSettings, Zoo, build_zoo, fit_space, load_plugins
 
     for name, digits in (ZOO_TASKS | QUERY_TASK).items():
-        write_digits(zoo.folder / name, digits)
+        _write_digits(zoo.folder / name, digits)
     settings = BuildSettings(
         data=tuple(map(str, zoo.data)), backends=BACKENDS, networks=9, image_size=32, max_images=40, epochs=1
     )
@@ -89,19 +90,32 @@ def _build(zoo: SmallZoo) -> None:
         fit_space(opened, registry, epochs=100)
 
 
-def write_digits(folder: Path, digits: Sequence[int], per_class: int = PER_CLASS) -> Path:
+def _write_digits(folder: Path, digits: Sequence[int], per_class: int = PER_CLASS) -> Path:
     """Write ``folder/CLASS/NNN.png``, 32 px, with pixels of scikit-learn's digits."""
     import numpy as np
     from PIL import Image
-    from sklearn.datasets import load_digits
 
-    found = load_digits()
+    images, targets = _digits()
     for digit in digits:
         (folder / str(digit)).mkdir(parents=True)
-        for number, pixels in enumerate(found.images[found.target == digit][:per_class]):
+        for number, pixels in enumerate(images[targets == digit][:per_class]):
             image = Image.fromarray((pixels * (255 / 16)).astype(np.uint8)).resize((32, 32))
             image.save(folder / str(digit) / f"{number:03d}.png")
     return folder
+
+
+@cache
+def _digits() -> tuple[Any, Any]:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return found.images, found.target
+
+
+@pytest.fixture(scope="session")
+def write_digits() -> Callable[..., Path]:
+    """Lay out digits as class folders: ``write_digits(folder, (8, 9), per_class=6)``."""
+    return _write_digits
 
 
 @dataclass(frozen=True)

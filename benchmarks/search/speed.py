@@ -1,6 +1,6 @@
 """How long a search takes: cold, as a process of its own, and its parts.
 
-    python benchmarks/search/speed.py ZOO.h5 DATA [--runs 5] [--max-params 5M]
+python benchmarks/search/speed.py ZOO.h5 DATA [--runs 5] [--max-params 5M]
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def main() -> None:
         started = time.perf_counter()
         subprocess.run([*nns, "--help"], capture_output=True, check=True)
         helps.append(time.perf_counter() - started)
-    print(f"{answers[0]['dataset']['images']} images, {answers[0]['zoo']['networks']} networks, {args.runs} runs, medians")
+    images, networks = answers[0]["dataset"]["images"], answers[0]["zoo"]["networks"]
+    print(f"{images} images, {networks} networks, medians of {args.runs} runs")
     print(f"cold, whole process   {median(walls):.2f} s ({median(processor):.2f} s of processor time)")
     print(f"reading and features  {median(part['features'] for part in parts):.2f} s")
     print(f"filter and score      {median(part['score'] for part in parts) * 1e3:.2f} ms")

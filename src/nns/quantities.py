@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from nns.errors import UsageError
 
@@ -63,33 +64,32 @@ def parse_duration(text: str) -> float:
 
 def format_count(value: float) -> str:
     """Write a count in three digits: ``4.65 M``."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g} {unit}"
-    return f"{value:.0f}"
+    return _three_digits(value, ((1e9, " G"), (1e6, " M"), (1e3, " k"))) or f"{value:.0f}"
 
 
 def format_bytes(value: float) -> str:
     """Write a size: ``18.6 MB``."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
-        if value >= limit:
-            return f"{value / limit:.3g} {unit}"
-    return f"{value:.0f} B"
+    return _three_digits(value, ((1e9, " GB"), (1e6, " MB"), (1e3, " KB"))) or f"{value:.0f} B"
 
 
 def format_seconds(value: float) -> str:
     """Write a time: ``850 us``, ``12.3 ms``, ``4.2 s``, ``3 m 20 s``, ``1 h 12 m``."""
-    if value < 1e-3:
-        return f"{value * 1e6:.3g} us"
-    if value < 1:
-        return f"{value * 1e3:.3g} ms"
     if value < 60:
-        return f"{value:.3g} s"
+        return _three_digits(value, ((1.0, " s"), (1e-3, " ms"))) or f"{value * 1e6:.3g} us"
     minutes, seconds = divmod(round(value), 60)
     if minutes < 60:
         return f"{minutes} m {seconds} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} m"
+
+
+def _three_digits(value: float, units: Sequence[tuple[float, str]]) -> str:
+    """Write a number in the largest unit of which it has one or more, once rounded; empty if it has none."""
+    for scale, unit in units:
+        rounded = float(f"{value / scale:.3g}")
+        if rounded >= 1:
+            return f"{rounded:.0f}{unit}" if rounded >= 100 else f"{rounded:g}{unit}"
+    return ""
 
 
 def limit_for(value: float, kind: str) -> str:
@@ -105,4 +105,7 @@ def limit_for(value: float, kind: str) -> str:
         "latency": [(1.0, "s"), (1e-3, "ms"), (1e-6, "us")],
     }[kind]
     scale, unit = next(((s, u) for s, u in units if value >= s), units[-1])
-    return f"{math.ceil(value / scale * 10) / 10:g}{unit}"
+    tenths = math.ceil(value / scale * 10)
+    if tenths / 10 * scale < value:  # the division rounded down
+        tenths += 1
+    return f"{tenths / 10:.12g}{unit}"

@@ -10,13 +10,14 @@ from random import Random
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from bank.build import build
 from bank.drawing import Collected
 from bank.errors import BankError, ShortTaskError
 from bank.layout import digest_folder, lay_out, read_record
 from bank.packages import Shelf
 from bank.task import MAX_IMAGES, Task
-from PIL import Image
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from random import Random
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFont
+
 from bank import emoji, icons, packages, photos
 from bank.catalogue import all_tasks
 from bank.drawing import fit_square
@@ -22,7 +24,6 @@ from bank.glyphs import Glyph
 from bank.packages import Shelf, Source
 from bank.scripts import ARABIC, HAN_LIKE, HANGUL, HIRAGANA, KATAKANA, Letters
 from bank.task import MAX_CLASSES, MIN_CLASSES
-from PIL import Image, ImageFont
 
 Put = Callable[..., Path]
 

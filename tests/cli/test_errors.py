@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ..conftest import write_digits
-
 
 def fails(done, code, *words):
     assert done.code == code, done
@@ -16,16 +14,17 @@ def fails(done, code, *words):
         assert word in done.err
 
 
-@pytest.fixture
-def files(tmp_path, small_zoo):
-    """Names in braces of the cases below."""
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, small_zoo, write_digits):
+    tmp_path = tmp_path_factory.mktemp("inputs")
     (tmp_path / "empty").mkdir()
     write_digits(tmp_path / "one", (3,))
     (tmp_path / "flat").mkdir()
     for number, path in enumerate(small_zoo.query.glob("*/*.png")):
         (tmp_path / "flat" / f"{number}.png").write_bytes(path.read_bytes())
     (tmp_path / "text.h5").write_text("no zoo at all\n" * 100)
-    (tmp_path / "cut.h5").write_bytes(small_zoo.path.read_bytes()[:5000])
+    with small_zoo.path.open("rb") as zoo:
+        (tmp_path / "cut.h5").write_bytes(zoo.read(5000))
     (tmp_path / "cut.json").write_text('{"candidates": [{"id":')
     (tmp_path / "other.json").write_text('{"networks": []}')
     (tmp_path / "none.json").write_text('{"candidates": []}')
@@ -35,6 +34,12 @@ def files(tmp_path, small_zoo):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.tex").write_text("years of work")
     return {"query": small_zoo.query, "zoo": small_zoo.path, "tmp": tmp_path}
+
+
+@pytest.fixture
+def files(inputs, tmp_path):
+    """What the names in braces below stand for."""
+    return inputs | {"new": tmp_path / "new"}
 
 
 DATA = [
@@ -49,7 +54,7 @@ DATA = [
 @pytest.mark.parametrize(("line", "words"), [(line, words) for line, *words in DATA], ids=lambda v: str(v)[:40])
 def test_bad_datasets_exit_with_3(line, words, nns, files, monkeypatch):
     monkeypatch.setenv("NNS_ZOO", str(files["zoo"]))
-    monkeypatch.chdir(files["tmp"])
+    monkeypatch.chdir(files["new"].parent)
     fails(nns(*line.format(**files).split(), "--json"), 3, *words)
 
 
@@ -79,19 +84,19 @@ USAGE = [
     ("zoo show {zoo} zzz", "unknown network 'zzz'"),
     ("zoo show {tmp}/none.h5 0", "no zoo at"),
     ("zoo ls {zoo} --sort weight", "unknown order 'weight'"),
-    ("zoo build {tmp}/new.h5 --recipe {tmp}/recipe.toml", "'netwroks'", "did you mean 'networks'?"),
-    ("zoo build {tmp}/new.h5 --recipe {tmp}/type.toml", "data must be list"),
-    ("zoo build {tmp}/new.h5 --recipe {tmp}/bad.toml", "is no TOML"),
-    ("zoo build {tmp}/new.h5 --recipe {tmp}/missing.toml", "cannot read recipe"),
-    ("zoo build {tmp}/new.h5 --recipe {tmp}/bad.toml --data {query}", "either --recipe or --data"),
-    ("zoo build {tmp}/new.h5 --data {query} --backend tim", "unknown backend 'tim'"),
-    ("zoo build {tmp}/new.h5 --data {query} --backend example:big*", "unknown example architecture 'big*'"),
-    ("zoo build {tmp}/new.h5 --data {query} --image-size 4", "16 to 512"),
-    ("zoo export {zoo} zzz -o {tmp}/out", "unknown network 'zzz'"),
-    ("zoo merge {tmp}/out.h5 {tmp}/none.h5", "no zoo at"),
+    ("zoo build {new} --recipe {tmp}/recipe.toml", "'netwroks'", "did you mean 'networks'?"),
+    ("zoo build {new} --recipe {tmp}/type.toml", "data must be list"),
+    ("zoo build {new} --recipe {tmp}/bad.toml", "is no TOML"),
+    ("zoo build {new} --recipe {tmp}/missing.toml", "cannot read recipe"),
+    ("zoo build {new} --recipe {tmp}/bad.toml --data {query}", "either --recipe or --data"),
+    ("zoo build {new} --data {query} --backend tim", "unknown backend 'tim'"),
+    ("zoo build {new} --data {query} --backend example:big*", "unknown example architecture 'big*'"),
+    ("zoo build {new} --data {query} --image-size 4", "16 to 512"),
+    ("zoo export {zoo} zzz -o {new}", "unknown network 'zzz'"),
+    ("zoo merge {new} {tmp}/none.h5", "no zoo at"),
     ("space fit {zoo} --method mixt", "unknown method 'mixt'", "did you mean 'mixed'?"),
     ("predict {tmp}/empty {query}", "holds no fine-tuned network"),
-    ("export {tmp}/empty --format onnx", "holds no fine-tuned network"),
+    ("export {tmp}/empty --format safetensors", "holds no fine-tuned network"),
     ("architectures tim", "unknown backend 'tim'"),
 ]
 
@@ -99,8 +104,7 @@ USAGE = [
 @pytest.mark.parametrize(("line", "words"), [(line, words) for line, *words in USAGE], ids=lambda v: str(v)[:60])
 def test_usage_errors_exit_with_2(line, words, nns, files):
     fails(nns(*line.format(**files).split(), "--json"), 2, *words)
-    assert not (files["tmp"] / "new.h5").exists()
-    assert not (files["tmp"] / "out.h5").exists()
+    assert not files["new"].exists()
 
 
 @pytest.mark.parametrize("file", ["text.h5", "cut.h5"])
@@ -111,7 +115,7 @@ def test_usage_errors_exit_with_2(line, words, nns, files):
         "zoo ls {zoo}",
         "zoo info {zoo}",
         "zoo show {zoo} 0",
-        "zoo merge {tmp}/out.h5 {zoo}",
+        "zoo merge {new} {zoo}",
         "space fit {zoo}",
         "space show {zoo}",
         "zoo build {zoo} --data {query} --backend example --networks 1",

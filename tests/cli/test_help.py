@@ -19,13 +19,12 @@ def leaves(command, path=()):
 
 
 COMMANDS = dict(leaves(typer.main.get_command(app)))
-CONTRACT = """demo, doctor, search, finetune, predict, export, plugins, zoo build, zoo ls, zoo info, zoo show, zoo verify,
-zoo merge, zoo add, zoo export, space fit, space show, repro record, repro check"""
+CONTRACT = "demo, doctor, search, finetune, predict, export, plugins, space fit, space show, repro record, "
+CONTRACT += "repro check, zoo build, zoo ls, zoo info, zoo show, zoo verify, zoo merge, zoo add, zoo export"
 
 
 def test_the_commands_of_the_contract_are_there():
-    assert {tuple(name.split()) for name in CONTRACT.split(", ")} <= set(COMMANDS) | {()}
-    assert {tuple(name.split()) for name in re.split(r",\s+", CONTRACT)} <= set(COMMANDS)
+    assert {tuple(name.split()) for name in CONTRACT.split(", ")} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -49,7 +48,7 @@ def test_the_example_names_real_options(path):
 def test_a_group_without_a_command_shows_its_help(arguments, nns):
     done = nns(*arguments)
     assert done.code == 2
-    assert "Usage: nns" in done.out + done.err
+    assert "COMMAND [ARGS]" in done.out + done.err
 
 
 def test_version(nns):

@@ -6,8 +6,6 @@ import shutil
 
 import pytest
 
-from ..conftest import write_digits
-
 DOCUMENT = {"dataset", "zoo", "limits", "candidates", "static_choice", "seconds"} | {"space", "feasible"}
 DATASET = {"path", "classes", "images", "skipped", "digest"}
 ZOO = {"path", "digest", "networks"}
@@ -106,7 +104,7 @@ def test_a_flat_folder_is_searched_with(nns, small_zoo, tmp_path):
     assert nns("search", tmp_path, "--zoo", small_zoo.path).out.count("unlabelled") == 1
 
 
-def test_a_file_that_is_no_image_is_skipped_counted_and_named(nns, small_zoo, tmp_path):
+def test_a_file_that_is_no_image_is_skipped_counted_and_named(nns, small_zoo, write_digits, tmp_path):
     data = write_digits(tmp_path / "data", (8, 9), per_class=6)
     (data / "8" / "letter.png").write_text("Dear Sir or Madam")
     done = nns("search", data, "--zoo", small_zoo.path, "--json")

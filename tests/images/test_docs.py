@@ -25,5 +25,5 @@ def test_the_example_runs(
 ) -> None:
     monkeypatch.chdir(make_folder(class_files({"cat": 5, "dog": 5}), "pets").parent)
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(example, {})  # noqa: S102 - our own page
+    exec(example, {})
     assert "(6, 3, 64, 64) ()" in capsys.readouterr().out

@@ -48,6 +48,12 @@ def test_numbers_may_be_off_by_the_tolerance():
     assert len(exact) == 3
 
 
+def test_the_accuracy_of_one_network_counts_in_the_same_environment_only():
+    was, now = (replace(RECORDED, numbers={"accuracy": {"network 1": value}}) for value in (0.1, 0.7))
+    assert compare(was, now, tolerance=0.1).ok
+    assert compare(was, now, tolerance=None).differences == ("accuracy: network 1: 0.1 is now 0.7",)
+
+
 def test_an_unknown_accuracy_must_stay_unknown():
     now = replace(RECORDED, numbers={**RECORDED.numbers, "mean accuracy": {"network 1": NAN, "network 2": 0.5}})
     assert len(compare(RECORDED, now, tolerance=0.5).differences) == 2

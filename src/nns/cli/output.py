@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,12 @@ PLAIN_WIDTH = 120
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; NaN becomes null."""
+    """Print one JSON document; NaN and infinity become null."""
     print(json.dumps(_clean(document), ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
         return {str(key): _clean(item) for key, item in value.items()}

@@ -103,7 +103,7 @@ def search(
     table, all_ids = NetworkTable.of(entries), np.array(zoo.ids())
     digest = zoo.digest()
     score_started = time.perf_counter()
-    costs = table.costs(classes if classes is not None else dataset.classes)
+    costs = table.costs(classes if dataset.classes is None else dataset.classes)
     measuring = (lambda done, total: progress("measuring latency", done, total)) if progress else None
     mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, registry, ids, device, measuring))
     rows = np.flatnonzero(mask)

@@ -16,7 +16,7 @@ from nns.types import Limits
 STAGES = ("data", "build", "fit", "search")
 """In the order in which they run; each works on what the one before it made."""
 
-DEFAULT_TOLERANCE = 0.1
+DEFAULT_TOLERANCE = 0.15
 """How far a mean or predicted accuracy may be off in another environment, see docs/reproducibility.md."""
 
 

@@ -1,0 +1,144 @@
+"""``nns finetune``, and what is done with its result: ``predict`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from nns.finetuning._run import Run
+
+DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
+DOCUMENT |= {"tried"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
+EPOCH = {"epoch", "train_loss", "val_loss", "val_accuracy"}
+TRIED = {"network", "val_accuracy", "epochs", "stopped"}
+
+
+@pytest.fixture
+def finetune(nns, small_zoo, tmp_path):
+    """Fine-tune on the query dataset, by default the example backend's networks, for as few epochs as can be."""
+
+    def run(*arguments, limits=("--backend", "example")):
+        return nns(
+            "finetune", small_zoo.query, "--zoo", small_zoo.path, "-o", tmp_path / "model", "--device", "cpu",
+            "--json", *limits, *arguments,
+        )  # fmt: skip
+
+    return run
+
+
+def test_from_search_to_prediction(finetune, search, nns, small_zoo, tmp_path):
+    (tmp_path / "search.json").write_text(search("--backend", "example").out)
+    done = finetune("--from", tmp_path / "search.json", "--try", 1, "--epochs", 1, limits=())
+    assert (done.code, done.err) == (0, "")
+    found = done.json
+    assert set(found) == DOCUMENT
+    assert [set(epoch) for epoch in found["history"]] == [EPOCH]
+    assert [set(tried) for tried in found["tried"]] == [TRIED]
+    best = json.loads((tmp_path / "search.json").read_text())["candidates"][0]
+    assert (found["network"], found["params"], found["epochs"]) == (best["id"], best["params"], 1)
+    assert 0 <= found["val_accuracy"] <= 1
+    assert 0 <= found["test_accuracy"] <= 1
+    assert (found["device"], found["output"], found["interrupted"]) == ("cpu", str(tmp_path / "model"), False)
+
+    done = nns("predict", tmp_path / "model", small_zoo.image, __file__, "--json")
+    assert (done.code, done.err) == (0, "")
+    (prediction,) = done.json["predictions"]
+    assert prediction["path"] == str(small_zoo.image)
+    assert prediction["label"] in {"8", "9"}
+    assert sum(top["probability"] for top in prediction["top"]) == pytest.approx(1, abs=1e-4)
+    assert [skipped["path"] for skipped in done.json["skipped"]] == [__file__]
+    assert small_zoo.image.name in nns("predict", tmp_path / "model", small_zoo.image).out
+
+    done = nns("export", tmp_path / "model", "--format", "safetensors", "-o", tmp_path / "net.safetensors", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert (done.json["format"], done.json["output"]) == ("safetensors", str(tmp_path / "net.safetensors"))
+    assert (tmp_path / "net.safetensors").stat().st_size > found["bytes"]
+    done = nns("export", tmp_path / "model", "--format", "onxx")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+
+
+def test_predict_says_so_if_no_image_can_be_read(finetune, nns, tmp_path):
+    assert finetune("--try", 1, "--epochs", 1).code == 0
+    done = nns("predict", tmp_path / "model", __file__)
+    assert (done.code, done.out) == (3, "")
+    assert "error: none of the 1 images could be read" in done.err
+
+
+def test_several_are_tried_and_the_test_split_is_absent_where_there_is_none(nns, small_zoo, tmp_path):
+    for split, numbers in (("train", range(12)), ("val", range(12, 20))):
+        for digit in "89":
+            (tmp_path / "data" / split / digit).mkdir(parents=True)
+            for number in numbers:
+                shutil.copy(small_zoo.query / digit / f"{number:03d}.png", tmp_path / "data" / split / digit)
+    (tmp_path / "data" / "train" / "8" / "letter.png").write_text("Dear Sir or Madam")
+    done = nns(
+        "finetune", tmp_path / "data", "--zoo", small_zoo.path, "-o", tmp_path / "model", "--json",
+        "--max-params", "300k", "--try", 2, "--epochs", 2, "--device", "cpu",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    assert done.json["test_accuracy"] is None
+    assert [skipped["path"] for skipped in done.json["skipped"]] == ["train/8/letter.png"]
+    assert sorted(tried["stopped"] for tried in done.json["tried"]) == ["finished", "halved"]
+    assert done.json["params"] <= 300_000
+
+
+def test_the_table_says_what_to_do_next(nns, small_zoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NNS_ZOO", str(small_zoo.path))
+    done = nns("finetune", small_zoo.query, "--backend", "example", "--try", 1, "--epochs", 1)
+    assert done.code == 0
+    assert "Next: nns predict digits-89-nns IMAGE..." in done.out
+    assert done.err.startswith("trying ")
+    assert (tmp_path / "digits-89-nns" / "model.safetensors").is_file()
+
+
+def test_the_same_seed_gives_the_same_network(finetune):
+    documents = [finetune("--try", 1, "--epochs", 2, "--seed", 5).json for _ in range(2)]
+    assert documents[0]["history"] == documents[1]["history"]
+
+
+def interrupt_at(monkeypatch, number):
+    train_epoch = Run.train_epoch
+
+    def interrupted(run, epoch, *arguments):
+        if epoch == number:
+            raise KeyboardInterrupt
+        return train_epoch(run, epoch, *arguments)
+
+    monkeypatch.setattr(Run, "train_epoch", interrupted)
+
+
+def test_an_interrupt_keeps_the_best_and_exits_with_130(finetune, nns, small_zoo, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 2)
+    done = finetune("--try", 1, "--epochs", 5)
+    assert (done.code, done.json["interrupted"], done.json["epochs"]) == (130, True, 1)
+    assert "the best so far was kept" in done.err
+    monkeypatch.undo()
+    assert nns("predict", tmp_path / "model", small_zoo.image, "--json").json["predictions"]
+
+
+def test_an_interrupt_before_there_is_anything_to_keep(finetune, tmp_path, monkeypatch):
+    import nns.retrieval.searching
+
+    def interrupt(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nns.retrieval.searching, "load_sample", interrupt)
+    done = finetune("--epochs", 1)
+    assert (done.code, done.out, done.err) == (130, "", "error: interrupted\n")
+    assert not (tmp_path / "model").exists()
+
+
+def test_networks_of_the_zoo_by_name(finetune, search):
+    chosen = [candidate["id"] for candidate in search("--backend", "example").json["candidates"]][:2]
+    done = finetune("--network", chosen[0][:8], "--network", chosen[1], "--epochs", 1, limits=())
+    assert {tried["network"] for tried in done.json["tried"]} == set(chosen)
+
+
+@pytest.mark.slow
+def test_the_backends_that_need_more_time(finetune):
+    for backend in ("ofa", "timm"):
+        done = finetune("--try", 1, "--epochs", 1, limits=("--backend", backend, "--max-params", "5M"))
+        assert (done.code, done.err, done.json["backend"]) == (0, "", backend)
