@@ -85,12 +85,21 @@ class Fingerprint:
         functional: Features before the classifier on one fixed Gaussian noise image, (feature_dim,).
         graph: Statistics of the traced graph that every architecture has, (GRAPH_DIM,).
         kernel: Centred similarity matrix of the features of n fixed probe images, (n, n).
+        surprise: How far each probe image lies from what the batch norms have seen, (rows, n).
     """
 
     topology: NDArray[np.float32]
     functional: NDArray[np.float32]
     graph: NDArray[np.float32]
     kernel: NDArray[np.float32]
+    surprise: NDArray[np.float32]
+
+
+FIXED_PARTS = ("graph", "kernel", "surprise")
+"""Parts of a fingerprint that have one shape throughout a zoo."""
+
+FINGERPRINT_PARTS = ("topology", "functional", *FIXED_PARTS)
+"""All parts of a fingerprint."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""Fixed inputs that every network is probed with: photographs, digits and noise, the same for ever.
+"""Fixed inputs that every network is probed with: photographs, digits, noise, letters and drawings.
 
-The images come from scikit-learn (two photographs, handwritten digits) and from seeded generators, so that a
-fingerprint made elsewhere can be compared with ours without shipping images.
+The photographs and digits come from scikit-learn, the noise from a seeded generator, letters and drawings from a sheet
+in this package (drawn by benchmarks/fingerprints/draw_probes.py). They stay the same for ever, so that fingerprints
+made anywhere can be compared.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-PROBE_COUNT = 48
+PROBE_COUNT = 64
 PROBE_SIZE = 96
 PROBE_VERSION = 1
 """Raised whenever the images change; fingerprints of two versions cannot be compared."""
@@ -29,14 +31,15 @@ NOISE_SEED = 777
 def probe_images() -> NDArray[np.uint8]:
     """Make the probe images, (PROBE_COUNT, 3, PROBE_SIZE, PROBE_SIZE) uint8.
 
-    32 crops of two photographs, 8 handwritten digits, 8 images of coloured noise with a 1/f spectrum.
+    16 crops of two photographs, 8 handwritten digits, 8 images of coloured noise with a 1/f spectrum, 16 letters,
+    16 drawings in the manner of icons and emoji.
     """
     from sklearn.datasets import load_digits, load_sample_images
 
     rng = np.random.default_rng(PROBE_VERSION)
     images = []
     for photo in load_sample_images().images:
-        for _ in range(16):
+        for _ in range(8):
             side = int(rng.integers(PROBE_SIZE, 3 * PROBE_SIZE))
             top, left = (int(rng.integers(0, photo.shape[axis] - side)) for axis in (0, 1))
             images.append(_resize(photo[top : top + side, left : left + side]))
@@ -45,7 +48,19 @@ def probe_images() -> NDArray[np.uint8]:
         grey = (digits[index] / 16 * 255).astype(np.uint8)
         images.append(_resize(np.repeat(grey[:, :, None], 3, axis=2)))
     images += [_pink_noise(rng) for _ in range(8)]
+    images += _drawings()
     return np.stack(images).transpose(0, 3, 1, 2).copy()
+
+
+def _drawings() -> list[NDArray[np.uint8]]:
+    """Cut the sheet of letters and drawings into its tiles, row by row."""
+    from PIL import Image
+
+    with files("nns.fingerprints").joinpath("drawings.png").open("rb") as sheet:
+        pixels = np.asarray(Image.open(sheet).convert("RGB"))
+    rows, columns = pixels.shape[0] // PROBE_SIZE, pixels.shape[1] // PROBE_SIZE
+    tiles = pixels.reshape(rows, PROBE_SIZE, columns, PROBE_SIZE, 3).swapaxes(1, 2)
+    return list(tiles.reshape(-1, PROBE_SIZE, PROBE_SIZE, 3))
 
 
 def _resize(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

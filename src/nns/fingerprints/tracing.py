@@ -1,4 +1,4 @@
-"""Taking the fingerprint of a network: three forward passes, no training."""
+"""Taking the fingerprint of a network: a few forward passes, no training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from nns.fingerprints.graph import graph_statistics, trace_layers
 from nns.fingerprints.probes import noise_image, probe_batch
+from nns.fingerprints.surprise import surprise
 from nns.types import ArchitectureSpec, Fingerprint, NetworkCost, Preprocessing
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def fingerprint_network(
         cost: Its counts.
 
     Returns:
-        Topology vector and functional embedding as TANS has them, and the two parts that any architecture
-        has: graph statistics and the probe kernel.
+        Topology vector and functional embedding as TANS has them, and the parts that any architecture has:
+        graph statistics, the probe kernel, and the surprise at the probe images.
     """
     import torch
 
@@ -39,12 +40,14 @@ def fingerprint_network(
     layers = trace_layers(module, torch.zeros(1, 3, preprocessing.size, preprocessing.size))
     with torch.inference_mode():
         functional = backend.features(module, noise_image(preprocessing.size))[0]
-        probed = backend.features(module, probe_batch(preprocessing))
+        probes = probe_batch(preprocessing)
+        probed = backend.features(module, probes)
     return Fingerprint(
         topology=np.asarray(backend.topology(spec), dtype=np.float32),
         functional=functional.float().numpy().copy(),
         graph=np.asarray(graph_statistics(layers, cost, preprocessing.size), dtype=np.float32),
         kernel=centred_kernel(probed.double().numpy()),
+        surprise=surprise(module, probes),
     )
 
 

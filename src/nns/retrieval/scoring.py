@@ -107,7 +107,8 @@ def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[
         rows: Which networks; None: all.
     """
     chosen = slice(None) if rows is None else rows
-    blocks = {"graph": np.array(zoo.graphs()[chosen]), "kernel": np.array(zoo.kernels()[chosen])}
+    columns = {"graph": zoo.graphs(), "kernel": zoo.kernels(), "surprise": zoo.surprises()}
+    blocks = {name: np.array(column[chosen]) for name, column in columns.items()}
     ids = np.array(zoo.ids(), dtype=object)[chosen]
     prints = [zoo.store.fingerprint(str(network)) for network in ids]
     for name in ("topology", "functional"):

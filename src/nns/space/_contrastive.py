@@ -60,9 +60,7 @@ def train_encoders(
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    rows, described = (
-        torch.from_numpy(x) for x in (networks[sampler.networks], views[sampler.datasets] * gains)
-    )
+    rows, described = (torch.from_numpy(x) for x in (networks[sampler.networks], views[sampler.datasets] * gains))
     flat, weights = _start(training.dim, views.shape[-1], rows.shape[1], generator)
     flat.grad = torch.zeros_like(flat)
     gradients = views_of(flat.grad, {name: weight.shape for name, weight in weights.items()})
@@ -88,18 +86,14 @@ def _write_gradients(
     """Write the gradient of the mean contrastive loss of B pairs into ``gradients``; returns the loss."""
     q, q_norms = encode(weights, "query", of_queries)
     m, m_norms = encode(weights, "network", of_networks)
-    loss, by_scores = contrastive_gradient(
-        m @ q.T, margin=training.margin, nmax=training.nmax, diagonal=False
-    )
+    loss, by_scores = contrastive_gradient(m @ q.T, margin=training.margin, nmax=training.nmax, diagonal=False)
     by_scores /= len(q)
     back_through(gradients, "query", of_queries, q, q_norms, by_scores.T @ m)
     back_through(gradients, "network", of_networks, m, m_norms, by_scores @ q)
     return loss / len(q)
 
 
-def _start(
-    dim: int, query_dim: int, network_dim: int, generator: Generator
-) -> tuple[Tensor, dict[str, Tensor]]:
+def _start(dim: int, query_dim: int, network_dim: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """Start both encoders with normal weights of variance 1 / inputs, as one vector and views of it."""
     import torch
 

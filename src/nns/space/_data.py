@@ -58,8 +58,8 @@ class SpaceData:
 
     Attributes:
         network_ids: Ids of the n networks.
-        blocks: Fingerprint blocks: ``"graph"`` (n, G) and ``"kernel"`` (n, m, m) always, ``"topology"``
-            (n, T) and ``"functional"`` (n, F) only where all networks share the widths.
+        blocks: Fingerprint blocks: ``"graph"`` (n, G), ``"kernel"`` (n, m, m), ``"surprise"`` (n, r, m);
+            ``"topology"`` (n, T) and ``"functional"`` (n, F) only where all networks share the widths.
         accuracy: (n,) accuracy on the network's own dataset, 0..1; NaN unknown.
         dataset_index: (n,) index of the own dataset; ``NO_DATASET`` where it is not in the zoo.
         dataset_names: Names of the datasets.
@@ -99,9 +99,7 @@ class SpaceData:
             lengths[name] = (len(getattr(self, name)), len(self.transfer_network))
         for name, (found, expected) in lengths.items():
             if found != expected:
-                raise UsageError(
-                    f"{name} has {found} rows, expected {expected}; build SpaceData from one zoo"
-                )
+                raise UsageError(f"{name} has {found} rows, expected {expected}; build SpaceData from one zoo")
         for name, index, limit in (
             ("dataset_index", self.dataset_index, datasets),
             ("transfer_dataset", self.transfer_dataset, datasets),

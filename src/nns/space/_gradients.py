@@ -34,9 +34,7 @@ def encode(weights: Weights, layer: str, rows: Tensor) -> tuple[Tensor, Tensor]:
     return moved.div_(norms), norms
 
 
-def back_through(
-    gradients: Weights, layer: str, rows: Tensor, unit: Tensor, norms: Tensor, by_unit: Tensor
-) -> None:
+def back_through(gradients: Weights, layer: str, rows: Tensor, unit: Tensor, norms: Tensor, by_unit: Tensor) -> None:
     """Go back through L2 norm and linear layer: d moved = (d unit - unit <unit, d unit>) / norm."""
     import torch
 

@@ -132,9 +132,7 @@ def _accuracy_report(results: Sequence[_Held]) -> dict[str, float]:
     report["error80"] = float(np.quantile(np.abs(predicted - actual), 0.8)) if len(actual) else 1.0
     report["mae_of_the_mean"] = prediction_errors(usual, actual)["mae"]
     report["spearman_within_dataset"] = mean_within({r.dataset: (r.predicted, r.actual) for r in results})
-    report["spearman_within_dataset_prior"] = mean_within(
-        {r.dataset: (r.own_prior, r.actual) for r in results}
-    )
+    report["spearman_within_dataset_prior"] = mean_within({r.dataset: (r.own_prior, r.actual) for r in results})
     return report
 
 
@@ -145,10 +143,6 @@ def _transfer_report(results: Sequence[_Held]) -> dict[str, float] | None:
         np.concatenate([r.moved_predicted for r in results]),
         np.concatenate([r.moved_actual for r in results]),
     )
-    report["spearman_within_dataset"] = mean_within(
-        {r.dataset: (r.moved_score, r.moved_actual) for r in results}
-    )
-    report["spearman_within_dataset_prior"] = mean_within(
-        {r.dataset: (r.moved_prior, r.moved_actual) for r in results}
-    )
+    report["spearman_within_dataset"] = mean_within({r.dataset: (r.moved_score, r.moved_actual) for r in results})
+    report["spearman_within_dataset_prior"] = mean_within({r.dataset: (r.moved_prior, r.moved_actual) for r in results})
     return report

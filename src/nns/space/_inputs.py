@@ -102,8 +102,23 @@ def flat_kernels(kernels: FloatArray) -> FloatArray:
     return unit(flat)
 
 
-def network_blocks(blocks: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """Pick what any architecture has: graph statistics (n, G), and flattened kernels (n, m (m + 1) / 2).
+def flat_surprises(surprises: FloatArray) -> FloatArray:
+    """Flatten surprises (n, rows, m) to (n, rows * m).
+
+    Each row is centred and scaled over the probe images: which images are less surprising than others tells what a
+    network was trained on, how surprising they are altogether tells its architecture.
+    """
+    rows = np.nan_to_num(np.asarray(surprises, np.float32), posinf=0.0, neginf=0.0)
+    rows = rows - rows.mean(axis=-1, keepdims=True)
+    flat: FloatArray = unit(rows).reshape(len(rows), -1)
+    return flat
+
+
+def network_blocks(blocks: Mapping[str, FloatArray]) -> tuple[FloatArray, ...]:
+    """Pick what any architecture has.
+
+    Gives graph statistics (n, G), flattened kernels (n, m (m + 1) / 2) and, where the zoo has them, flattened
+    surprises (n, rows * m).
 
     Raises:
         UsageError: If one of the blocks is missing.
@@ -112,7 +127,8 @@ def network_blocks(blocks: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatA
         if name not in blocks:
             raise UsageError(f"method 'mixed' needs the fingerprint block {name!r}; build the zoo with it")
     graph = np.nan_to_num(np.asarray(blocks["graph"], np.float32), posinf=0.0, neginf=0.0)
-    return graph, flat_kernels(blocks["kernel"])
+    parts = (graph, flat_kernels(blocks["kernel"]))
+    return (*parts, flat_surprises(blocks["surprise"])) if "surprise" in blocks else parts
 
 
 class QueryParts(NamedTuple):

@@ -30,9 +30,7 @@ class PairSampler:
         UsageError: If fewer than two datasets have networks.
     """
 
-    def __init__(
-        self, data: SpaceData, batch_size: int | None = None, without: IntArray | tuple[()] = ()
-    ) -> None:
+    def __init__(self, data: SpaceData, batch_size: int | None = None, without: IntArray | tuple[()] = ()) -> None:
         paired = data.paired_datasets()
         self.datasets = paired[~np.isin(paired, without)]
         if len(self.datasets) < MIN_DATASETS:

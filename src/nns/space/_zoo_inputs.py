@@ -22,7 +22,7 @@ class ZooInputs:
 
     Attributes:
         data: The zoo.
-        networks: Graph statistics (n, G) and flattened kernels (n, K) of all networks.
+        networks: Graph statistics (n, G), flattened kernels (n, K) and surprises (n, S) of all networks.
         queries: Description of all datasets in V views: mean (d, V, D), spread (d, V, D), classes (d, V, 2).
         components: Principal components kept of each high-dimensional input.
         whitening: How far they are made to vary alike, 0 to 1.
@@ -30,7 +30,7 @@ class ZooInputs:
     """
 
     data: SpaceData
-    networks: tuple[FloatArray, FloatArray]
+    networks: tuple[FloatArray, ...]
     queries: QueryParts
     components: int
     whitening: float
@@ -60,16 +60,17 @@ class ZooInputs:
         networks = ~np.isin(self.data.dataset_index, without)
         paired = self.data.paired_datasets()
         datasets = paired[~np.isin(paired, without)]
-        graph, kernels = self.networks
+        graph, *flattened = self.networks
         how = (self.components, self.whitening)
         mean, spread, classes = (part[datasets, 0] for part in self.queries)
         projections = {
             "network_input.0": Projection.standardising(graph[networks]),
-            "network_input.1": Projection.principal(kernels[networks], *how),
             "query_input.0": Projection.principal(mean, *how),
             "query_input.1": Projection.principal(spread, *how),
             "query_input.2": Projection.standardising(classes),
         }
+        for number, block in enumerate(flattened, 1):
+            projections[f"network_input.{number}"] = Projection.principal(block[networks], *how)
         return {
             f"{name}.{key}": array
             for name, projection in projections.items()

@@ -31,9 +31,7 @@ def ranks_of(scores: Floats, wanted: NDArray[np.integer[Any]]) -> NDArray[np.flo
     return ranks
 
 
-def paired_recall(
-    queries: FloatArray, networks: FloatArray, cuts: Sequence[int] = PUBLISHED_CUTS
-) -> dict[str, Any]:
+def paired_recall(queries: FloatArray, networks: FloatArray, cuts: Sequence[int] = PUBLISHED_CUTS) -> dict[str, Any]:
     """Measure retrieval as TANS reports it: B queries against B networks, the i-th pair matches.
 
     Args:
@@ -83,9 +81,7 @@ def summarise_ranks(
         "datasets": len(ranks),
         "candidates": candidates,
         "recall": {str(k): float(np.mean([r.min() <= k for r in ranks])) for k in cuts},
-        "recall_chance": {
-            str(k): float(np.mean([hit_chance(candidates, n, k) for n in counts])) for k in cuts
-        },
+        "recall_chance": {str(k): float(np.mean([hit_chance(candidates, n, k) for n in counts])) for k in cuts},
         "median_rank": float(np.median(together)),
         "mean_rank": float(together.mean()),
         "mean_best_rank": float(np.mean([r.min() for r in ranks])),

@@ -172,9 +172,7 @@ def mean_features(features: FloatArray) -> FloatArray:
     return mean
 
 
-def start_weights(
-    query_dim: int, network_dim: int, dim: int, generator: Generator
-) -> tuple[Tensor, dict[str, Tensor]]:
+def start_weights(query_dim: int, network_dim: int, dim: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """Start the three linear layers as ``torch.nn.Linear`` does: uniform in ±1/sqrt(inputs).
 
     Returns:

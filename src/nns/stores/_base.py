@@ -59,6 +59,10 @@ class Store(ABC):
         """Read all probe kernels at once, (networks, n, n), in the order of :meth:`entries`."""
 
     @abstractmethod
+    def surprises(self) -> NDArray[np.float32]:
+        """Read all surprises at once, (networks, rows, n), in the order of :meth:`entries`."""
+
+    @abstractmethod
     def datasets(self) -> Sequence[DatasetRecord]:
         """Read all datasets, sorted by name."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
-from nns.types import DatasetRecord, Fingerprint, Json, NetworkEntry
+from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry
 
 TIMING_KEYS = frozenset(
     {"created", "device", "finished", "host", "hostname", "platform", "seconds", "started", "threads", "versions"}
@@ -86,7 +86,7 @@ def network_content_digest(entry: NetworkEntry, fingerprint: Fingerprint, weight
 
     Args:
         entry: Numbers and provenance.
-        fingerprint: Four float32 arrays.
+        fingerprint: Float32 arrays.
         weights_sha256: Hex digest of the safetensors bytes.
 
     Returns:
@@ -94,9 +94,7 @@ def network_content_digest(entry: NetworkEntry, fingerprint: Fingerprint, weight
     """
     content = entry_json(entry)
     content["provenance"] = without_timing(content["provenance"])
-    content["fingerprint"] = {
-        name: _array(getattr(fingerprint, name), "<f4") for name in ("topology", "functional", "graph", "kernel")
-    }
+    content["fingerprint"] = {name: _array(getattr(fingerprint, name), "<f4") for name in FINGERPRINT_PARTS}
     content["weights"] = weights_sha256
     return hashlib.sha256(canonical_json(content)).hexdigest()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nns.errors import UsageError
 from nns.stores._codec import decode_entry, parse_json
 from nns.stores._digest import canonical_json, entry_json
-from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+from nns.types import FIXED_PARTS, DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
@@ -69,6 +69,11 @@ def normal_entry(entry: NetworkEntry) -> tuple[NetworkEntry, bytes]:
         raise UsageError(f"{what}: {error}") from error
 
 
+def fixed_shapes(fingerprint: Fingerprint) -> tuple[tuple[int, ...], ...]:
+    """Give the shapes of the parts that have one shape throughout a zoo."""
+    return tuple(getattr(fingerprint, name).shape for name in FIXED_PARTS)
+
+
 def normal_network(record: NetworkRecord) -> tuple[NetworkRecord, bytes]:
     """Check a network and copy its arrays; gives the record and the JSON of its entry.
 
@@ -85,6 +90,7 @@ def normal_network(record: NetworkRecord) -> tuple[NetworkRecord, bytes]:
         functional=_floats(f"{what}: functional", given.functional, 1),
         graph=_floats(f"{what}: graph", given.graph, 1),
         kernel=kernel,
+        surprise=_floats(f"{what}: surprise", given.surprise, 2),
     )
     return NetworkRecord(entry, fingerprint, bytes(record.weights)), data
 

@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from nns.errors import UnknownNameError, ZooError
 from nns.stores._base import Store
 from nns.stores._digest import dataset_content_digest, network_content_digest, zoo_digest
-from nns.stores._records import check_latencies, normal_dataset, normal_network, normal_space
-from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+from nns.stores._records import check_latencies, fixed_shapes, normal_dataset, normal_network, normal_space
+from nns.types import (
+    FINGERPRINT_PARTS,
+    DatasetRecord,
+    Fingerprint,
+    LatencyRecord,
+    NetworkEntry,
+    NetworkRecord,
+    SpaceRecord,
+)
 
 
 class MemoryStore(Store):
@@ -69,6 +77,11 @@ class MemoryStore(Store):
         rows = [record.fingerprint.kernel for record in self._sorted()]
         return np.stack(rows) if rows else np.zeros((0, 0, 0), np.float32)
 
+    def surprises(self) -> NDArray[np.float32]:
+        """Read all surprises, (networks, rows, n)."""
+        rows = [record.fingerprint.surprise for record in self._sorted()]
+        return np.stack(rows) if rows else np.zeros((0, 0, 0), np.float32)
+
     def datasets(self) -> Sequence[DatasetRecord]:
         """Read all datasets, sorted by name."""
         return tuple(self._datasets[key] for key in sorted(self._datasets))
@@ -101,7 +114,7 @@ class MemoryStore(Store):
                 raise ZooError(f"network {network_id!r} is in the zoo already, with other content")
             return
         for other in list(self._networks.values())[:1]:
-            shapes = [(each.graph.shape, each.kernel.shape) for each in (other.fingerprint, normal.fingerprint)]
+            shapes = [fixed_shapes(each) for each in (other.fingerprint, normal.fingerprint)]
             if shapes[0] != shapes[1]:
                 raise ZooError(f"network {network_id!r}: fingerprint shapes {shapes[1]}, the zoo has {shapes[0]}")
         self._networks[network_id], self._digests[network_id] = normal, digest
@@ -129,7 +142,7 @@ class MemoryStore(Store):
     def sizes(self) -> Mapping[str, int]:
         """Count bytes by kind."""
         prints = [record.fingerprint for record in self._networks.values()]
-        arrays = [array for each in prints for array in (each.topology, each.functional, each.graph, each.kernel)]
+        arrays = [getattr(each, name) for each in prints for name in FINGERPRINT_PARTS]
         return {
             "weights": sum(len(record.weights) for record in self._networks.values()),
             "fingerprints": sum(array.nbytes for array in arrays),

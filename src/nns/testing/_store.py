@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PROBES = 8
 """Side of the sample kernels."""
 
+SURPRISE = 2
+"""Rows of the sample surprises."""
+
 GRAPH = 12
 """Width of the sample graph statistics."""
 
@@ -62,6 +65,7 @@ def sample_network(number: int, seed: int = 0, **changes: Any) -> NetworkRecord:
         functional=random.standard_normal(10 + number).astype(np.float32),
         graph=random.standard_normal(GRAPH).astype(np.float32),
         kernel=random.standard_normal((PROBES, PROBES)).astype(np.float32),
+        surprise=random.standard_normal((SURPRISE, PROBES)).astype(np.float32),
     )
     weights = save({"w": random.standard_normal((4, 5 + number)).astype(np.float32)})
     return NetworkRecord(replace(entry, **changes), fingerprint, weights)
@@ -105,7 +109,7 @@ class StoreContract:
     def test_empty(self, store: Store) -> None:
         """An empty store answers with nothing."""
         assert list(store.entries()) == [] == list(store.ids())
-        assert len(store.graphs()) == len(store.kernels()) == 0
+        assert len(store.graphs()) == len(store.kernels()) == len(store.surprises()) == 0
         assert list(store.datasets()) == [] == list(store.devices())
         assert list(store.spaces()) == []
         assert store.latencies("cpu") == {}
@@ -142,6 +146,7 @@ class StoreContract:
         for row, network_id in enumerate(ids):
             np.testing.assert_array_equal(store.graphs()[row], records[network_id].fingerprint.graph)
             np.testing.assert_array_equal(store.kernels()[row], records[network_id].fingerprint.kernel)
+            np.testing.assert_array_equal(store.surprises()[row], records[network_id].fingerprint.surprise)
             assert store.weights(network_id) == records[network_id].weights
 
     def test_unknown_names(self, store: Store) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from nns.errors import ZooError
 from nns.stores import HDF5Store, Store, network_content_digest
 from nns.stores._codec import count, mapping, parse_json, text
-from nns.types import NetworkEntry
+from nns.types import FINGERPRINT_PARTS, NetworkEntry
 
 _ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2}
 _ITEM_BYTES |= {"U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8}
@@ -62,7 +62,7 @@ def _problems(store: Store, quick: bool) -> Iterator[Problem]:
             yield from (Problem(network_id, what) for what in _network(store, network_id, quick))
         except ZooError as error:
             yield Problem(network_id, str(error))
-    for read in (store.entries, store.graphs, store.kernels, store.datasets, store.devices):
+    for read in (store.entries, store.graphs, store.kernels, store.surprises, store.datasets, store.devices):
         try:
             read()
         except ZooError as error:
@@ -76,7 +76,7 @@ def _problems(store: Store, quick: bool) -> Iterator[Problem]:
 
 def _network(store: Store, network_id: str, quick: bool) -> Iterator[str]:
     entry, fingerprint = store.entry(network_id), store.fingerprint(network_id)
-    for name in ("topology", "functional", "graph", "kernel"):
+    for name in FINGERPRINT_PARTS:
         if not np.isfinite(getattr(fingerprint, name)).all():
             yield f"fingerprint: {name} holds NaN or infinity"
     if not (math.isnan(entry.accuracy) or 0 <= entry.accuracy <= 1):

@@ -122,6 +122,10 @@ class Zoo:
         """Read all probe kernels, (networks, n, n), in the order of :meth:`entries`."""
         return self.store.kernels()
 
+    def surprises(self) -> NDArray[np.float32]:
+        """Read all surprises, (networks, rows, n), in the order of :meth:`entries`."""
+        return self.store.surprises()
+
     def datasets(self) -> Sequence[DatasetRecord]:
         """Read all datasets, sorted by name."""
         return self.store.datasets()

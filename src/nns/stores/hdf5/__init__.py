@@ -15,14 +15,23 @@ from numpy.typing import NDArray
 from nns.errors import MissingZooError, UnknownNameError, ZooError
 from nns.stores._base import Store
 from nns.stores._digest import dataset_content_digest, network_content_digest, zoo_digest
-from nns.stores._records import check_latencies, normal_dataset, normal_network, normal_space
+from nns.stores._records import check_latencies, fixed_shapes, normal_dataset, normal_network, normal_space
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.merge import merge
 from nns.stores.hdf5.networks import Networks
 from nns.stores.hdf5.shards import dataset_columns, header, latency_columns, network_columns, space_columns
 from nns.stores.hdf5.tables import read_space
 from nns.stores.hdf5.view import ATTEMPTS, Loader, View
-from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+from nns.types import (
+    FINGERPRINT_PARTS,
+    FIXED_PARTS,
+    DatasetRecord,
+    Fingerprint,
+    LatencyRecord,
+    NetworkEntry,
+    NetworkRecord,
+    SpaceRecord,
+)
 
 T = TypeVar("T")
 
@@ -132,6 +141,10 @@ class HDF5Store(Store):
         """Read all probe kernels, (networks, n, n); a read-only view of the file once it is merged."""
         return self._current().stack("kernel", (0, 0, 0))
 
+    def surprises(self) -> NDArray[np.float32]:
+        """Read all surprises, (networks, rows, n); a read-only view of the file once it is merged."""
+        return self._current().stack("surprise", (0, 0, 0))
+
     def datasets(self) -> Sequence[DatasetRecord]:
         """Read all datasets, sorted by name; their arrays are read-only."""
         return tuple(record for record, _ in self._current().datasets)
@@ -212,10 +225,10 @@ class HDF5Store(Store):
         return True
 
     def _check_shapes(self, record: NetworkRecord) -> None:
-        given = (record.fingerprint.graph.shape, record.fingerprint.kernel.shape)
+        given = fixed_shapes(record.fingerprint)
         if self._shapes is None:
             tables = self._current().tables
-            self._shapes = (tables[0].graph.shape[1:], tables[0].kernel.shape[1:]) if tables else None
+            self._shapes = tuple(getattr(tables[0], name).shape[1:] for name in FIXED_PARTS) if tables else None
         if self._shapes is None:
             self._shapes = given
         if self._shapes != given:
@@ -259,7 +272,7 @@ class HDF5Store(Store):
 def _kind(column: str) -> str:
     table, _, name = column.partition("/")
     if table == "networks":
-        if name in ("weights", "kernel", "graph", "topology", "functional"):
+        if name in ("weights", *FINGERPRINT_PARTS):
             return "weights" if name == "weights" else "fingerprints"
         return "other"
     return table if table in ("datasets", "spaces") else "other"

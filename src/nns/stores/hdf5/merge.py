@@ -123,7 +123,7 @@ def _network_columns(view: View) -> dict[str, Column]:
         columns[f"networks/{name}_offset"] = offsets(lengths)
     meta = b"".join(table.meta(first, last) for table, first, last in blocks)
     columns |= {"networks/meta": as_bytes(meta), "networks/meta_sha256": sha256_column(meta)}
-    for name in ("graph", "digests", "sha256"):
+    for name in ("graph", "surprise", "digests", "sha256"):
         columns[f"networks/{COLUMN_OF.get(name, name)}"] = view.stack(name, ())
     shape = view.tables[0].kernel.shape[1:]
     size = 4 * math.prod(shape)

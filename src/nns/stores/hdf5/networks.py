@@ -87,6 +87,11 @@ class Networks:
         return self.file.array("networks/kernel")
 
     @cached_property
+    def surprise(self) -> NDArray[np.float32]:
+        """Surprises, (n, r, q)."""
+        return self.file.array("networks/surprise")
+
+    @cached_property
     def digests(self) -> NDArray[np.uint8]:
         """Content digests, (n, 32)."""
         return self.file.array("networks/digest")
@@ -103,6 +108,7 @@ class Networks:
             functional=self.cell("functional", row).copy(),
             graph=np.array(self.graph[row]),
             kernel=np.array(self.kernel[row]),
+            surprise=np.array(self.surprise[row]),
         )
 
     def weights_range(self, row: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ NETWORKS: dict[str, tuple[str, Shape]] = {
     "meta_sha256": ("<u1", ("32",)),
     "graph": ("<f4", ("n", "g")),
     "kernel": ("<f4", ("n", "m", "m")),
+    "surprise": ("<f4", ("n", "r", "q")),
     "topology": ("<f4", ("topology",)),
     "topology_offset": ("<u8", ("n+1",)),
     "functional": ("<f4", ("functional",)),

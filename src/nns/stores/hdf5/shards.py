@@ -62,6 +62,7 @@ def network_columns(record: NetworkRecord, meta: bytes, digest: str) -> dict[str
         "meta_sha256": sha256_column(meta + b"\n"),
         "graph": prints.graph[None],
         "kernel": prints.kernel[None],
+        "surprise": prints.surprise[None],
         "topology": prints.topology,
         "topology_offset": offsets([len(prints.topology)]),
         "functional": prints.functional,
