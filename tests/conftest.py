@@ -19,7 +19,7 @@ import pytest
 ZOO_TASKS = {"digits-012": (0, 1, 2), "digits-345": (3, 4, 5), "digits-67": (6, 7)}
 QUERY_TASK = {"digits-89": (8, 9)}
 PER_CLASS = 24
-BACKENDS = ("ofa", "timm", "example")
+BACKENDS = ("ofa", "timm:mobilenetv3_small_050", "example")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
 
@@ -23,31 +22,6 @@ TINY = ReproSettings(
 )
 
 
-class InProcess:
-    """Stands in for the process pool."""
-
-    def __init__(self, *arguments):
-        self._processes = {}
-
-    def submit(self, function, *arguments):
-        future = Future()
-        try:
-            future.set_result(function(*arguments))
-        except ValueError as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, **options):
-        pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_process():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "ProcessPoolExecutor", InProcess)
-        yield
-
-
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins()
@@ -57,7 +31,7 @@ def registry():
 def lock(tmp_path_factory, registry):
     path = tmp_path_factory.mktemp("lock") / "lock.json"
     seen = []
-    report = record(path, TINY, registry, progress=lambda *event: seen.append(event))
+    report = record(path, TINY, registry, workers=0, progress=lambda *event: seen.append(event))
     assert report.lock == read_lock(path)
     assert [stage for stage, done, total in seen if done == total] == ["data", "build", "build", "fit", "search"]
     return path
@@ -66,7 +40,7 @@ def lock(tmp_path_factory, registry):
 def run_cli(monkeypatch, capsys, *arguments):
     from nns.cli.repro import app
 
-    monkeypatch.setattr(sys, "argv", ["nns", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["nns", *map(str, arguments), "--workers", "0"])
     error = None
     try:
         app(standalone_mode=False)
@@ -86,7 +60,7 @@ def test_lock_says_what_came_out(lock):
 
 
 def test_same_again(lock, registry, tmp_path):
-    report = check(lock, registry, work=tmp_path / "work")
+    report = check(lock, registry, workers=0, work=tmp_path / "work")
     assert report.exact
     assert report.environment == {}
     assert [(stage.stage, stage.differences) for stage in report.stages] == [
@@ -95,7 +69,7 @@ def test_same_again(lock, registry, tmp_path):
     assert report.ok
     assert (tmp_path / "work" / "zoo.h5").is_file()
     with pytest.raises(UsageError, match="must build anew"):
-        check(lock, registry, work=tmp_path / "work")
+        check(lock, registry, workers=0, work=tmp_path / "work")
 
 
 def test_a_changed_seed_is_noticed_and_the_stage_named(lock, monkeypatch, capsys):
@@ -124,7 +98,7 @@ def test_other_data_and_another_environment(lock, registry, tmp_path):
     document["environment"]["torch"] = "0.1"
     other = tmp_path / "lock.json"
     other.write_text(json.dumps(document))
-    report = check(other, registry)
+    report = check(other, registry, workers=0)
     assert not report.exact
     assert report.tolerance == document["tolerance"]
     assert report.environment["torch"][0] == "0.1"
@@ -154,14 +128,12 @@ def test_a_training_that_fails(registry, tmp_path, monkeypatch):
         raise ValueError("out of luck")
 
     monkeypatch.setattr(building, "run_item", fail)
-    with pytest.raises(Exception, match=r"training on 'digits-01'.*out of luck"):
-        record(tmp_path / "lock.json", TINY, registry)
+    with pytest.raises(Exception, match=r"training on 'digits-01' with backend 'timm'.*out of luck"):
+        record(tmp_path / "lock.json", TINY, registry, workers=0)
     assert not (tmp_path / "lock.json").exists()
 
 
 @pytest.mark.slow
 def test_default_settings_in_processes_of_their_own(registry, tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "ProcessPoolExecutor", ProcessPoolExecutor)
-        record(tmp_path / "lock.json", ReproSettings(), registry, workers=2)
-        assert check(tmp_path / "lock.json", registry, workers=1).ok
+    record(tmp_path / "lock.json", ReproSettings(), registry, workers=2)
+    assert check(tmp_path / "lock.json", registry, workers=1).ok

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 def finetune(
     data: options.Data,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="MORE", help="More of --network.", show_default=False)
+    ] = None,
     zoo: options.ZooOption = None,
     network: Annotated[
-        list[str] | None, typer.Option("--network", metavar="ID", help="Network to start from; several: all are tried.")
+        list[str] | None,
+        typer.Option("--network", metavar="ID", help="Networks to start from: --network A B; the best is kept."),
     ] = None,
     from_search: Annotated[
         Path | None, typer.Option("--from", metavar="SEARCH.json", help="What `nns search --json` printed.")
@@ -65,6 +69,9 @@ def finetune(
 
     if network and from_search is not None:
         raise UsageError("give either --network or --from, not both")
+    if more and not network:
+        raise UsageError(f"unexpected argument {more[0]!r}: one DATA at a time (networks go after --network)")
+    network = [*(network or []), *(more or [])]
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     recipe = _recipe(budget, epochs, lr, head_only, flip, patience, device)
     registry = options.load_registry()

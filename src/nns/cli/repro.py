@@ -19,7 +19,8 @@ Work = Annotated[
     Path | None, typer.Option("--work", metavar="DIR", help="Empty folder to keep the zoo in; default: temporary.")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes that train; changes no result. Default: up to 2.")
+    int | None,
+    typer.Option("--workers", min=0, help="Processes that train (0: this one); changes no result. Default: up to 2."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``nns zoo``: build, ls, info, show, verify, merge, add, export."""
+"""``nns zoo``: ls, info, show, verify, merge, add, export."""
 
 from __future__ import annotations
 
@@ -8,120 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nns.cli import options
+from nns.cli import build, options
 
 if TYPE_CHECKING:
     from nns.types import NetworkEntry
 
 app = typer.Typer(help="Zoos: networks in one file.", no_args_is_help=True)
-
-
-@app.command("build")
-def build(
-    zoo: options.ZooArgument,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="DATA", help="Dataset to train on; give it several times.")
-    ] = None,
-    backend: Annotated[
-        list[str] | None,
-        typer.Option("--backend", metavar="NAME", help="Backend, or BACKEND:PATTERN of architectures; several times."),
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="FILE.toml", help="Settings from a file, instead of --data.")
-    ] = None,
-    networks: Annotated[int | None, typer.Option("--networks", min=1, help="Networks to train in all.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", help="Side of the images in pixels at most.")
-    ] = None,
-    max_images: Annotated[int | None, typer.Option("--max-images", min=2, help="Training images a dataset.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of every training.")] = None,
-    pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes; 0: this one alone; default: one a core.")
-    ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each process.")] = 1,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random (default 0).")] = None,
-    json: options.JsonFlag = False,
-) -> None:
-    """Train networks on datasets and keep them, with fingerprints, in a zoo. Run it again to go on.
-
-    Example: nns zoo build zoo.h5 --data ./birds --data ./tiles --backend ofa --backend timm --networks 40
-    """
-    from nns.cli.output import note, print_json, print_table, progress_bar
-    from nns.errors import EXIT_INTERRUPTED, NnsError
-    from nns.pipeline.build import BuildEvent, build_zoo, default_workers
-    from nns.quantities import format_seconds
-
-    settings = _build_settings(recipe, data, backend, networks, image_size, max_images, epochs, pretrained, seed)
-    with progress_bar("images") as update:
-
-        def show(event: BuildEvent) -> None:
-            update("networks", event.done, event.total, _what(event))
-            if event.kind == "failed" and event.item is not None:
-                note(f"failed: {event.item.work.backend} on {event.item.dataset_name}: {event.message}")
-
-        report = build_zoo(
-            zoo, settings, options.load_registry(),
-            workers=default_workers(threads) if workers is None else workers, threads=threads, on_event=show,
-        )  # fmt: skip
-    failed = [{"dataset": name, "backend": by, "reason": why} for name, by, why in report.failed]
-    if json:
-        print_json(
-            {
-                "zoo": report.zoo,
-                "digest": report.digest,
-                "networks": report.networks,
-                "added": report.added,
-                "datasets": report.datasets,
-                "failed": failed,
-                "seconds": round(report.seconds, 2),
-                "interrupted": report.interrupted,
-            }
-        )
-    else:
-        rows = [
-            ["networks", f"{report.networks} ({report.added} new)"],
-            ["datasets", str(report.datasets)],
-            ["time", format_seconds(report.seconds)],
-            ["digest", report.digest],
-        ]
-        rows += [["failed", f"{f['backend']} on {f['dataset']}: {f['reason']}"] for f in failed]
-        print_table(str(zoo), [("", "left"), ("", "left")], rows, caption=f"Next: nns space fit {zoo}")
-    if report.interrupted:
-        note("interrupted; run the same command again to go on")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if failed:
-        raise NnsError(f"{len(failed)} items failed; run the same command again to retry them")
-
-
-def _what(event: Any) -> str:
-    if event.kind == "dataset":
-        return f"query features of {event.message}"
-    if event.result is not None:
-        accuracy = sum(event.result.accuracies) / len(event.result.accuracies)
-        rate = event.images / event.seconds if event.seconds else 0
-        return f"{event.result.dataset}: {accuracy:.0%} · {rate:.0f} images/s"
-    return "writing the file" if event.kind == "merge" else ""
-
-
-def _build_settings(recipe: Path | None, data: list[str] | None, backend: list[str] | None, *more: Any) -> Any:
-    from dataclasses import replace
-
-    from nns.errors import UsageError
-    from nns.pipeline.build import BuildSettings, read_recipe
-
-    if recipe is not None and data:
-        raise UsageError("give either --recipe or --data, not both")
-    settings = read_recipe(recipe) if recipe is not None else BuildSettings()
-    names = ("networks", "image_size", "max_images", "epochs", "pretrained", "seed")
-    changes: dict[str, Any] = {name: value for name, value in zip(names, more, strict=True) if value is not None}
-    if data:
-        changes["data"] = tuple(data)
-    if backend:
-        changes["backends"] = tuple(backend)
-    return replace(settings, **changes)
+app.command("build")(build.build)
 
 
 @app.command("ls")

@@ -90,7 +90,7 @@ def record(
         registry: Where backends and methods are.
         tolerance: How far a mean or predicted accuracy may be off in another environment.
         work: Empty folder in which the zoo is kept; None: a temporary one.
-        workers: Processes that train; None: one a core, two at most. Their number changes no result.
+        workers: Processes that train, 0: this one alone; None: one a core, two at most. Their number changes no result.
         progress: ``progress(stage, done, total)``.
 
     Raises:
@@ -134,7 +134,7 @@ def check(
         exact: Demand equality in any environment (True) or in none (False); None: where it is the same.
         tolerance: How far a mean or predicted accuracy may be off, in place of the lock's own; implies ``exact=False``.
         work: Empty folder in which the zoo is kept; None: a temporary one.
-        workers: Processes that train; None: one a core, two at most.
+        workers: Processes that train, 0: this one alone; None: one a core, two at most.
         progress: ``progress(stage, done, total)``.
 
     Returns:

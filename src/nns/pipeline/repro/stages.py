@@ -65,7 +65,7 @@ def run_stages(
         work: Folder for the zoo, which must not be there yet.
         registry: Where backends and methods are.
         seeds: Seed by stage in place of the settings' own.
-        workers: Processes that train; their number changes no result.
+        workers: Processes that train, 0: this one alone; their number changes no result.
         progress: Called as things go on.
 
     Raises:
@@ -129,7 +129,7 @@ def _build(settings: ReproSettings, zoo: Path, registry: Registry, seed: int, wo
     if report.interrupted:
         raise KeyboardInterrupt
     if report.failed:
-        dataset, backend, reason = report.failed[0]
+        dataset, backend, reason = min(report.failed)
         raise NnsError(f"training on {dataset!r} with backend {backend!r} failed: {reason}")
 
 
