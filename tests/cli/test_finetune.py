@@ -89,7 +89,7 @@ def test_the_table_says_what_to_do_next(nns, small_zoo, tmp_path, monkeypatch):
     monkeypatch.setenv("NNS_ZOO", str(small_zoo.path))
     done = nns("finetune", small_zoo.query, "--backend", "example", "--try", 1, "--epochs", 1)
     assert done.code == 0
-    assert "Next: nns predict digits-89-nns IMAGE..." in done.out
+    assert f"Next: nns predict {tmp_path / 'digits-89-nns'} IMAGE..." in done.out
     assert done.err.startswith("trying ")
     assert (tmp_path / "digits-89-nns" / "model.safetensors").is_file()
 

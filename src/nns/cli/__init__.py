@@ -21,6 +21,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _complain("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as ended:
+        # Typer turns Ctrl-C within a command into this exit code, silently
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            _complain("interrupted")
+        raise
     except OSError as error:
         if error.strerror is None:
             raise

@@ -260,7 +260,7 @@ class _Build:
             networks=networks,
             added=networks - self.before,
             datasets=len(self.store.datasets()),
-            failed=tuple(self.failed),
+            failed=tuple(sorted(self.failed)),
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
         )
