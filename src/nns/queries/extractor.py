@@ -7,6 +7,7 @@ features equal to those of timm's ``tf_efficientnet_lite0``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nns.errors import WeightsError
@@ -41,11 +42,14 @@ class EfficientNetLite0Extractor:
         self.batch_size = batch_size
         self._network: torch.nn.Module | None = None
 
-    def extract(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def extract(
+        self, images: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
+    ) -> NDArray[np.float32]:
         """Compute the features of decoded images.
 
         Args:
             images: (n, 3, QUERY_SIZE, QUERY_SIZE) uint8, RGB.
+            progress: ``progress(done, total)`` after each batch.
 
         Returns:
             (n, QUERY_DIM) float32.
@@ -64,6 +68,8 @@ class EfficientNetLite0Extractor:
                 batch = torch.from_numpy(images[start : start + self.batch_size]).float()
                 batch = (batch / 127.5 - 1).to(memory_format=torch.channels_last)
                 parts.append(network.extract_features(batch).mean((2, 3)))  # type: ignore[operator]
+                if progress:
+                    progress(start + len(batch), len(images))
         features = torch.cat(parts) if parts else torch.empty(0, QUERY_DIM)
         array: NDArray[np.float32] = features.numpy()
         return array

@@ -27,6 +27,10 @@ Progress = Callable[[str, int, int], None]
 """``progress(what, done, total)``."""
 
 
+def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(what, done, total)
+
+
 def query_record(
     data: str, *, seed: int = 0, extractor: EfficientNetLite0Extractor | None = None, progress: Progress | None = None
 ) -> tuple[DatasetRecord, QueryDataset]:
@@ -41,13 +45,13 @@ def query_record(
         dataset,
         extractor.image_size,
         seed=seed,
-        progress=(lambda done, total: progress("reading images", done, total)) if progress else None,
+        progress=_part(progress, "reading images"),
     )
     record = DatasetRecord(
         name=dataset.name,
         digest=dataset.digest,
         classes=dataset.classes,
-        features=extractor.extract(images),
+        features=extractor.extract(images, _part(progress, "computing features")),
         labels=dataset.labels[kept],
         images=len(dataset),
         extractor=extractor.name,
@@ -104,7 +108,7 @@ def search(
     digest = zoo.digest()
     score_started = time.perf_counter()
     costs = table.costs(classes if dataset.classes is None else dataset.classes)
-    measuring = (lambda done, total: progress("measuring latency", done, total)) if progress else None
+    measuring = _part(progress, "measuring latency")
     mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, registry, ids, device, measuring))
     rows = np.flatnonzero(mask)
     scores = loaded.score(query, rows)

@@ -49,9 +49,11 @@ def start_worker(threads: int) -> None:
     import signal
 
     import torch
+    from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # numpy's own threads, for the fingerprints
 
 
 @lru_cache(maxsize=1)

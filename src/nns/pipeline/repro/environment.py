@@ -48,7 +48,7 @@ def environment_differences(recorded: Mapping[str, str], here: Mapping[str, str]
 def one_thread() -> Iterator[None]:
     """Compute on one thread, here and in processes started meanwhile: sums depend on how they are shared out."""
     import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     threads, variables = torch.get_num_threads(), {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     torch.set_num_threads(THREADS)
