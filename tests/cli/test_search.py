@@ -72,7 +72,7 @@ def test_a_limit_nothing_meets_names_the_nearest_that_works(search):
     assert done.err.startswith("error: no network within the limits; the nearest limit that has one: --max-params ")
     nearest = done.err.split("has one: ")[1].split()
     assert [word for word in nearest if word.startswith("--")] == ["--max-params", "--max-macs"]
-    assert search(*nearest).json["feasible"] == 1
+    assert 1 <= search(*nearest).json["feasible"] < 12
 
 
 @pytest.mark.parametrize("limit", ["--max-params", "--max-macs", "--max-size"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def finetune(
     zoo: Zoo,
     registry: Registry,
     network_ids: Sequence[str],
-    output: Path,
+    output: str | os.PathLike[str],
     recipe: Recipe,
     *,
     image_size: int | None = None,
@@ -186,7 +187,9 @@ def finetune(
     return FinetuneReport(card, result, write_handover(output, result.module, card), sized.skipped)
 
 
-def export_network(zoo: Zoo, network: str, output: Path, registry: Registry) -> tuple[NetworkEntry, Path]:
+def export_network(
+    zoo: Zoo, network: str, output: str | os.PathLike[str], registry: Registry
+) -> tuple[NetworkEntry, Path]:
     """Write a network of a zoo, untouched, to a folder that ``nns predict`` and ``nns export`` read.
 
     Raises:

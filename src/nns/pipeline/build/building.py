@@ -81,7 +81,7 @@ class BuildReport:
 
 
 def build_zoo(
-    zoo: Path,
+    zoo: str | os.PathLike[str],
     settings: BuildSettings,
     registry: Registry,
     *,
@@ -141,12 +141,12 @@ def _torch_threads(count: int) -> Iterator[None]:
 class _Build:
     def __init__(
         self,
-        zoo: Path,
+        zoo: str | os.PathLike[str],
         settings: BuildSettings,
         registry: Registry,
         on_event: Callable[[BuildEvent], None] | None,
     ) -> None:
-        self.zoo, self.settings, self.registry, self.on_event = zoo, settings, registry, on_event
+        self.zoo, self.settings, self.registry, self.on_event = Path(zoo), settings, registry, on_event
         self.started = time.perf_counter()
         self.store = HDF5Store(zoo)
         self.items: tuple[BuildItem, ...] = ()
