@@ -20,9 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python benchmarks/bank", description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", help="folder for TASK/CLASS/NNNN.png and manifest.json")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="for packages (%(default)s)")
-    parser.add_argument(
-        "--only", default="*", metavar="GLOB", help="only tasks with such names; commas join globs"
-    )
+    parser.add_argument("--only", default="*", metavar="GLOB", help="only tasks with such names; commas join globs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--list", action="store_true", help="print names, families and image sizes, and stop")

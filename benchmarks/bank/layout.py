@@ -121,9 +121,7 @@ def _draw_task(task: Task, shelf: Shelf, seed: int) -> dict[str, list[bytes]]:
     return {label: found[label][: MAX_IMAGES // len(kept)] for label in sorted(kept)}
 
 
-def _draw_class(
-    task: Task, shelf: Shelf, pictures: list[Picture], seed: str, seen: set[bytes]
-) -> list[bytes]:
+def _draw_class(task: Task, shelf: Shelf, pictures: list[Picture], seed: str, seen: set[bytes]) -> list[bytes]:
     files: list[bytes] = []
     for picture in pictures:
         if len(files) >= task.per_class:

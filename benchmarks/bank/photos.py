@@ -64,23 +64,13 @@ def photo_tasks() -> Iterator[Task]:
     """Every task of photographs and scanned digits."""
     cells = (ELPV,)
     yield Task("photos-solar-grade", "photos", cells, SolarCells("grade"), size=96, per_class=500)
-    yield Task(
-        "photos-solar-grade-mono", "photos", cells, SolarCells("grade", "mono"), size=64, per_class=300
-    )
-    yield Task(
-        "photos-solar-grade-poly", "photos", cells, SolarCells("grade", "poly"), size=64, per_class=300
-    )
-    yield Task(
-        "photos-solar-defect-mono", "photos", cells, SolarCells("defect", "mono"), size=96, per_class=320
-    )
-    yield Task(
-        "photos-solar-defect-poly", "photos", cells, SolarCells("defect", "poly"), size=96, per_class=400
-    )
+    yield Task("photos-solar-grade-mono", "photos", cells, SolarCells("grade", "mono"), size=64, per_class=300)
+    yield Task("photos-solar-grade-poly", "photos", cells, SolarCells("grade", "poly"), size=64, per_class=300)
+    yield Task("photos-solar-defect-mono", "photos", cells, SolarCells("defect", "mono"), size=96, per_class=320)
+    yield Task("photos-solar-defect-poly", "photos", cells, SolarCells("defect", "poly"), size=96, per_class=400)
     yield Task("photos-solar-type", "photos", cells, SolarCells("type"), size=64, per_class=500)
     animals, first, second = (ANIMALS,), tuple(range(5)), tuple(range(5, 10))
-    yield Task(
-        "photos-animal-mnist", "photos", animals, Rows("animals", first + second), size=32, per_class=200
-    )
+    yield Task("photos-animal-mnist", "photos", animals, Rows("animals", first + second), size=32, per_class=200)
     yield Task("photos-animal-mnist-0-4", "photos", animals, Rows("animals", first), size=32, per_class=300)
     yield Task("photos-animal-mnist-5-9", "photos", animals, Rows("animals", second), size=32, per_class=300)
     yield Task("digits-sklearn", "digits", (), Rows("digits", first + second), size=32, per_class=180)

@@ -151,9 +151,7 @@ def _semitic_and_ethiopic() -> Iterator[Task]:
     yield _task("arabic", "digits", span(0x660, 0x669), fonts.ARABIC, "inverse", per_class=80, size=32)
     yield _task("ethiopic", "letters", ETHIOPIC_FIRST, fonts.ETHIOPIC, per_class=40)
     orders = Syllables("order", fonts.ETHIOPIC, "plain")
-    yield Task(
-        "glyphs-ethiopic-vowel", "glyphs-ethiopic", _debs(fonts.ETHIOPIC), orders, size=64, per_class=120
-    )
+    yield Task("glyphs-ethiopic-vowel", "glyphs-ethiopic", _debs(fonts.ETHIOPIC), orders, size=64, per_class=120)
     yield _task("nko", "letters", span(0x7CA, 0x7EA), fonts.WIDE, "colour", per_class=20)
     yield _task("tifinagh", "letters", span(0x2D30, 0x2D4F), fonts.WIDE, per_class=24)
 

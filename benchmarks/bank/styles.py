@@ -81,17 +81,13 @@ class Trait:
         for face in faces_of(shelf, self.packages, per_family=12):
             label = self._label(face)
             if label:
-                families[re.sub(r" (Light|Thin|Black|Heavy|Bold|Medium).*", "", face.family)][label].append(
-                    face
-                )
+                families[re.sub(r" (Light|Thin|Black|Heavy|Bold|Medium).*", "", face.family)][label].append(face)
         by_label: dict[str, list[Face]] = defaultdict(list)
         for family in families.values():
             if len(family) > 1:
                 for label, faces in family.items():
                     by_label[label].extend(faces[:2])
-        return {
-            label: _pair(faces, self.texts, self.ink, self.wanted, label) for label, faces in by_label.items()
-        }
+        return {label: _pair(faces, self.texts, self.ink, self.wanted, label) for label, faces in by_label.items()}
 
     def _label(self, face: Face) -> str | None:
         if self.trait == "slant":
@@ -123,9 +119,7 @@ class Families:
             faces = [face for face in faces_of(shelf, (package,), per_family=1) if face.has(self.text[:4])]
             if faces:
                 having = [letter for letter in self.text if faces[0].has(letter)]
-                found[package.removeprefix("fonts-")] = [
-                    Glyph(faces[0], letter, self.ink) for letter in having
-                ]
+                found[package.removeprefix("fonts-")] = [Glyph(faces[0], letter, self.ink) for letter in having]
         return found
 
 

@@ -113,8 +113,7 @@ JAPANESE = _fonts(
     "aoyagi-kouzan-t dotgothic16 reggae yusei-magic morisawa-bizud-mincho droid-fallback"
 )
 CHINESE = _fonts(
-    "arphic-gbsn00lp arphic-gkai00mp arphic-bsmi00lp arphic-uming wqy-zenhei wqy-microhei "
-    "cwtex-ming cwtex-heib"
+    "arphic-gbsn00lp arphic-gkai00mp arphic-bsmi00lp arphic-uming wqy-zenhei wqy-microhei cwtex-ming cwtex-heib"
 )
 KOREAN = _fonts("nanum unfonts-core baekmuk alee wqy-zenhei wqy-microhei droid-fallback")
 HAN = (*JAPANESE, *CHINESE, *_fonts("unfonts-core baekmuk"))

@@ -31,9 +31,7 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         walls.append(time.perf_counter() - started)
         after = os.times()
-        processor.append(
-            after.children_user + after.children_system - before.children_user - before.children_system
-        )
+        processor.append(after.children_user + after.children_system - before.children_user - before.children_system)
         document = json.loads(done.stdout)
         parts.append(document.pop("seconds"))
         answers.append(document)

@@ -49,9 +49,7 @@ def test_catalogue_uses_only_the_agreed_registries_packages() -> None:
     for source in sources:
         if source.kind == "deb":
             assert (
-                source.name.startswith(("fonts-", "culmus"))
-                or "icon" in source.name
-                or "gnome-colors" in source.name
+                source.name.startswith(("fonts-", "culmus")) or "icon" in source.name or "gnome-colors" in source.name
             )
 
 
@@ -108,9 +106,7 @@ def test_glyphs_are_drawn_alike_from_the_same_seed(shelf: Shelf, face: Face, ink
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
 
-def test_a_letter_that_no_face_has_is_no_class(
-    shelf: Shelf, face: Face, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_letter_that_no_face_has_is_no_class(shelf: Shelf, face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bank.scripts.faces_of", lambda *_: [face])
     found = Letters("Aа", ("fonts-made",), "plain", 10)(shelf)
     assert list(found) == ["U+0041"]
@@ -161,9 +157,7 @@ def test_an_unreachable_registry_is_one_line(shelf: Shelf, monkeypatch: pytest.M
     assert not list(shelf.root.glob("tmp-*"))
 
 
-def test_a_package_on_the_shelf_is_not_fetched(
-    shelf: Shelf, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_on_the_shelf_is_not_fetched(shelf: Shelf, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     put(shelf, Source("npm", "some"), "2.1")
     monkeypatch.setattr(packages, "_run", lambda *_: pytest.fail("fetched"))
     shelf.fetch([Source("npm", "some")], lambda _: None)

@@ -79,3 +79,9 @@ def test_json_is_one_document_and_stderr_is_silent(line, nns, small_zoo):
     shown = nns(*line.format(query=small_zoo.query, zoo=small_zoo.path).split())
     assert shown.code == 0
     assert shown.out or shown.err
+
+
+def test_a_long_caption_is_not_broken_where_it_would_be_copied(capsys):
+    command = "nns predict " + "x" * 200 + " IMAGE..."
+    print_table("title", [("a", "left")], [["b"]], caption=command)
+    assert command in capsys.readouterr().out.splitlines()

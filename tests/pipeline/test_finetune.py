@@ -70,7 +70,7 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
         zoo,
         load_plugins(),
         [first, second[:6], first],
-        tmp_path / "model",
+        str(tmp_path / "model"),
         Recipe(epochs=2),
     )
     assert {tried.network for tried in report.card.tried} == {first, second}  # one named twice is tried once

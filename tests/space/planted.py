@@ -46,9 +46,7 @@ def plant_zoo(
     features += rng.standard_normal((probes, 8)) * 3
     features -= features.mean(axis=1, keepdims=True)
     kernel = features @ features.transpose(0, 2, 1)
-    graph = np.concatenate(
-        [architecture @ rng.standard_normal((3, 6)), architecture, np.full((total, 1), 7.0)], axis=1
-    )
+    graph = np.concatenate([architecture @ rng.standard_normal((3, 6)), architecture, np.full((total, 1), 7.0)], axis=1)
     level = styles[:, 0] * 0.8
     quality = architecture[:, 0] * 0.5
     logits = np.where(owner >= 0, level[owner], 0) + quality + 0.1 * rng.standard_normal(total)

@@ -52,8 +52,6 @@ def test_written_out_gradient_equals_autograd(diagonal, both, nmax):
     scores = (torch.rand(6, 6, generator=generator, dtype=torch.float64) - 0.5).requires_grad_()
     loss = hard_negative_loss(scores, nmax=nmax, both=both, diagonal=diagonal)
     loss.backward()
-    found, gradient = contrastive_gradient(
-        scores.detach(), margin=0.2, nmax=nmax, both=both, diagonal=diagonal
-    )
+    found, gradient = contrastive_gradient(scores.detach(), margin=0.2, nmax=nmax, both=both, diagonal=diagonal)
     torch.testing.assert_close(found, loss.detach())
     torch.testing.assert_close(gradient, scores.grad)

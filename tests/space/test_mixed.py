@@ -109,9 +109,7 @@ def test_principal_directions_keep_all_distances_when_all_are_kept(shape):
     projected = Projection.principal(rows, 64)(rows)
     assert (projected**2).sum(axis=1).mean() == pytest.approx(1.0, rel=1e-4)
     ratio = np.linalg.norm(projected[0] - projected[1]) / np.linalg.norm(projected[2] - projected[3])
-    assert ratio == pytest.approx(
-        np.linalg.norm(rows[0] - rows[1]) / np.linalg.norm(rows[2] - rows[3]), rel=1e-3
-    )
+    assert ratio == pytest.approx(np.linalg.norm(rows[0] - rows[1]) / np.linalg.norm(rows[2] - rows[3]), rel=1e-3)
 
 
 def test_class_statistics_are_unknown_without_labels():

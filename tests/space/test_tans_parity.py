@@ -16,9 +16,7 @@ from nns.space.tans import join_fingerprint
 
 VECTORS = Path(__file__).parent / "data" / "tans_vectors.npz"
 WEIGHTS = [
-    f"{layer}.fc.{part}"
-    for layer in ("model_encoder", "query_encoder", "predictor")
-    for part in ("weight", "bias")
+    f"{layer}.fc.{part}" for layer in ("model_encoder", "query_encoder", "predictor") for part in ("weight", "bias")
 ]
 CLOSE = {"rtol": 0, "atol": 1e-5}
 

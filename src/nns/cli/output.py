@@ -67,11 +67,11 @@ def print_table(
     for row in rows:
         table.add_row(*[_plain(cell) for cell in row])
     out = console()
-    # not the table's own title and caption, which are wrapped to the width of the table
-    out.print(_plain(title), style="italic")
+    # not the table's own title and caption, which Rich wraps to the width of the table
+    out.print(_plain(title), style="italic", soft_wrap=True)
     out.print(table)
     if caption:
-        out.print(_plain(caption), style="dim italic")
+        out.print(_plain(caption), style="dim italic", soft_wrap=True)
 
 
 def _plain(text: str) -> str:
