@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save_file
 
 from nns.errors import DatasetError, UnknownNameError, UsageError
-from nns.fingerprints import GRAPH_DIM, PROBE_COUNT
+from nns.fingerprints import GRAPH_DIM, PROBE_COUNT, SURPRISE_ROWS
 from nns.pipeline.checkpoints import NO_LICENSE, add_checkpoint, read_state
 from nns.pipeline.repro.digits import write_digits
 from nns.plugins import load_plugins
@@ -108,7 +108,8 @@ def test_architecture_and_dataset_that_only_a_network_of_the_zoo_knows(zoo, add,
 
     spec = sample_spec(np.random.default_rng(0), 0.5)
     other = sample_network(1)
-    shapes = {"graph": np.zeros(GRAPH_DIM, np.float32), "kernel": np.zeros((PROBE_COUNT, PROBE_COUNT), np.float32)}
+    sizes = {"graph": GRAPH_DIM, "kernel": (PROBE_COUNT, PROBE_COUNT), "surprise": (SURPRISE_ROWS, PROBE_COUNT)}
+    shapes = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
     entry = replace(other.entry, spec=spec, source_dataset="imagenet-1k", source_digest="")
     zoo.store.add_network(replace(other, entry=entry, fingerprint=replace(other.fingerprint, **shapes)))
     weights = registry.backend("ofa").build(spec, 3).state_dict()

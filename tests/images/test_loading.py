@@ -156,3 +156,22 @@ def test_two_hundred_small_images_decode_quickly(make_folder: MakeFolder) -> Non
         load_images(dataset, range(200), 64)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.4  # some 50 ms; the rest is for a busy machine
+
+
+def test_unreadable_images_are_found_wherever_they_are(tmp_path):
+    from PIL import Image
+
+    from nns.images import open_dataset, unreadable_images
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "b" / "text.png").write_text("no image")
+    whole = (tmp_path / "a" / "0.png").read_bytes()
+    (tmp_path / "a" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    dataset = open_dataset(tmp_path)
+    assert [item.path for item in unreadable_images(dataset)] == ["a/cut.png", "b/text.png"]
+    text = next(index for index, item in enumerate(dataset.items) if item.key == "b/text.png")
+    assert [item.path for item in unreadable_images(dataset, exclude=[text])] == ["a/cut.png"]
+    assert unreadable_images(dataset, max_bytes=10) == ()

@@ -50,12 +50,15 @@ def build(
     Example: nns zoo build zoo.h5 --data ./birds ./tiles --backend ofa timm --networks 40
     """
     from nns.cli.output import note, print_json, progress_bar
-    from nns.errors import EXIT_INTERRUPTED, NnsError
+    from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
     from nns.pipeline.build import build_zoo, default_workers
 
     registry = options.load_registry()
     for name in more or []:
-        is_backend = name.partition(":")[0] in registry.backend_names and not Path(name).exists()
+        there = Path(name).exists() or name.startswith("torchvision:")
+        is_backend = not there and name.partition(":")[0] in registry.backend_names
+        if not there and not is_backend and "/" not in name:
+            raise UnknownNameError.among("backend or dataset", name, registry.backend_names)
         target = (backend := backend or []) if is_backend else (data := data or [])
         target.append(name)
     settings = _settings(recipe, data, backend, networks, image_size, max_images, epochs, pretrained, seed)

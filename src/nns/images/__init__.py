@@ -8,7 +8,7 @@ from __future__ import annotations
 from nns.images._dataset import ImageDataset, ImageItem
 from nns.images.decoding import MemoryImage, Skipped, decode
 from nns.images.doctor import diagnose, inspect_dataset
-from nns.images.loading import load_arrays, load_images, load_sample
+from nns.images.loading import load_arrays, load_images, load_sample, unreadable_images
 from nns.images.opening import open_dataset
 from nns.images.report import DoctorReport, DuplicateGroup, Finding
 
@@ -27,4 +27,5 @@ __all__ = [
     "load_images",
     "load_sample",
     "open_dataset",
+    "unreadable_images",
 ]

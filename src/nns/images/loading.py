@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from nns.images.parallel import Progress, decode_many
 from nns.images.splits import assign_splits
 from nns.types import LabelledArrays, SplitArrays, SplitName
 
+CHECKED_BYTES = 50_000_000
+"""Bytes of files up to which a search looks at every image of a dataset, not at its sample alone."""
+
+_CHECKED_SIZE = 32
 _ROUNDS = 20  # of replacing unreadable images in a sample; after that, the sample is just smaller
 
 
@@ -92,6 +97,35 @@ def load_sample(
     if not sample:
         raise _nothing_readable(dataset, skipped)
     return np.stack([read[index] for index in sample]), np.array(sample, dtype=np.int64), tuple(skipped)
+
+
+def unreadable_images(
+    dataset: ImageDataset,
+    *,
+    exclude: Collection[int] = (),
+    max_bytes: int = CHECKED_BYTES,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Skipped, ...]:
+    """Find the images of a dataset that cannot be read, by decoding each at a small size.
+
+    Args:
+        dataset: The dataset; images in memory are taken as readable.
+        exclude: Indices that are not looked at, say because they were decoded already.
+        max_bytes: A dataset of larger files in all is not looked at: the answer is then empty.
+        workers: Threads; None chooses.
+        progress: ``progress(done, total)``.
+
+    Returns:
+        Name and reason of each, in the order of ``dataset.items``.
+    """
+    left_out = set(exclude)
+    items = [item for index, item in enumerate(dataset.items) if index not in left_out]
+    paths = [(item, item.source) for item in items if isinstance(item.source, Path)]
+    if sum(path.stat().st_size for _, path in paths if path.is_file()) > max_bytes:
+        return ()
+    _, reasons = decode_many([path for _, path in paths], _CHECKED_SIZE, workers, progress)
+    return tuple(Skipped(item.key, reason) for (item, _), reason in zip(paths, reasons, strict=True) if reason)
 
 
 def load_arrays(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.errors import UsageError
-from nns.images import load_sample, open_dataset
+from nns.images import load_sample, open_dataset, unreadable_images
 from nns.queries import EfficientNetLite0Extractor
 from nns.retrieval.limits import CostColumns, NetworkTable, feasible
 from nns.retrieval.measuring import latencies
@@ -56,6 +56,9 @@ def query_record(
         images=len(dataset),
         extractor=extractor.name,
     )
+    named = {item.path for item in skipped}
+    seen = {index for index, item in enumerate(dataset.items) if item.key in named} | set(kept.tolist())
+    skipped += unreadable_images(dataset, exclude=seen, progress=_part(progress, "checking images"))
     unread = tuple((item.path, item.reason) for item in skipped)
     classes = len(dataset.classes) if dataset.labelled else None
     return record, QueryDataset(data, classes, len(dataset), unread, dataset.digest)
