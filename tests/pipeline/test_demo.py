@@ -49,7 +49,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 def test_the_whole_way(cells, tmp_path, capsys):
     from nns.cli.demo import demo_document, render
 
-    settings = DemoSettings(networks=6, image_size=32, max_images=20, epochs=1, seconds=1.0, workers=0)
+    settings = DemoSettings(networks=6, image_size=32, max_images=20, epochs=1, finetune_epochs=1, workers=0)
     report = run_demo(tmp_path, load_plugins(), settings, lambda *step: None)
     assert report.build.failed == ()
     assert len(report.runs) == 3

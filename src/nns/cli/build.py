@@ -62,7 +62,7 @@ def build(
         target = (backend := backend or []) if is_backend else (data := data or [])
         target.append(name)
     settings = _settings(recipe, data, backend, networks, image_size, max_images, epochs, pretrained, seed)
-    with progress_bar("images") as update:
+    with progress_bar() as update:
 
         def show(event: BuildEvent) -> None:
             update("networks", event.done, event.total, _what(event))

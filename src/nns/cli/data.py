@@ -18,7 +18,7 @@ def doctor(data: options.Data, json: options.JsonFlag = False) -> None:
     from nns.errors import DatasetError
     from nns.images import diagnose
 
-    with progress_bar("images") as update:
+    with progress_bar() as update:
         report = diagnose(data, progress=lambda done, total: update("reading images", done, total))
     if json:
         print_json(asdict(report))

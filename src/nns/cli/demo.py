@@ -18,7 +18,7 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for images, zoo and network.")
     ] = Path("nns-demo"),
     networks: Annotated[int, typer.Option("--networks", min=6, help="Networks to train for the zoo.")] = 24,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Budget of each of three fine-tunings.")] = 25.0,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of each of three fine-tunings.")] = 3,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one a core.")] = None,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
@@ -34,7 +34,7 @@ def demo(
     from nns.pipeline.build import default_workers
     from nns.pipeline.demo import DemoSettings, run_demo
 
-    settings = DemoSettings(networks=networks, seconds=seconds, workers=workers or default_workers(), seed=seed)
+    settings = DemoSettings(networks=networks, finetune_epochs=epochs, workers=workers or default_workers(), seed=seed)
     if not json:
         note(f"A few minutes on two cores. Everything goes to {output}/; run it again and the zoo is used again.")
     said: set[str] = set()
@@ -98,11 +98,11 @@ def render(report: DemoReport) -> None:
         "network lie in the space; score: both together, what the ranking is by[/dim]\n"
     )
     columns = [("chosen by", "left"), ("architecture", "left"), ("trained on", "left"), ("params", "right")]
-    columns += [("epochs", "right"), ("validation", "right"), ("test", "right")]
+    columns += [("time", "right"), ("validation", "right"), ("test", "right")]
     rows = [_row(run) for run in report.runs]
     rows.append(["always the commonest class", "", "", "", "", "", f"{report.chance:.1%}"])
     print_table(
-        f"Fine-tuned with the same budget of {report.runs[0].result.seconds:.0f} s each",
+        f"Fine-tuned with the same budget of {report.runs[0].result.epochs} epochs each",
         columns,
         rows,
         caption=f"{format_seconds(report.seconds)} in all. The first is in {report.output}: try\n"
@@ -120,7 +120,7 @@ def _row(run: DemoRun) -> list[str]:
         f"{entry.spec.backend}:{entry.spec.name}",
         entry.source_dataset,
         format_count(run.candidate.params),
-        str(result.epochs),
+        f"{result.seconds:.0f} s",
         f"{result.val_accuracy:.1%}",
         test,
     ]

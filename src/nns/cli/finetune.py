@@ -134,12 +134,17 @@ def _recipe(
 
 def _show(update: Any) -> Any:
     done: dict[str, int] = {}
+    last = 0.0
 
-    def show(event: LadderEvent) -> None:
+    def show(event: LadderEvent, images: int) -> None:
+        nonlocal last
         if event.kind == "epoch" and event.epoch is not None:
             key = f"{event.rung}/{event.rungs} {event.network}"
             done[key] = done.get(key, 0) + 1
-            update(key, done[key], event.epochs, f"validation accuracy {event.epoch.val_accuracy:.1%}")
+            rate = images / max(event.seconds - last, 1e-9)
+            note = f"validation accuracy {event.epoch.val_accuracy:.1%} · {rate:.0f} images/s"
+            update(key, done[key], event.epochs, note)
+        last = event.seconds
 
     return show
 

@@ -81,12 +81,13 @@ def _plain(text: str) -> str:
     return escape(printable(text))
 
 
-@contextmanager
-def progress_bar(unit: str = "") -> Iterator[Callable[..., None]]:
-    """Show a progress bar on stderr, if it is a terminal, and remove it at the end.
+IN_IMAGES = frozenset({"reading images", "checking images", "computing features"})
+"""What is counted in images, so that images a second are shown."""
 
-    Args:
-        unit: What is counted, shown a second, e.g. ``"images"``.
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[..., None]]:
+    """Show a progress bar on stderr, if it is a terminal, and remove it at the end.
 
     Yields:
         ``update(what, done, total, note="")``; ``total`` may be None.
@@ -112,7 +113,7 @@ def progress_bar(unit: str = "") -> Iterator[Callable[..., None]]:
             if what not in tasks:
                 tasks[what] = progress.add_task(_plain(what), total=total, rate="", note="")
             speed = next((t.speed for t in progress.tasks if t.id == tasks[what]), None)
-            rate = f"{speed:.0f} {unit}/s" if speed and unit else ""
+            rate = f"{speed:.0f} images/s" if speed and what in IN_IMAGES else ""
             progress.update(tasks[what], completed=done, total=total, rate=rate, note=_plain(note))
 
         yield update

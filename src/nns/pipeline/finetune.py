@@ -65,6 +65,11 @@ class SizedData:
         self.skipped: tuple[Skipped, ...] = ()
         self._decoded: dict[int, SplitArrays] = {}
 
+    @property
+    def train_images(self) -> int:
+        """Images of the training split; 0 before anything is decoded."""
+        return max((len(splits.train) for splits in self._decoded.values()), default=0)
+
     def __call__(self, preprocessing: Preprocessing) -> SplitArrays:
         """Give the splits at the size of an input."""
         size = preprocessing.size
@@ -139,7 +144,7 @@ def finetune(
     *,
     image_size: int | None = None,
     seed: int = 0,
-    on_event: Callable[[LadderEvent], None] | None = None,
+    on_event: Callable[[LadderEvent, int], None] | None = None,
     on_decode: Callable[[int, int], None] | None = None,
 ) -> FinetuneReport:
     """Fine-tune networks of a zoo on a dataset and write the best to a folder.
@@ -156,7 +161,7 @@ def finetune(
         recipe: How to train; ``seconds`` is the budget of everything.
         image_size: Side of the input, in place of each network's own.
         seed: Of splits, heads, shuffling and augmentation.
-        on_event: Called as the ladder goes on.
+        on_event: ``on_event(event, images)`` as the ladder goes on; ``images`` is the size of the training split.
         on_decode: ``on_decode(done, total)`` while images are read.
 
     Raises:
@@ -170,7 +175,8 @@ def finetune(
     classes = len(dataset.classes)
     sized = SizedData(dataset, seed, on_decode)
     candidates = [candidate(zoo, registry, entry, classes, seed=seed, image_size=image_size) for entry in entries]
-    result = climb(candidates, sized, recipe, seed=seed, on_event=on_event)
+    tell = (lambda event: on_event(event, sized.train_images)) if on_event else None
+    result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
     winner = next(entry for entry in entries if entry.id == result.winner.id)
     backend = registry.backend(winner.spec.backend)
     card = make_card(

@@ -41,7 +41,7 @@ class DemoSettings:
         max_images: Training images of each of the zoo's datasets.
         epochs: Epochs of each training for the zoo.
         max_params: Limit of the search.
-        seconds: Wall-clock budget of each fine-tuning.
+        finetune_epochs: Epochs of each fine-tuning: a budget that gives the same answer on any machine.
         workers: Processes that build the zoo.
         seed: Of everything random.
     """
@@ -51,7 +51,7 @@ class DemoSettings:
     max_images: int = 120
     epochs: int = 6
     max_params: int = 5_000_000
-    seconds: float = 25.0
+    finetune_epochs: int = 3
     workers: int = 2
     seed: int = 0
 
@@ -150,7 +150,7 @@ def _compare(
     largest = max(ranked, key=lambda c: (c.params, -c.rank))
     drawn = ranked[int(np.random.default_rng(settings.seed).integers(len(ranked)))]
     sized = SizedData(open_dataset(query), settings.seed)
-    recipe = Recipe(epochs=30, seconds=settings.seconds)
+    recipe = Recipe(epochs=settings.finetune_epochs)
     runs: list[DemoRun] = []
     for choice, picked in ((CHOSEN, ranked[0]), (LARGEST, largest), (RANDOM, drawn)):
         progress("4. fine-tuning", len(runs), 3, f"{choice}: {picked.entry.spec.name}")
@@ -175,7 +175,7 @@ def _hand_over(output: Path, zoo: Zoo, run: DemoRun, query: Path, settings: Demo
         dataset=dataset.name,
         dataset_digest=dataset.digest,
         zoo_digest=zoo.digest(),
-        recipe=Recipe(epochs=30, seconds=settings.seconds),
+        recipe=Recipe(epochs=settings.finetune_epochs),
         seed=settings.seed,
     )
     return write_handover(output, run.result.module, card)
