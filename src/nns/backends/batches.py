@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def normalise(images: NDArray[np.uint8], preprocessing: Preprocessing) -> torch.Tensor:
-    """Turn (n, 3, size, size) uint8 into float32 with the mean and deviation a network expects."""
+def normalise(images: NDArray[np.uint8] | torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Turn (n, 3, size, size) of 0 to 255 into float32 with the mean and deviation a network expects."""
     import torch
 
     mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
-    return (torch.from_numpy(images).float() - mean) / std
+    return (torch.as_tensor(images).float() - mean) / std
 
 
 def augmenter(size: int, *, flip: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nns.backends.batches import normalise
 from nns.types import Preprocessing
 
 if TYPE_CHECKING:
@@ -87,10 +88,7 @@ def probe_batch(preprocessing: Preprocessing) -> torch.Tensor:
 
     images = torch.from_numpy(probe_images()).float()
     size = (preprocessing.size, preprocessing.size)
-    images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-    mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
-    std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
-    return (images - mean) / std
+    return normalise(F.interpolate(images, size=size, mode="bilinear", antialias=True), preprocessing)
 
 
 def noise_image(size: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ of cases, where the probe kernel told it in 43 %, no more than the commonest kin
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -28,8 +28,8 @@ SURPRISE_ROWS = 2 * STAGES
 _TINY = 1e-3
 
 
-def surprise(module: nn.Module, images: torch.Tensor) -> NDArray[np.float32]:
-    """Measure the surprise of a network at normalised images.
+class SurpriseMeter:
+    """Measures the surprise of a network at the images that run through it inside a ``with`` block.
 
     With an image's channel means μ and variances v before a batch norm of running mean m and variance s², the
     distance of the means is ``mean((μ - m)² / s²)`` over channels, that of the variances
@@ -37,35 +37,48 @@ def surprise(module: nn.Module, images: torch.Tensor) -> NDArray[np.float32]:
 
     Args:
         module: The network, in eval mode on the CPU.
-        images: (n, 3, size, size) float32, normalised.
-
-    Returns:
-        (SURPRISE_ROWS, n) float32; zeros for a network with fewer than three batch norms.
     """
-    import torch
-    from torch import nn
 
-    distances: list[torch.Tensor] = []
+    def __init__(self, module: nn.Module) -> None:
+        """Remember the network."""
+        self._module = module
+        self._distances: list[torch.Tensor] = []
+        self._hooks: list[Any] = []
 
-    def compare(norm: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+    def __enter__(self) -> Self:
+        """Watch the batch norms."""
+        from torch import nn
+
+        norms = [m for m in self._module.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
+        self._hooks = [norm.register_forward_pre_hook(self._compare) for norm in norms]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of them."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _compare(self, norm: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        import torch
+
         expected: torch.Tensor = norm.running_var + _TINY
         variance = inputs[0].var((2, 3), unbiased=False) + _TINY
         of_means = ((inputs[0].mean((2, 3)) - norm.running_mean) ** 2 / expected).mean(1)
         of_variances = ((variance.log() - expected.log()) ** 2).mean(1)
-        distances.append(torch.stack([of_means, of_variances]))
+        self._distances.append(torch.stack([of_means, of_variances]))
 
-    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
-    hooks = [norm.register_forward_pre_hook(compare) for norm in norms]
-    try:
-        with torch.inference_mode():
-            module(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if len(distances) < STAGES:
-        return np.zeros((SURPRISE_ROWS, len(images)), dtype=np.float32)
-    logs = torch.stack(distances).add(_TINY).log().float().numpy()
-    bounds = np.linspace(0, len(logs), STAGES + 1).astype(int)
-    rows = [logs[first:last].mean(0) for first, last in pairwise(bounds)]
-    stacked: NDArray[np.float32] = np.concatenate(rows).astype(np.float32)
-    return stacked
+    def surprise(self, images: int) -> NDArray[np.float32]:
+        """Summarise the one batch of ``images`` images that ran.
+
+        Returns:
+            (SURPRISE_ROWS, images) float32; zeros for a network with fewer than three batch norms.
+        """
+        import torch
+
+        if len(self._distances) < STAGES:
+            return np.zeros((SURPRISE_ROWS, images), dtype=np.float32)
+        logs = torch.stack(self._distances).add(_TINY).log().float().numpy()
+        bounds = np.linspace(0, len(logs), STAGES + 1).astype(int)
+        rows = [logs[first:last].mean(0) for first, last in pairwise(bounds)]
+        stacked: NDArray[np.float32] = np.concatenate(rows).astype(np.float32)
+        return stacked

@@ -8,7 +8,7 @@ import numpy as np
 
 from nns.fingerprints.graph import graph_statistics, trace_layers
 from nns.fingerprints.probes import noise_image, probe_batch
-from nns.fingerprints.surprise import surprise
+from nns.fingerprints.surprise import SurpriseMeter
 from nns.types import ArchitectureSpec, Fingerprint, NetworkCost, Preprocessing
 
 if TYPE_CHECKING:
@@ -41,13 +41,14 @@ def fingerprint_network(
     with torch.inference_mode():
         functional = backend.features(module, noise_image(preprocessing.size))[0]
         probes = probe_batch(preprocessing)
-        probed = backend.features(module, probes)
+        with SurpriseMeter(module) as meter:
+            probed = backend.features(module, probes)
     return Fingerprint(
         topology=np.asarray(backend.topology(spec), dtype=np.float32),
         functional=functional.float().numpy().copy(),
         graph=np.asarray(graph_statistics(layers, cost, preprocessing.size), dtype=np.float32),
         kernel=centred_kernel(probed.double().numpy()),
-        surprise=surprise(module, probes),
+        surprise=meter.surprise(len(probes)),
     )
 
 

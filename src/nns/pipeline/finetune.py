@@ -24,7 +24,7 @@ from nns.finetuning import (
 )
 from nns.images import ImageDataset, Skipped, load_arrays, open_dataset
 from nns.retrieval import load_network
-from nns.types import NetworkEntry, Preprocessing, SplitArrays
+from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
     from torch import nn
@@ -179,18 +179,39 @@ def finetune(
     result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
     winner = next(entry for entry in entries if entry.id == result.winner.id)
     backend = registry.backend(winner.spec.backend)
+    cost = count_cost(backend, result.module, result.winner.preprocessing, classes)
+    card, folder = hand_over(output, zoo, result, winner, dataset, recipe, seed=seed, cost=cost)
+    return FinetuneReport(card, result, folder, sized.skipped)
+
+
+def hand_over(
+    output: str | os.PathLike[str],
+    zoo: Zoo,
+    result: LadderResult,
+    entry: NetworkEntry,
+    dataset: ImageDataset,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    cost: NetworkCost | None = None,
+) -> tuple[Card, Path]:
+    """Write the winner of a ladder to a folder, with its card; ``cost`` is the entry's own unless given.
+
+    Raises:
+        UsageError: If the folder is taken.
+    """
     card = make_card(
         result,
-        winner,
+        entry,
         classes=dataset.classes,
         dataset=dataset.name,
         dataset_digest=dataset.digest,
         zoo_digest=zoo.digest(),
         recipe=recipe,
         seed=seed,
-        cost=count_cost(backend, result.module, result.winner.preprocessing, classes),
+        cost=cost,
     )
-    return FinetuneReport(card, result, write_handover(output, result.module, card), sized.skipped)
+    return card, write_handover(output, result.module, card)
 
 
 def export_network(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +96,7 @@ def _work(backend: Backend, pattern: str, count: int, settings: BuildSettings, s
 def _like_planned(backend: Backend, spec: ArchitectureSpec, image_size: int, seed: int) -> WorkItem:
     """Train a named architecture as the backend trains its own choices from the same source of weights."""
     for work in backend.plan(3, image_size, seed):
-        if any(fnmatch.fnmatch(planned.source, spec.source) for planned in work.specs):
+        if any(planned.source == spec.source for planned in work.specs):
             return replace(work, specs=(spec,))
     return WorkItem(backend.name, (spec,), image_size)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.finetuning import LadderResult, Recipe, climb, make_card, write_handover
+from nns.finetuning import LadderResult, Recipe, climb
 from nns.images import open_dataset
 from nns.pipeline.build import BuildReport, BuildSettings, build_zoo
 from nns.pipeline.demo.data import lay_out
-from nns.pipeline.finetune import SizedData, candidate
+from nns.pipeline.finetune import SizedData, candidate, hand_over
 from nns.pipeline.fitting import FitReport, fit_space
 from nns.retrieval import Candidate, SearchResult, search
 from nns.types import Limits
@@ -127,10 +127,14 @@ def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress:
         progress("2. fitting a space", 1, 1, "")
         found = _search_all(str(data.query), zoo, registry, settings)
         progress("3. searching", 1, 1, "")
-        runs = _compare(data.query, zoo, registry, found, settings, progress)
-        output = _hand_over(folder / "model", zoo, runs[0], data.query, settings)
-    dataset = open_dataset(data.query)
-    test = SizedData(dataset, settings.seed)(runs[0].result.winner.preprocessing).test
+        sized = SizedData(open_dataset(data.query), settings.seed)
+        recipe = Recipe(epochs=settings.finetune_epochs)
+        runs = _compare(sized, zoo, registry, found, recipe, progress)
+        best = runs[0]
+        _, output = hand_over(
+            folder / "model", zoo, best.result, best.candidate.entry, sized.dataset, recipe, seed=settings.seed
+        )
+    test = sized(best.result.winner.preprocessing).test
     chance = float(np.bincount(test.labels).max() / len(test)) if test is not None else float("nan")
     seconds = time.perf_counter() - started
     shown = replace(found, candidates=found.candidates[:5])
@@ -144,13 +148,12 @@ def _search_all(query: str, zoo: Zoo, registry: Registry, settings: DemoSettings
 
 
 def _compare(
-    query: Path, zoo: Zoo, registry: Registry, found: SearchResult, settings: DemoSettings, progress: Progress
+    sized: SizedData, zoo: Zoo, registry: Registry, found: SearchResult, recipe: Recipe, progress: Progress
 ) -> tuple[DemoRun, ...]:
     ranked = found.candidates
     largest = max(ranked, key=lambda c: (c.params, -c.rank))
-    drawn = ranked[int(np.random.default_rng(settings.seed).integers(len(ranked)))]
-    sized = SizedData(open_dataset(query), settings.seed)
-    recipe = Recipe(epochs=settings.finetune_epochs)
+    drawn = ranked[int(np.random.default_rng(sized.seed).integers(len(ranked)))]
+    seed = sized.seed
     runs: list[DemoRun] = []
     for choice, picked in ((CHOSEN, ranked[0]), (LARGEST, largest), (RANDOM, drawn)):
         progress("4. fine-tuning", len(runs), 3, f"{choice}: {picked.entry.spec.name}")
@@ -158,24 +161,9 @@ def _compare(
         if same is not None:
             runs.append(replace(same, choice=choice))
             continue
-        climber = candidate(zoo, registry, picked.entry, found.dataset.classes or 0, seed=settings.seed)
-        runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=settings.seed)))
+        climber = candidate(zoo, registry, picked.entry, found.dataset.classes or 0, seed=seed)
+        runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt
     progress("4. fine-tuning", 3, 3, "")
     return tuple(runs)
-
-
-def _hand_over(output: Path, zoo: Zoo, run: DemoRun, query: Path, settings: DemoSettings) -> Path:
-    dataset = open_dataset(query)
-    card = make_card(
-        run.result,
-        run.candidate.entry,
-        classes=dataset.classes,
-        dataset=dataset.name,
-        dataset_digest=dataset.digest,
-        zoo_digest=zoo.digest(),
-        recipe=Recipe(epochs=settings.finetune_epochs),
-        seed=settings.seed,
-    )
-    return write_handover(output, run.result.module, card)
