@@ -15,8 +15,9 @@ Whoever writes a backend finds what is needed in :mod:`nns.plugins`, and the tes
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from nns._lazy import lazy_names
 
 if TYPE_CHECKING:
     from nns.backends import Backend
@@ -108,15 +109,16 @@ __all__ = [
 ]
 
 
+_get = lazy_names(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> Any:
     """Import the module that holds ``name`` at first use (PEP 562)."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("nns")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return _get(name)
 
 
 def __dir__() -> list[str]:
