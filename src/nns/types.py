@@ -147,6 +147,83 @@ class NetworkRecord:
 
 
 @dataclass(frozen=True)
+class SupernetRecord:
+    """A supernet as it is written into a store: no candidate of a search, but what subnets are cut from.
+
+    Attributes:
+        entry: Numbers and provenance of its largest subnet.
+        weights: The state dict in safetensors format.
+    """
+
+    entry: NetworkEntry
+    weights: bytes
+
+
+@dataclass(frozen=True)
+class TransferRecord:
+    """How well a network of the zoo did after fine-tuning on another dataset: one cell of the transfer matrix.
+
+    Network, dataset and recipe together are the key.
+
+    Attributes:
+        network_id: The network that the fine-tuning started from.
+        dataset: Name of the dataset.
+        dataset_digest: Its content digest.
+        accuracy: Top-1 accuracy on its validation split afterwards, 0..1.
+        epochs: Epochs trained.
+        recipe: Settings of the fine-tuning, seed included: JSON-able; timing keys are kept but are no content.
+    """
+
+    network_id: str
+    dataset: str
+    dataset_digest: str
+    accuracy: float
+    epochs: int
+    recipe: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How weights are kept.
+
+    Attributes:
+        decoded: Bytes of the weights of all networks and supernets, each counted whole.
+        stored: Bytes they take in the file.
+        codecs: Name of a codec to the number of frames, their decoded and their stored bytes.
+    """
+
+    decoded: int
+    stored: int
+    codecs: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """Decoded bytes for each stored one; 1 if nothing is stored."""
+        return self.decoded / self.stored if self.stored else 1.0
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a collection of garbage removed.
+
+    Attributes:
+        supernets: Ids of supernets that no network refers to any more.
+        latencies: Measured latencies of networks that are gone.
+        transfers: Transfers of networks that are gone.
+        files: Names of files that crashes had left in the journal.
+        bytes_before: Bytes of the file and its journal before.
+        bytes_after: And after.
+    """
+
+    supernets: tuple[str, ...] = ()
+    latencies: int = 0
+    transfers: int = 0
+    files: tuple[str, ...] = ()
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+
+@dataclass(frozen=True)
 class DatasetRecord:
     """A dataset that a zoo knows: its query features, not its images.
 

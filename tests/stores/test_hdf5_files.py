@@ -56,7 +56,7 @@ def test_the_file_is_plain_hdf5(path):
     with h5py.File(path, "r") as file:
         found = []
         file.visititems(lambda name, item: found.append((name, item)))
-        assert {name for name, _ in found} >= {"networks/weights", "spaces/default/embeddings", "latency/seconds"}
+        assert {name for name, _ in found} >= {"frames/data", "spaces/default/embeddings", "latencies/seconds"}
         for _, item in found:
             assert len(item.attrs) == 0
             if isinstance(item, h5py.Dataset):

@@ -55,7 +55,7 @@ def test_whole_id_that_begins_another():
 
 def test_info(zoo):
     info = zoo.info()
-    assert (info.networks, info.path, info.format_version) == (3, None, 1)
+    assert (info.networks, info.path, info.format_version) == (3, None, 2)
     assert info.by_backend == {"sample": 3}
     assert info.by_dataset == {"data-0": 2, "data-1": 1}
     assert info.datasets == ("birds",)
@@ -110,9 +110,11 @@ def test_verify(zoo, tmp_path):
     assert verify_path(path) == verify_path(path, quick=True) == ()
     weights = store.weights(store.ids()[1])
     data = bytearray(path.read_bytes())
-    data[data.index(weights) + len(weights) // 2] ^= 1
+    data[data.index(weights[-40:]) + 20] ^= 1
     path.write_bytes(data)
-    (problem,) = verify_path(path)
+    seal, problem = verify_path(path)
+    assert seal.id == ""
+    assert "seal" in seal.what
     assert problem.id == store.ids()[1]
     assert "sha256" in problem.what
     assert verify_path(path, quick=True) == ()

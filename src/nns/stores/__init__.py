@@ -13,6 +13,7 @@ from nns.stores._digest import (
     without_timing,
 )
 from nns.stores.hdf5 import HDF5Store
+from nns.stores.hdf5.migrate import Migration, migrate
 from nns.stores.hdf5.schema import FORMAT_VERSION
 from nns.stores.memory import MemoryStore
 
@@ -21,9 +22,11 @@ __all__ = [
     "TIMING_KEYS",
     "HDF5Store",
     "MemoryStore",
+    "Migration",
     "Store",
     "canonical_json",
     "dataset_content_digest",
+    "migrate",
     "network_content_digest",
     "without_timing",
 ]

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from nns.errors import UnknownNameError
-from nns.types import DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+from nns.errors import UnknownNameError, ZooError
+from nns.types import (
+    DatasetRecord,
+    Fingerprint,
+    Garbage,
+    LatencyRecord,
+    NetworkEntry,
+    NetworkRecord,
+    Packing,
+    SpaceRecord,
+    SupernetRecord,
+    TransferRecord,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
+
+SIZE_KINDS = ("weights", "fingerprints", "datasets", "transfers", "spaces", "other")
+"""Kinds of stored bytes that :meth:`Store.sizes` tells apart."""
 
 
 class Store(ABC):
@@ -79,6 +93,23 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def supernets(self) -> Sequence[NetworkEntry]:
+        """List the supernets, sorted by id."""
+
+    @abstractmethod
+    def supernet_weights(self, supernet_id: str) -> bytes:
+        """Read one supernet's weights in safetensors format, checked against their sha256.
+
+        Raises:
+            UnknownNameError: If there is no such supernet.
+            ZooError: If the bytes are damaged.
+        """
+
+    @abstractmethod
+    def transfers(self) -> Sequence[TransferRecord]:
+        """Read all transfers, sorted by network, dataset digest and recipe."""
+
+    @abstractmethod
     def latencies(self, device: str) -> dict[str, float]:
         """Read measured latencies, network id to seconds, of one device."""
 
@@ -89,6 +120,42 @@ class Store(ABC):
         Raises:
             ZooError: If another network has that id.
         """
+
+    @abstractmethod
+    def add_supernet(self, record: SupernetRecord) -> None:
+        """Add a supernet.
+
+        A network whose provenance names it as ``"base"`` takes little space beside it.
+
+        Raises:
+            ZooError: If another supernet has that id.
+        """
+
+    @abstractmethod
+    def put_transfers(self, records: Sequence[TransferRecord]) -> None:
+        """Write transfers, in place of older ones of the same network, dataset and recipe."""
+
+    @abstractmethod
+    def remove(self, ids: Collection[str]) -> None:
+        """Remove networks and supernets for good; what is left stays as it is. Waits for a merge.
+
+        Measured latencies and transfers of what is removed stay until :meth:`collect_garbage`.
+
+        Raises:
+            UnknownNameError: If one is not there; then nothing is removed.
+        """
+
+    @abstractmethod
+    def collect_garbage(self) -> Garbage:
+        """Remove what nothing refers to, and store the rest in the least space. The networks stay the same."""
+
+    @abstractmethod
+    def packing(self) -> Packing:
+        """Count the bytes of weights, as they are kept and as they are."""
+
+    @abstractmethod
+    def damage(self) -> Sequence[str]:
+        """Check the files as a whole, every byte: one line for each that is not as it was written."""
 
     @abstractmethod
     def add_dataset(self, record: DatasetRecord) -> None:
@@ -104,7 +171,7 @@ class Store(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """Give the content digest: of networks and datasets, whatever the order of writing."""
+        """Give the content digest: of networks, supernets, datasets and transfers, in whatever order written."""
 
     @abstractmethod
     def network_digest(self, network_id: str) -> str:
@@ -128,7 +195,39 @@ class Store(ABC):
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
-        """Count bytes by kind: ``weights``, ``fingerprints``, ``datasets``, ``spaces``, ``other``."""
+        """Count stored bytes by kind: :data:`SIZE_KINDS`."""
+
+    def add_networks(self, records: Iterable[NetworkRecord]) -> None:
+        """Add many networks at once; safe when it returns, and faster than one by one.
+
+        Raises:
+            ZooError: If another network has the id of one of them. Those before it may have been added.
+        """
+        for record in records:
+            self.add_network(record)
+
+    def absorb(self, other: Store) -> None:
+        """Add the networks, supernets, datasets and transfers of another store.
+
+        Spaces and latencies stay behind: they belong to the zoo they were fitted and measured with.
+
+        Raises:
+            ZooError: If a network has the id of one that is here, and other content. Then nothing is added.
+        """
+        mine, theirs = set(self.ids()), other.ids()
+        for network_id in theirs:
+            if network_id in mine and self.network_digest(network_id) != other.network_digest(network_id):
+                raise ZooError(f"network {network_id!r} is in the zoo already, with other content")
+        for entry in other.supernets():
+            self.add_supernet(SupernetRecord(entry, other.supernet_weights(entry.id)))
+        self.add_networks(
+            NetworkRecord(other.entry(network_id), other.fingerprint(network_id), other.weights(network_id))
+            for network_id in theirs
+            if network_id not in mine
+        )
+        for dataset in other.datasets():
+            self.add_dataset(dataset)
+        self.put_transfers(other.transfers())
 
     def ids(self) -> Sequence[str]:
         """List the ids of all networks, in the order of :meth:`entries`."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from nns.errors import ZooError
-from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing
+from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, TransferRecord
 
 MAX_COUNT = 2**62
 
@@ -101,4 +101,25 @@ def decode_entry(row: Any) -> NetworkEntry:
         math.nan if accuracy is None else number(accuracy),
         text(row["license"]),
         mapping(row["provenance"]),
+    )
+
+
+def decode_transfer(row: Any) -> TransferRecord:
+    """Build a transfer from parsed JSON.
+
+    Raises:
+        KeyError: If a field is missing.
+        TypeError: If a field has the wrong type.
+        ValueError: If the accuracy is none.
+    """
+    accuracy = number(row["accuracy"])
+    if not 0 <= accuracy <= 1:
+        raise ValueError(f"an accuracy of {accuracy}")
+    return TransferRecord(
+        text(row["network_id"]),
+        text(row["dataset"]),
+        text(row["dataset_digest"]),
+        accuracy,
+        count(row["epochs"]),
+        mapping(row["recipe"]),
     )

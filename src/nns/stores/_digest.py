@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
-from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry
+from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry, TransferRecord
 
 TIMING_KEYS = frozenset(
     {"created", "device", "finished", "host", "hostname", "platform", "seconds", "started", "threads", "versions"}
@@ -113,9 +113,35 @@ def dataset_content_digest(record: DatasetRecord) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def zoo_digest(networks: Iterable[str], datasets: Iterable[str]) -> str:
-    """Digest a zoo from the content digests of its networks and datasets, in whatever order they come."""
+def supernet_content_digest(entry: NetworkEntry, weights_sha256: str) -> str:
+    """Digest one supernet: its entry without timing, and its weights. Hex sha256."""
+    content = entry_json(entry)
+    content["provenance"] = without_timing(content["provenance"])
+    content["weights"] = weights_sha256
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def transfer_json(record: TransferRecord) -> dict[str, Any]:
+    """Turn a transfer into a JSON-able dict."""
+    return {**asdict(record), "accuracy": float(record.accuracy), "recipe": _plain(record.recipe)}
+
+
+def transfer_key(record: TransferRecord) -> tuple[str, str, bytes]:
+    """Give what makes two transfers the same measurement: network, dataset, recipe without timing."""
+    return record.network_id, record.dataset_digest, canonical_json(without_timing(record.recipe))
+
+
+def transfer_content_digest(record: TransferRecord) -> str:
+    """Digest one transfer: all of it but the timing in its recipe. Hex sha256."""
+    content = {**transfer_json(record), "recipe": without_timing(record.recipe)}
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def zoo_digest(
+    networks: Iterable[str], datasets: Iterable[str], supernets: Iterable[str] = (), transfers: Iterable[str] = ()
+) -> str:
+    """Digest a zoo from the content digests of what is in it, in whatever order they come."""
     lines = ["nns-zoo-digest 1"]
-    lines += [f"network {digest}" for digest in sorted(networks)]
-    lines += [f"dataset {digest}" for digest in sorted(datasets)]
+    kinds = {"network": networks, "dataset": datasets, "supernet": supernets, "transfer": transfers}
+    lines += [f"{kind} {digest}" for kind, digests in kinds.items() for digest in sorted(digests)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

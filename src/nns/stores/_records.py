@@ -10,9 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
-from nns.stores._codec import decode_entry, parse_json
-from nns.stores._digest import canonical_json, entry_json
-from nns.types import FIXED_PARTS, DatasetRecord, Fingerprint, LatencyRecord, NetworkEntry, NetworkRecord, SpaceRecord
+from nns.stores._codec import decode_entry, decode_transfer, parse_json
+from nns.stores._digest import canonical_json, entry_json, transfer_json
+from nns.types import (
+    FIXED_PARTS,
+    DatasetRecord,
+    Fingerprint,
+    LatencyRecord,
+    NetworkEntry,
+    NetworkRecord,
+    SpaceRecord,
+    TransferRecord,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
@@ -152,6 +161,21 @@ def normal_space(record: SpaceRecord) -> SpaceRecord:
         embeddings,
         plain["report"],
     )
+
+
+def normal_transfer(record: TransferRecord) -> tuple[TransferRecord, bytes]:
+    """Bring a transfer through JSON: what a reader will see, and the JSON that is stored.
+
+    Raises:
+        UsageError: If a field cannot be stored.
+    """
+    check_name("network id", record.network_id)
+    what = f"transfer of {record.network_id!r} to {record.dataset!r:.80}"
+    data = _meta(what, transfer_json(record))
+    try:
+        return decode_transfer(parse_json(data, what)), data
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{what}: {error}") from error
 
 
 def check_latencies(records: Sequence[LatencyRecord]) -> None:

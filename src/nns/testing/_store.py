@@ -28,9 +28,13 @@ from nns.types import (
     NetworkRecord,
     Preprocessing,
     SpaceRecord,
+    SupernetRecord,
+    TransferRecord,
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nns.stores import Store
 
 PROBES = 8
@@ -85,6 +89,33 @@ def sample_space(name: str, seed: int = 0) -> SpaceRecord:
     ids = tuple(f"{number:016x}" for number in range(3))
     report = {"recall": [0.5, 1.0], "seconds": 2.0}
     return SpaceRecord(name, "tans", {"dim": 4, "seed": seed}, bytes([seed]) * 40, ids, embeddings, report)
+
+
+def sample_supernet(number: int, seed: int = 0) -> SupernetRecord:
+    """Make a small supernet of which :func:`sample_subnet` cuts subnets; ``number`` gives the id."""
+    from safetensors.numpy import save
+
+    entry = replace(sample_network(number, seed).entry, id=f"{number:015x}f")
+    return SupernetRecord(entry, save({"big": _supernet_array(number, seed), "bias": np.zeros(3, np.float32)}))
+
+
+def _supernet_array(number: int, seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng([number, seed, 1]).standard_normal((64, 96, 3, 3)).astype(np.float32)
+
+
+def sample_subnet(number: int, supernet: int, rows: int = 40) -> NetworkRecord:
+    """Make a network whose one tensor is a corner of a sample supernet's."""
+    from safetensors.numpy import save
+
+    base = sample_supernet(supernet).entry.id
+    weights = save({"other.name": _supernet_array(supernet, 0)[:rows, :80].copy()})
+    return replace(sample_network(number, provenance={"base": base}), weights=weights)
+
+
+def sample_transfer(network: int, dataset: str, **changes: Any) -> TransferRecord:
+    """Make a transfer."""
+    record = TransferRecord(f"{network:016x}", dataset, f"digest-{dataset}", 0.75, 3, {"lr": 0.01, "seconds": 1.5})
+    return replace(record, **changes)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -318,3 +349,152 @@ class StoreContract:
         with store:
             store.add_network(sample_network(1))
         assert len(store.ids()) == 1
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_removing(self, store: Store, merged: bool) -> None:
+        """What is removed is gone, the rest stays bit for bit, and the same or another may be added again."""
+        records = [sample_network(number) for number in range(4)]
+        for record in records:
+            store.add_network(record)
+        digest = store.digest()
+        if merged:
+            store.merge()
+        store.put_space(sample_space("default"))
+        gone, other = records[1].entry.id, records[3].entry.id
+        store.remove([gone, other])
+        assert list(store.ids()) == [records[0].entry.id, records[2].entry.id]
+        with pytest.raises(UnknownNameError, match=gone):
+            store.weights(gone)
+        assert store.weights(records[2].entry.id) == records[2].weights
+        assert_same(store.fingerprint(records[2].entry.id), records[2].fingerprint)
+        assert list(store.spaces()) == ["default"]
+        with pytest.raises(UnknownNameError, match=gone):
+            store.remove([records[0].entry.id, gone])
+        assert len(store.ids()) == 2
+        store.add_network(records[3])
+        changed = sample_network(1, seed=5)
+        store.add_network(changed)
+        if merged:
+            store.merge()
+        assert store.weights(gone) == changed.weights
+        store.remove([gone])
+        store.merge()
+        store.add_network(records[1])
+        assert store.digest() == digest
+        store.merge()
+        assert store.weights(gone) == records[1].weights
+        assert store.digest() == digest
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_supernets(self, store: Store, merged: bool) -> None:
+        """Supernets are no networks; subnets stay what they are, also when their supernet goes."""
+        supernet, subnets = sample_supernet(1), [sample_subnet(number, 1, 30 + number) for number in range(3)]
+        before = store.digest()
+        store.add_supernet(supernet)
+        assert store.digest() != before
+        for subnet in subnets:
+            store.add_network(subnet)
+        store.add_supernet(supernet)
+        with pytest.raises(ZooError, match=supernet.entry.id):
+            store.add_supernet(replace(supernet, weights=b"other"))
+        if merged:
+            store.merge()
+        assert len(store.ids()) == 3
+        assert_same(store.supernets()[0], supernet.entry)
+        assert store.supernet_weights(supernet.entry.id) == supernet.weights
+        with pytest.raises(UnknownNameError, match="nowhere"):
+            store.supernet_weights("nowhere")
+        store.remove([supernet.entry.id])
+        assert list(store.supernets()) == []
+        for subnet in subnets:
+            assert store.weights(subnet.entry.id) == subnet.weights
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_transfers(self, store: Store, merged: bool) -> None:
+        """The latest transfer of a network, dataset and recipe counts; timing is no part of the recipe."""
+        store.add_network(sample_network(1))
+        digest = store.digest()
+        store.put_transfers([sample_transfer(1, "birds"), sample_transfer(1, "apples")])
+        if merged:
+            store.merge()
+        assert store.digest() != digest
+        later = sample_transfer(1, "birds", accuracy=0.5, recipe={"lr": 0.01, "seconds": 9.0})
+        store.put_transfers([later, sample_transfer(1, "birds", recipe={"lr": 0.1})])
+        store.put_transfers([])
+        found = store.transfers()
+        assert [record.dataset for record in found] == ["apples", "birds", "birds"]
+        assert_same(found[1], later)
+        for bad in ({"accuracy": 1.5}, {"accuracy": math.nan}, {"epochs": -1}, {"network_id": "../x"}):
+            with pytest.raises(UsageError):
+                store.put_transfers([sample_transfer(1, "birds", **bad)])
+
+    def test_collecting_garbage(self, store: Store) -> None:
+        """What nothing refers to goes: supernets without subnets, numbers of networks that are gone."""
+        records = [sample_network(1), sample_network(2), sample_subnet(3, 1)]
+        store.add_supernet(sample_supernet(1))
+        store.add_supernet(sample_supernet(2))
+        for record in records:
+            store.add_network(record)
+        ids = [record.entry.id for record in records]
+        store.put_latencies([LatencyRecord(network_id, "cpu", 0.5) for network_id in ids])
+        store.put_transfers([sample_transfer(1, "birds"), sample_transfer(2, "birds")])
+        store.remove([ids[0]])
+        garbage = store.collect_garbage()
+        assert garbage.supernets == (sample_supernet(2).entry.id,)
+        assert (garbage.latencies, garbage.transfers) == (1, 1)
+        assert [entry.id for entry in store.supernets()] == [sample_supernet(1).entry.id]
+        assert list(store.latencies("cpu")) == ids[1:]
+        assert [record.network_id for record in store.transfers()] == [ids[1]]
+        assert store.weights(ids[2]) == records[2].weights
+        assert store.collect_garbage().supernets == ()
+
+    def test_many_at_once(self, store: Store) -> None:
+        """Many networks at once are the same as one after another; a conflict names the network."""
+        records = [sample_network(number) for number in range(30)]
+        store.add_network(records[3])
+        store.add_networks(iter(records))
+        store.add_networks([])
+        assert list(store.ids()) == [record.entry.id for record in records]
+        for record in records:
+            assert store.weights(record.entry.id) == record.weights
+            assert_same(store.fingerprint(record.entry.id), record.fingerprint)
+        with pytest.raises(ZooError, match=records[2].entry.id):
+            store.add_networks([sample_network(40), sample_network(2, seed=1)])
+
+    def test_absorbing(self, store: Store) -> None:
+        """Another store's networks, supernets, datasets and transfers come over; a conflict adds nothing."""
+        from nns.stores import MemoryStore
+
+        other = MemoryStore()
+        for each in (store, other):
+            each.add_network(sample_network(1))
+        other.add_network(sample_network(2))
+        other.add_supernet(sample_supernet(1))
+        other.add_network(sample_subnet(3, 1))
+        other.add_dataset(sample_dataset("birds"))
+        other.put_transfers([sample_transfer(2, "birds")])
+        other.put_space(sample_space("default"))
+        store.absorb(other)
+        assert store.digest() == other.digest()
+        assert list(store.spaces()) == []
+        store.absorb(other)
+        assert store.digest() == other.digest()
+        bad = MemoryStore()
+        bad.add_networks([sample_network(0), sample_network(2, seed=7)])
+        with pytest.raises(ZooError, match=sample_network(2).entry.id):
+            store.absorb(bad)
+        assert store.digest() == other.digest()
+
+    def test_packing(self, store: Store) -> None:
+        """The bytes of all weights are counted, whole and as they are kept, and nothing is damaged."""
+        store.add_supernet(sample_supernet(1))
+        for number in range(3):
+            store.add_network(sample_subnet(number, 1, 40 + number))
+        store.merge()
+        packing = store.packing()
+        whole = [store.weights(network_id) for network_id in store.ids()] + [sample_supernet(1).weights]
+        assert packing.decoded == sum(map(len, whole))
+        assert packing.stored == sum(stored for _, _, stored in packing.codecs.values()) <= packing.decoded
+        assert packing.ratio >= 1
+        assert store.sizes()["weights"] == packing.stored
+        assert list(store.damage()) == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class Problem:
     """Something wrong in a zoo.
 
     Attributes:
-        id: The network, ``space:NAME``, or ``""`` for the zoo as a whole.
+        id: The network, ``supernet:ID``, ``space:NAME``, or ``""`` for the zoo as a whole.
         what: What is wrong, one line.
     """
 
@@ -33,9 +34,17 @@ class Problem:
     what: str
 
 
-def verify(store: Store, quick: bool = False) -> tuple[Problem, ...]:
-    """Check descriptions, fingerprints, digests, datasets and spaces; unless ``quick`` also all weights."""
-    return tuple(_problems(store, quick))
+def verify(
+    store: Store, quick: bool = False, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[Problem, ...]:
+    """Check descriptions, fingerprints, digests, datasets and spaces; unless ``quick`` every byte of every file.
+
+    Args:
+        store: What to check.
+        quick: Leave out the weights and the seals of the files.
+        on_progress: Called with networks checked and networks in all.
+    """
+    return tuple(_problems(store, quick, on_progress))
 
 
 def verify_path(path: str | os.PathLike[str], quick: bool = False) -> tuple[Problem, ...]:
@@ -51,27 +60,53 @@ def verify_path(path: str | os.PathLike[str], quick: bool = False) -> tuple[Prob
         return (Problem("", str(error)),)
 
 
-def _problems(store: Store, quick: bool) -> Iterator[Problem]:
+def _problems(store: Store, quick: bool, on_progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
     try:
         ids = store.ids()
     except ZooError as error:
         yield Problem("", str(error))
         return
-    for network_id in ids:
+    if not quick:
+        yield from (Problem("", what) for what in store.damage())
+
+    def check(network_id: str) -> list[Problem]:
         try:
-            yield from (Problem(network_id, what) for what in _network(store, network_id, quick))
+            return [Problem(network_id, what) for what in _network(store, network_id, quick)]
         except ZooError as error:
-            yield Problem(network_id, str(error))
-    for read in (store.entries, store.graphs, store.kernels, store.surprises, store.datasets, store.devices):
+            return [Problem(network_id, str(error))]
+
+    # decoding and hashing leave the interpreter to other threads
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for done, problems in enumerate(pool.map(check, ids), 1):
+            yield from problems
+            if on_progress:
+                on_progress(done, len(ids))
+    tables = (store.entries, store.graphs, store.kernels, store.surprises, store.datasets, store.devices)
+    for read in (*tables, store.transfers, store.supernets, store.digest):
         try:
             read()
         except ZooError as error:
             yield Problem("", str(error))
+    yield from _supernets(store, quick)
     for name in store.spaces():
         try:
             store.space(name)
         except ZooError as error:
             yield Problem(f"space:{name}", str(error))
+
+
+def _supernets(store: Store, quick: bool) -> Iterator[Problem]:
+    try:
+        entries = store.supernets()
+    except ZooError:  # told already
+        return
+    for entry in entries:
+        try:
+            if not quick:
+                weights = store.supernet_weights(entry.id)
+                yield from (Problem(f"supernet:{entry.id}", what) for what in _weights(entry, weights))
+        except ZooError as error:
+            yield Problem(f"supernet:{entry.id}", str(error))
 
 
 def _network(store: Store, network_id: str, quick: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from nns.errors import UnknownNameError
 from nns.stores import FORMAT_VERSION, HDF5Store, Store
-from nns.types import DatasetRecord, Fingerprint, NetworkEntry, NetworkRecord, SpaceRecord
+from nns.types import DatasetRecord, Fingerprint, NetworkEntry, SpaceRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +163,7 @@ class Zoo:
         )
 
     def merge_from(self, other: Store) -> int:
-        """Add the networks and datasets of another store; those that are here already change nothing.
+        """Add the networks, supernets, datasets and transfers of another store; those here already change nothing.
 
         Spaces and latencies stay behind: they belong to the zoo they were fitted and measured with.
 
@@ -173,15 +173,9 @@ class Zoo:
         Raises:
             ZooError: If a network has the id of one that is here, and other content.
         """
-        known = set(self.store.ids())
-        for network_id in other.ids():
-            if network_id in known and self.store.network_digest(network_id) == other.network_digest(network_id):
-                continue
-            entry, fingerprint = other.entry(network_id), other.fingerprint(network_id)
-            self.store.add_network(NetworkRecord(entry, fingerprint, other.weights(network_id)))
-        for dataset in other.datasets():
-            self.store.add_dataset(dataset)
-        return len(set(other.ids()) - known)
+        before = len(self.store.ids())
+        self.store.absorb(other)
+        return len(self.store.ids()) - before
 
     def close(self) -> None:
         """Let go of files."""

@@ -5,32 +5,64 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
-from nns.stores._base import Store
-from nns.stores._digest import dataset_content_digest, network_content_digest, zoo_digest
-from nns.stores._records import check_latencies, fixed_shapes, normal_dataset, normal_network, normal_space
-from nns.stores.hdf5.file import ZooFile
-from nns.stores.hdf5.merge import merge
-from nns.stores.hdf5.networks import Networks
-from nns.stores.hdf5.shards import dataset_columns, header, latency_columns, network_columns, space_columns
+from nns.stores._base import SIZE_KINDS, Store
+from nns.stores._digest import (
+    dataset_content_digest,
+    network_content_digest,
+    supernet_content_digest,
+    transfer_content_digest,
+    transfer_key,
+    zoo_digest,
+)
+from nns.stores._records import (
+    check_latencies,
+    fixed_shapes,
+    normal_dataset,
+    normal_entry,
+    normal_network,
+    normal_space,
+    normal_transfer,
+)
+from nns.stores.hdf5.columns import Column, write_file
+from nns.stores.hdf5.journal import reason
+from nns.stores.hdf5.merge import absorb, collect_garbage, merge, remove
+from nns.stores.hdf5.networks import WeightsTable
+from nns.stores.hdf5.shards import (
+    BATCH_BYTES,
+    batch_columns,
+    dataset_columns,
+    header,
+    latency_columns,
+    lines_columns,
+    network_columns,
+    space_columns,
+    supernet_columns,
+)
 from nns.stores.hdf5.tables import read_space
-from nns.stores.hdf5.view import ATTEMPTS, Loader, View
+from nns.stores.hdf5.view import ATTEMPTS, Loader, Part, View
 from nns.types import (
     FINGERPRINT_PARTS,
     FIXED_PARTS,
     DatasetRecord,
     Fingerprint,
+    Garbage,
     LatencyRecord,
     NetworkEntry,
     NetworkRecord,
+    Packing,
     SpaceRecord,
+    SupernetRecord,
+    TransferRecord,
 )
 
 T = TypeVar("T")
@@ -172,14 +204,16 @@ class HDF5Store(Store):
         return tuple(sorted(self._current().latencies))
 
     def digest(self) -> str:
-        """Give the content digest of networks and datasets, from the digests recorded when they were added."""
+        """Give the content digest of the zoo, from the digests recorded when its parts were added."""
         view = self._current()
         networks = [table.digests[row].tobytes().hex() for table, row in view.order]
-        return zoo_digest(networks, [digest for _, digest in view.datasets])
+        supernets = [table.digests[row].tobytes().hex() for table, row in view.supernets.values()]
+        transfers = map(transfer_content_digest, view.transfers.values())
+        return zoo_digest(networks, [digest for _, digest in view.datasets], supernets, transfers)
 
     def sizes(self) -> Mapping[str, int]:
         """Count bytes by kind, over the file and its journal."""
-        kinds = dict.fromkeys(("weights", "fingerprints", "datasets", "spaces", "other"), 0)
+        kinds = dict.fromkeys(SIZE_KINDS, 0)
         for part in self._current().parts:
             for column in part.file.columns():
                 kinds[_kind(column)] += part.file.nbytes(column)
@@ -188,41 +222,182 @@ class HDF5Store(Store):
     def add_network(self, record: NetworkRecord) -> None:
         """Add a network; returns once it is safely in the journal."""
         normal, meta = normal_network(record)
-        network_id = normal.entry.id
-        digest = network_content_digest(normal.entry, normal.fingerprint, hashlib.sha256(normal.weights).hexdigest())
+        sha256 = hashlib.sha256(normal.weights).digest()
+        digest = network_content_digest(normal.entry, normal.fingerprint, sha256.hex())
         self._check_shapes(normal)
-        name = f"network-{network_id}.h5"
+        self._add("networks", normal.entry.id, digest, network_columns(normal, meta, sha256, digest))
+
+    def add_supernet(self, record: SupernetRecord) -> None:
+        """Add a supernet; returns once it is safely in the journal."""
+        entry, meta = normal_entry(record.entry)
+        sha256 = hashlib.sha256(record.weights).digest()
+        digest = supernet_content_digest(entry, sha256.hex())
+        columns = supernet_columns(SupernetRecord(entry, bytes(record.weights)), meta, sha256, digest)
+        self._add("supernets", entry.id, digest, columns)
+
+    def _add(self, table: Literal["networks", "supernets"], name: str, digest: str, columns: dict[str, Column]) -> None:
+        """Commit a shard of one network or supernet, unless it is there already.
+
+        A shard's name is taken once and for all, so two writers of one id meet at it. After a removal the name of
+        the removed shard stays barred, and the next of ``id``, ``id~1``, ``id~2``, … is used.
+        """
+        about = header({table: 1, "frames": int("frames/data" in columns)})
         for _ in range(ATTEMPTS):
-            if self._has(self._main_networks(), network_id, digest):
+            if self._has(self._main_table(table), name, digest):
                 return
-            fresh = self._loader.journal.commit(name, network_columns(normal, meta, digest))
+            shard = self._free_name(f"{table[:-1]}-{name}")
+            fresh = self._loader.journal.commit(shard, columns, about)
             try:
-                if fresh:  # a merge may have brought another network of that id into the file meanwhile
-                    self._has(self._main_networks(), network_id, digest)
+                if fresh:  # a merge may have brought another of that id into the file meanwhile, or barred the name
+                    self._has(self._main_table(table), name, digest)
+                    if shard in self._barred():
+                        self._loader.journal.remove([shard])
+                        continue
                 else:
-                    shard = Networks(ZooFile(self._loader.journal.folder / name, keep=False))
-                    self._has(shard, network_id, digest)
+                    part = Part(self._loader.journal.folder / shard, keep=False)
+                    if shard in self._barred():
+                        continue
+                    self._has(getattr(part, table), name, digest)
             except FileNotFoundError:
                 continue
             except ZooError:
                 if fresh:
-                    self._loader.journal.remove([name])
+                    self._loader.journal.remove([shard])
                 raise
             self.refresh()
             return
         raise ZooError(f"{self.path} is merged again and again while it is written; try again later")
 
-    def _main_networks(self) -> Networks | None:
+    def _barred(self) -> set[str]:
+        """Give the names of shards that the main file says are in it or removed."""
         with self._lock:
             main = self._loader.main()
-            return main.networks if main else None
+            return set(main.file.header.merged) if main else set()
 
-    def _has(self, table: Networks | None, network_id: str, digest: str) -> bool:
+    def _free_name(self, stem: str) -> str:
+        barred = self._barred()
+        return next(
+            name for number in count() if (name := f"{stem}~{number}.h5" if number else f"{stem}.h5") not in barred
+        )
+
+    def _main_table(self, table: Literal["networks", "supernets"]) -> WeightsTable | None:
+        with self._lock:
+            main = self._loader.main()
+            return getattr(main, table) if main else None
+
+    def _has(self, table: WeightsTable | None, network_id: str, digest: str) -> bool:
         if table is None or network_id not in table.index:
             return False
         if table.digests[table.index[network_id]].tobytes().hex() != digest:
-            raise ZooError(f"{self.path}: network {network_id!r} is in the zoo already, with other content")
+            kind = table.table[:-1]
+            raise ZooError(f"{self.path}: {kind} {network_id!r} is in the zoo already, with other content")
         return True
+
+    def add_networks(self, records: Iterable[NetworkRecord]) -> None:
+        """Add many networks: a few files of many rows, merged at once, in place of a shard each."""
+        batch: list[NetworkRecord] = []
+        size = 0
+        for record in records:
+            batch.append(record)
+            size += len(record.weights) + (64 << 10)
+            if size > BATCH_BYTES:
+                self._add_batch(batch)
+                batch, size = [], 0
+        self._add_batch(batch)
+
+    def _add_batch(self, records: Sequence[NetworkRecord]) -> None:
+        if len(records) < 2:
+            for record in records:
+                self.add_network(record)
+            return
+        columns, about = batch_columns(records)
+        self._check_shapes(records[0])
+        journal = self._loader.journal
+        temporary = journal.temporary()
+        try:
+            try:
+                journal.folder.mkdir(parents=True, exist_ok=True)
+                write_file(temporary, columns, about)
+            except OSError as error:
+                raise ZooError(f"{journal.folder} cannot be written: {reason(error)}") from error
+            absorb(self.path, [Part(temporary, keep=False)])
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        self.refresh()
+
+    def absorb(self, other: Store) -> None:
+        """Add what is in another store; from another zoo file, weights are copied as they are packed."""
+        if isinstance(other, HDF5Store):
+            other._lazily(lambda view: absorb(self.path, view.parts))
+            self.refresh()
+        else:
+            super().absorb(other)
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Remove networks and supernets for good; the file is written anew."""
+        remove(self.path, ids)
+        self.refresh()
+
+    def collect_garbage(self) -> Garbage:
+        """Remove what nothing refers to, and pack all weights anew."""
+        garbage = collect_garbage(self.path)
+        self.refresh()
+        return garbage
+
+    def supernets(self) -> Sequence[NetworkEntry]:
+        """List the supernets, sorted by id."""
+        found = self._current().supernets
+        return tuple(found[name][0].entry(found[name][1]) for name in sorted(found))
+
+    def supernet_weights(self, supernet_id: str) -> bytes:
+        """Read one supernet's weights in safetensors format, checked against their sha256."""
+
+        def read(view: View) -> bytes:
+            if supernet_id not in view.supernets:
+                raise UnknownNameError.among("supernet", supernet_id, view.supernets)
+            table, row = view.supernets[supernet_id]
+            return table.weights(row)
+
+        return self._lazily(read)
+
+    def transfers(self) -> Sequence[TransferRecord]:
+        """Read all transfers, sorted by network, dataset digest and recipe."""
+        return tuple(self._current().transfers.values())
+
+    def put_transfers(self, records: Sequence[TransferRecord]) -> None:
+        """Write transfers, in place of older ones of the same network, dataset and recipe."""
+        rows = {transfer_key(record): meta for record, meta in map(normal_transfer, records)}
+        if rows:
+            self._put("transfer", lines_columns("transfers", list(rows.values())), {"transfers": len(rows)})
+
+    def _put(self, kind: str, columns: dict[str, Column], rows: Mapping[str, int], spaces: Sequence[str] = ()) -> None:
+        journal = self._loader.journal
+        journal.commit(journal.sequenced(kind), columns, header(rows, spaces))
+        self.refresh()
+
+    def packing(self) -> Packing:
+        """Count the bytes of weights, as they are kept and as they are."""
+        decoded = stored = 0
+        codecs: dict[str, tuple[int, int, int]] = {}
+        view = self._current()
+        for table, row in (*view.order, *view.supernets.values()):
+            decoded += int(table.lengths[row])
+        for part in view.parts:
+            stored += part.file.nbytes("frames/data")
+            for name, counts in part.frames.by_codec().items():
+                frames, before, after = (a + b for a, b in zip(codecs.get(name, (0, 0, 0)), counts, strict=True))
+                codecs[name] = frames, before, after
+        return Packing(decoded, stored, dict(sorted(codecs.items())))
+
+    def damage(self) -> Sequence[str]:
+        """Check the seal of the file and of each shard."""
+        found = []
+        for part in self._current().parts:
+            with suppress(FileNotFoundError):
+                if not part.file.sealed():
+                    found.append(f"{part.file.path} is not as it was written (seal); restore it from a copy")
+        return tuple(found)
 
     def _check_shapes(self, record: NetworkRecord) -> None:
         given = fixed_shapes(record.fingerprint)
@@ -241,17 +416,15 @@ class HDF5Store(Store):
         key = (normal.digest, normal.extractor)
         if any((old.digest, old.extractor) == key for old in self.datasets()):
             return
-        columns = header(datasets=1) | dataset_columns([normal], [meta], [dataset_content_digest(normal)])
+        columns = dataset_columns([normal], [meta], [dataset_content_digest(normal)])
         name = hashlib.sha256("\n".join(key).encode()).hexdigest()
-        self._loader.journal.commit(f"dataset-{name}.h5", columns)
+        self._loader.journal.commit(self._free_name(f"dataset-{name}"), columns, header({"datasets": 1}))
         self.refresh()
 
     def put_space(self, record: SpaceRecord) -> None:
         """Write a fitted space, in place of one of the same name."""
         normal = normal_space(record)
-        journal = self._loader.journal
-        journal.commit(journal.sequenced("space"), header(spaces=[normal.name]) | space_columns(normal))
-        self.refresh()
+        self._put("space", space_columns(normal), {}, [normal.name])
 
     def put_latencies(self, records: Sequence[LatencyRecord]) -> None:
         """Write measured latencies, in place of older ones of the same network and device."""
@@ -259,9 +432,7 @@ class HDF5Store(Store):
         if not records:
             return
         latest = {(record.network_id, record.device): record for record in records}
-        journal, columns = self._loader.journal, latency_columns(list(latest.values()))
-        journal.commit(journal.sequenced("latency"), header(latencies=len(latest)) | columns)
-        self.refresh()
+        self._put("latency", latency_columns(list(latest.values())), {"latencies": len(latest)})
 
     def merge(self) -> None:
         """Bring the journal into the zoo file; readers and writers need not stop."""
@@ -271,8 +442,8 @@ class HDF5Store(Store):
 
 def _kind(column: str) -> str:
     table, _, name = column.partition("/")
+    if table in ("frames", "supernets"):
+        return "weights" if name == "data" else "other"
     if table == "networks":
-        if name in ("weights", *FINGERPRINT_PARTS):
-            return "weights" if name == "weights" else "fingerprints"
-        return "other"
-    return table if table in ("datasets", "spaces") else "other"
+        return "fingerprints" if name in FINGERPRINT_PARTS else "other"
+    return table if table in SIZE_KINDS else "other"

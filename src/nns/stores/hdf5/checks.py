@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nns.errors import ZooError
-from nns.stores._codec import count, mapping, parse_json, texts
+from nns.stores._codec import count, mapping, parse_json, text, texts
 from nns.stores._digest import canonical_json
 from nns.stores._records import NAME
 from nns.stores.hdf5 import schema
@@ -38,13 +39,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Header:
-    """What ``/format`` says: rows of each table, names of the spaces, and shards merged last."""
+    """What ``/format`` says.
 
-    networks: int
-    datasets: int
-    latencies: int
+    Attributes:
+        version: Format version.
+        rows: Rows of each table.
+        spaces: Names of the spaces.
+        merged: Journal shards that are in this file, or were removed from the zoo.
+        columns: sha256 of each column.
+    """
+
+    version: int
+    rows: Mapping[str, int]
     spaces: tuple[str, ...]
     merged: tuple[str, ...]
+    columns: Mapping[str, bytes]
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:
@@ -75,11 +84,19 @@ def open_regular(path: Path) -> tuple[int, os.stat_result]:
     return descriptor, status
 
 
-def locate(path: Path, descriptor: int, size: int) -> tuple[Header, dict[str, Place]]:
+def locate(
+    path: Path, descriptor: int, size: int, tables: Mapping[int, Mapping[str, schema.Table]]
+) -> tuple[Header, dict[str, Place]]:
     """Find every column of an open file and check it against the schema, reading no data but ``/format``.
 
+    Args:
+        path: For messages.
+        descriptor: The open file.
+        size: Its size in bytes.
+        tables: The tables of each format version that is read.
+
     Raises:
-        ZooError: If anything is not as format version 1 says.
+        ZooError: If anything is not as the format says.
     """
     import h5py
 
@@ -93,14 +110,18 @@ def locate(path: Path, descriptor: int, size: int) -> tuple[Header, dict[str, Pl
             place = finder.dataset(file.id, schema.HEADER, "<u1", ("header",), {})
             if place.nbytes > schema.MAX_HEADER:
                 raise ValueError(f"/format has {place.nbytes} bytes")
-            header = _header(path, os.pread(descriptor, place.nbytes, place.offset))
-            finder.table(file.id, "networks", schema.NETWORKS, header.networks)
-            finder.table(file.id, "datasets", schema.DATASETS, header.datasets)
-            finder.table(file.id, "latency", schema.LATENCY, header.latencies)
+            header = _header(path, os.pread(descriptor, place.nbytes, place.offset), tables)
+            for name, columns in tables[header.version].items():
+                group_name = "latency" if (header.version, name) == (1, "latencies") else name
+                finder.table(file.id, group_name, columns, header.rows[name])
             if header.spaces:
                 group = finder.group(file.id, "spaces")
                 for name in header.spaces:
                     finder.table(group, name, schema.SPACE, -1, "spaces/")
+            if header.version > 1:
+                _expect({*places} - {schema.UNCHECKED}, header)
+                places[schema.SEAL] = finder.dataset(file.id, schema.SEAL, "<u1", ("32",), {"32": 32})
+            places[schema.HEADER] = place
             return header, places
     except ZooError:
         raise
@@ -109,26 +130,41 @@ def locate(path: Path, descriptor: int, size: int) -> tuple[Header, dict[str, Pl
         raise ZooError(f"{path} is no valid zoo file, or damaged: {reason}; restore it from a copy") from error
 
 
-def _header(path: Path, data: bytes) -> Header:
+def _expect(columns: set[str], header: Header) -> None:
+    if columns != header.columns.keys():
+        raise ValueError("/format does not give the sha256 of each column")
+
+
+def _header(path: Path, data: bytes, tables: Mapping[int, Mapping[str, schema.Table]]) -> Header:
     value = mapping(parse_json(data, f"{path}: /format"))
     if value.get("format") != schema.FORMAT_NAME:
         raise ZooError(f"{path} is an HDF5 file but no zoo; give the path of a file that `nns zoo build` wrote")
-    version = count(value["version"])
-    if version > schema.FORMAT_VERSION:
-        known = schema.FORMAT_VERSION
+    version, known = count(value["version"]), schema.FORMAT_VERSION
+    if version > known:
         raise ZooError(f"{path} has zoo format version {version}, this nns reads up to {known}; upgrade nns")
-    if version != schema.FORMAT_VERSION:
+    if not version:
         raise ZooError(f"{path} has zoo format version {version}, which never existed; restore it from a copy")
+    if version not in tables:
+        raise ZooError(
+            f"{path} has zoo format version {version}, this nns writes {known}; bring it up with `nns zoo migrate ZOO`"
+        )
     expected = hashlib.sha256(canonical_json({key: item for key, item in value.items() if key != "sha256"}))
     if value["sha256"] != expected.hexdigest():
         raise ValueError("/format does not have its sha256")
     spaces, merged = texts(value["spaces"]), texts(value["merged"])
     if len(set(spaces)) != len(spaces) or not all(NAME.fullmatch(name) for name in spaces):
         raise ValueError("names of spaces are not allowed")
-    rows = [count(value[table]) for table in ("networks", "datasets", "latencies")]
-    if max(rows) > schema.MAX_ROWS:
-        raise ValueError(f"{max(rows)} rows")
-    return Header(rows[0], rows[1], rows[2], spaces, merged)
+    rows = {table: count(value[table]) for table in tables[version]}
+    if max(rows.values()) > schema.MAX_ROWS:
+        raise ValueError(f"{max(rows.values())} rows")
+    columns = {name: _sha256(item) for name, item in mapping(value["columns"]).items()} if version > 1 else {}
+    return Header(version, rows, spaces, merged, columns)
+
+
+def _sha256(value: object) -> bytes:
+    if len(digest := bytes.fromhex(text(value))) != 32:
+        raise ValueError("a sha256 has 32 bytes")
+    return digest
 
 
 class _Finder:
@@ -138,7 +174,7 @@ class _Finder:
         self._size = size
         self._places = places
 
-    def table(self, parent: Any, name: str, columns: dict[str, tuple[str, schema.Shape]], n: int, at: str = "") -> None:
+    def table(self, parent: Any, name: str, columns: schema.Table, n: int, at: str = "") -> None:
         if n == 0:
             return
         group = self.group(parent, name)

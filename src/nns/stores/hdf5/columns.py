@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import ZooError
+from nns.stores._digest import canonical_json
 from nns.stores.hdf5 import schema
+from nns.stores.hdf5.seal import SEAL_BYTES, seal_of
 
 BLOCK = 8 << 20
 _NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
@@ -61,15 +65,24 @@ def offsets(lengths: Sequence[int]) -> NDArray[np.uint64]:
     return result
 
 
-def write_file(path: Path, columns: Mapping[str, Column]) -> None:
-    """Write a new file with these columns (``"table/column"``) and fsync it.
+def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, Any]) -> None:
+    """Write a new file with these columns (``"table/column"``), its header and its seal, and fsync it.
+
+    Args:
+        path: Where; there must be no file.
+        columns: Arrays, or pieces to be copied.
+        about: The header but for the digests of the columns and its own.
 
     Raises:
         OSError: If the file exists or cannot be written.
     """
     import h5py
 
-    streamed: list[tuple[int, Pieces]] = []
+    digests = {name: _sha256(column) for name, column in columns.items() if not isinstance(column, Pieces)}
+    pieces = {name: column for name, column in columns.items() if isinstance(column, Pieces)}
+    checked = dict.fromkeys(name for name in columns if name != schema.UNCHECKED)
+    blank = _header(about, dict.fromkeys(checked, bytes(SEAL_BYTES)))
+    offsets_of: dict[str, int] = {}
     with h5py.File(
         path,
         "x",
@@ -77,24 +90,42 @@ def write_file(path: Path, columns: Mapping[str, Column]) -> None:
         alignment_threshold=schema.ALIGNMENT_THRESHOLD,
         alignment_interval=schema.ALIGNMENT_INTERVAL,
     ) as file:
-        for name, column in columns.items():
+        small: dict[str, Column] = {
+            schema.HEADER: np.frombuffer(blank, "<u1"),
+            schema.SEAL: np.zeros(SEAL_BYTES, "<u1"),
+        }
+        for name, column in {**small, **columns}.items():
             group, _, leaf = name.rpartition("/")
             where = file.require_group(group).id if group else file.id
             dataset = _create(where, leaf, column)
-            if isinstance(column, Pieces):
-                if sum(map(_length, column.parts)) != _nbytes(column):
-                    raise ValueError(f"pieces of {name} do not fill {column.shape}")
-                if _nbytes(column):
-                    streamed.append((dataset.get_offset(), column))
-            elif column.size:
-                dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(column))
+            if _nbytes(column):
+                offsets_of[name] = dataset.get_offset()
+                if not isinstance(column, Pieces):
+                    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(column))
     descriptor = os.open(path, os.O_RDWR)
     try:
-        for offset, pieces in streamed:
-            _write_pieces(descriptor, offset, pieces)
+        for name, column in pieces.items():
+            if sum(map(_length, column.parts)) != _nbytes(column):
+                raise ValueError(f"pieces of {name} do not fill {column.shape}")
+            digest = None if name == schema.UNCHECKED else hashlib.sha256()
+            _write_pieces(descriptor, offsets_of.get(name, 0), column, digest)
+            if digest:
+                digests[name] = digest.digest()
+        _write_all(descriptor, _header(about, digests), offsets_of[schema.HEADER])
+        size, at = os.fstat(descriptor).st_size, offsets_of[schema.SEAL]
+        _write_all(descriptor, seal_of(descriptor, size, at), at)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sha256(column: NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(column).reshape(-1).view(np.uint8).data).digest()
+
+
+def _header(about: Mapping[str, Any], digests: Mapping[str, bytes]) -> bytes:
+    value = {**about, "columns": {name: digest.hex() for name, digest in digests.items() if name != schema.UNCHECKED}}
+    return canonical_json({**value, "sha256": hashlib.sha256(canonical_json(value)).hexdigest()})
 
 
 def _create(where: Any, leaf: str, column: Column) -> Any:
@@ -109,24 +140,25 @@ def _create(where: Any, leaf: str, column: Column) -> Any:
     return h5py.h5d.create(where, leaf.encode(), kind, h5py.h5s.create_simple(column.shape), settings)
 
 
-def _nbytes(column: Pieces) -> int:
-    size = np.dtype(column.dtype).itemsize
-    for side in column.shape:
-        size *= side
-    return size
+def _nbytes(column: Column) -> int:
+    return math.prod(column.shape) * np.dtype(column.dtype).itemsize
 
 
 def _length(part: bytes | FileRange) -> int:
     return len(part) if isinstance(part, bytes) else part.length
 
 
-def _write_pieces(descriptor: int, offset: int, pieces: Pieces) -> None:
+def _write_pieces(descriptor: int, offset: int, pieces: Pieces, digest: Any) -> None:
     for part in pieces.parts:
         if isinstance(part, bytes):
             _write_all(descriptor, part, offset)
+            if digest:
+                digest.update(part)
         else:
             with part.source.opened() as source:
                 _copy(source, part.offset, descriptor, offset, part.length)
+                for start in range(0, part.length if digest else 0, BLOCK):
+                    digest.update(os.pread(source, min(BLOCK, part.length - start), part.offset + start))
         offset += _length(part)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,16 @@ from nns.stores._records import MAX_META, NAMES
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.checks import Place, locate, open_regular
 from nns.stores.hdf5.columns import FileRange
+from nns.stores.hdf5.seal import SEAL_BYTES, seal_of
 
 MAP_FROM = 1 << 20
 """Columns of at least this many bytes are mapped, not copied."""
 
-LAZY = ("weights", "tensors", "embeddings")
+LAZY = ("data", "weights", "tensors", "embeddings")
 """Columns of a shard that stay on disk; its others are read when it is opened."""
+
+CURRENT: Mapping[int, Mapping[str, schema.Table]] = {schema.FORMAT_VERSION: schema.TABLES}
+"""The tables of the format versions that are read."""
 
 
 class ZooFile:
@@ -40,19 +44,23 @@ class ZooFile:
         ZooError: If it is no zoo file of this version.
     """
 
-    def __init__(self, path: Path, keep: bool = True) -> None:
-        """Open ``path`` and find its columns."""
+    def __init__(
+        self, path: Path, keep: bool = True, tables: Mapping[int, Mapping[str, schema.Table]] = CURRENT
+    ) -> None:
+        """Open ``path`` and find its columns, which must be those of ``tables``."""
         self.path = path
-        self._keep = keep
+        self.keep = keep
         self._loaded: dict[str, bytes] = {}
+        self._checked: set[str] = set()
         self._descriptor, status = open_regular(path)
         self._size = status.st_size
         self.key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         try:
-            self.header, self._places = locate(path, self._descriptor, status.st_size)
+            self.header, self._places = locate(path, self._descriptor, status.st_size, tables)
             if not keep:
-                small = [name for name in self._places if name.rpartition("/")[2] not in LAZY]
-                self._loaded = {name: self.read(name, 0, self.nbytes(name)) for name in small}
+                for name in self._places:
+                    if name.rpartition("/")[2] not in LAZY:
+                        self.whole(name)
         except BaseException:
             self.close()
             raise
@@ -97,14 +105,36 @@ class ZooFile:
         """Count the bytes of a column."""
         return self._places[column].nbytes if column in self._places else 0
 
+    def whole(self, column: str) -> memoryview:
+        """Read a column, check it against its sha256 the first time, and keep it if it is small.
+
+        Raises:
+            ZooError: If it is damaged.
+        """
+        place = self._places[column]
+        if column in self._loaded:
+            return memoryview(self._loaded[column])
+        if self.keep and place.nbytes >= MAP_FROM:
+            data = memoryview(self._map)[place.offset : place.offset + place.nbytes]
+        else:
+            data = memoryview(self._pread(column, place.offset, place.nbytes))
+        expected = self.header.columns.get(column)
+        if expected is not None and column not in self._checked:
+            if hashlib.sha256(data).digest() != expected:
+                raise ZooError(f"{self.path} is damaged: {column} (sha256); restore it from a copy")
+            self._checked.add(column)
+        if place.nbytes < MAP_FROM and column.rpartition("/")[2] not in LAZY:
+            self._loaded[column] = bytes(data)
+        return data
+
     def array(self, column: str) -> NDArray[Any]:
         """Read a column; a large one is a view of the file. Either is read-only."""
         place = self._places[column]
         dtype = np.dtype(place.dtype)
-        if not self._keep or place.nbytes < MAP_FROM or place.offset % dtype.itemsize:
-            return np.frombuffer(self.read(column, 0, place.nbytes), dtype).reshape(place.shape)
-        flat = np.frombuffer(self._map, dtype, place.nbytes // dtype.itemsize, place.offset)
-        return flat.reshape(place.shape)
+        data: memoryview | bytes = self.whole(column)
+        if place.offset % dtype.itemsize:
+            data = bytes(data)
+        return np.frombuffer(data, dtype).reshape(place.shape)
 
     def _place(self, column: str, start: int, stop: int) -> Place:
         place = self._places[column]
@@ -120,9 +150,14 @@ class ZooFile:
 
     def read(self, column: str, start: int, stop: int) -> bytes:
         """Read bytes ``start`` to ``stop`` of a column."""
-        offset, left = self._place(column, start, stop).offset + start, stop - start
+        offset = self._place(column, start, stop).offset + start
         if column in self._loaded:
             return self._loaded[column][start:stop]
+        if column in self.header.columns:
+            return bytes(self.whole(column)[start:stop])
+        return self._pread(column, offset, stop - start)
+
+    def _pread(self, column: str, offset: int, left: int) -> bytes:
         parts: list[bytes] = []
         with self.opened() as descriptor:
             while left:
@@ -132,6 +167,12 @@ class ZooFile:
                 parts.append(part)
                 offset, left = offset + len(part), left - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def sealed(self) -> bool:
+        """Tell whether every byte of the file is as it was written."""
+        with self.opened() as descriptor:
+            at = self._places[schema.SEAL].offset
+            return self._pread(schema.SEAL, at, SEAL_BYTES) == seal_of(descriptor, self._size, at)
 
     def bounds(self, column: str) -> NDArray[np.uint64]:
         """Read the offsets of a ragged column: from 0 to its length, never falling."""
@@ -152,12 +193,10 @@ class ZooFile:
         column = f"{table}/meta"
         if self.nbytes(column) > schema.MAX_JSON:
             raise ZooError(f"{self.path}: {column} has more than {schema.MAX_JSON} bytes; it is no file of this nns")
-        data, bounds = self.read(column, 0, self.nbytes(column)), self.bounds(column)
+        data, bounds = bytes(self.whole(column)), self.bounds(column)
         if np.diff(bounds).max(initial=0) > MAX_META + 1:
             raise ZooError(f"{self.path}: a row of {column} has more than {MAX_META} bytes; restore it from a copy")
         what = f"{self.path}: {column}"
-        if hashlib.sha256(data).digest() != self.array(f"{column}_sha256").tobytes():
-            raise ZooError(f"{self.path} is damaged: {column} (sha256); restore it from a copy")
         found = parse_json(b"[" + data[:-1].replace(b"\n", b",") + b"]", what)
         if len(found) != len(bounds) - 1:
             raise ZooError(f"{self.path} is damaged: {column} has {len(found)} rows; restore it from a copy")

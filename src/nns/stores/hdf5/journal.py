@@ -14,14 +14,18 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nns.errors import ZooError
 from nns.stores.hdf5.columns import Column, write_file
 
 _SHARD = re.compile(
-    r"(network|dataset)-[A-Za-z0-9._-]{1,64}\.h5|(space|latency)-([0-9]{20})-[0-9a-f]{32}\.h5", re.ASCII
+    r"(network|supernet|dataset)-[A-Za-z0-9._-]{1,64}(~[0-9]{1,6})?\.h5"
+    r"|(space|latency|transfer)-([0-9]{20})-[0-9a-f]{32}\.h5",
+    re.ASCII,
 )
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_LOCK = ".lock"
 STALE_SECONDS = 3600.0
 """Age at which a temporary file is taken for the rest of a crash."""
 
@@ -60,10 +64,10 @@ class Journal:
 
     def sequenced(self, kind: str) -> str:
         """Make a name for a space or latencies that sorts after every shard seen so far."""
-        seen = [int(match[3]) for name in self.names() if (match := _SHARD.fullmatch(name)) and match[3]]
+        seen = [int(match[4]) for name in self.names() if (match := _SHARD.fullmatch(name)) and match[4]]
         return f"{kind}-{max(time.time_ns(), max(seen, default=0) + 1):020d}-{uuid.uuid4().hex}.h5"
 
-    def commit(self, name: str, columns: Mapping[str, Column]) -> bool:
+    def commit(self, name: str, columns: Mapping[str, Column], about: Mapping[str, Any]) -> bool:
         """Write a shard for good.
 
         Returns:
@@ -76,7 +80,7 @@ class Journal:
             for _ in range(100):
                 with suppress(FileNotFoundError):  # a merge may remove the empty folder at any moment
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    return self._commit(name, columns)
+                    return self._commit(name, columns, about)
             raise ZooError(f"{self.folder} is removed again and again; write without merging at the same time")
         except ZooError:
             raise
@@ -87,10 +91,10 @@ class Journal:
         """Make a name for a file that is not finished."""
         return self.folder / f"tmp-{os.getpid()}-{uuid.uuid4().hex}.h5"
 
-    def _commit(self, name: str, columns: Mapping[str, Column]) -> bool:
+    def _commit(self, name: str, columns: Mapping[str, Column], about: Mapping[str, Any]) -> bool:
         temporary = self.temporary()
         try:
-            write_file(temporary, columns)
+            write_file(temporary, columns, about)
             fresh = _link(temporary, self.folder / name)
         finally:
             with suppress(FileNotFoundError):
@@ -110,29 +114,48 @@ class Journal:
         with suppress(FileNotFoundError):
             fsync_folder(self.folder)
 
-    def sweep(self) -> None:
-        """Delete temporary files that crashed writers left."""
-        now = time.time()
-        for item in self.folder.glob("tmp-*.h5"):
-            with suppress(FileNotFoundError):
-                if now - item.lstat().st_mtime > STALE_SECONDS:
-                    item.unlink()
+    def stale(self) -> list[str]:
+        """List temporary files that crashed writers left: an hour older than the lock, which is touched first.
+
+        Both times are the file system's, so the clocks of the machines do not matter.
+        """
+        found = []
+        try:
+            (self.folder / _LOCK).touch()
+            now = (self.folder / _LOCK).stat().st_mtime
+            for item in self.folder.glob("tmp-*.h5"):
+                with suppress(FileNotFoundError):
+                    if now - item.lstat().st_mtime > STALE_SECONDS:
+                        found.append(item.name)
+        except OSError:
+            return []
+        return sorted(found)
 
     @contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Hold the lock of the one merge at a time, waiting for it; gives False if there is no journal.
+    def lock(self, make: bool = False) -> Iterator[bool]:
+        """Hold the lock of the one merge at a time, waiting for it.
 
-        The lock file and the folder are removed at the end if nothing is left in the folder.
+        Gives False if there is no journal and it is not to be made. The lock file and the folder are removed at
+        the end if nothing is left in the folder.
+
+        Raises:
+            ZooError: If the folder cannot be written.
         """
         import fcntl
 
-        path = self.folder / ".lock"
+        path = self.folder / _LOCK
         while True:
             try:
+                if make:
+                    self.folder.mkdir(parents=True, exist_ok=True)
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             except FileNotFoundError:
+                if make:
+                    continue
                 yield False
                 return
+            except OSError as error:
+                raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
                 if path.stat().st_ino == os.fstat(descriptor).st_ino:
@@ -141,7 +164,7 @@ class Journal:
         try:
             yield True
             with suppress(OSError):
-                if not any(item.name != ".lock" for item in os.scandir(self.folder)):
+                if not any(item.name != _LOCK for item in os.scandir(self.folder)):
                     path.unlink()
                     self.folder.rmdir()
         finally:

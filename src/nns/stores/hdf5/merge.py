@@ -5,31 +5,52 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nns.errors import ZooError
-from nns.stores._records import normal_dataset
+from nns.errors import UnknownNameError, ZooError
+from nns.stores._records import normal_dataset, normal_transfer
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, write_file
 from nns.stores.hdf5.file import ZooFile
-from nns.stores.hdf5.journal import fsync_folder, reason
+from nns.stores.hdf5.journal import Journal, fsync_folder, reason
+from nns.stores.hdf5.networks import NUMBERS, Networks, Supernets, WeightsTable
+from nns.stores.hdf5.pack import Packer, pack
 from nns.stores.hdf5.shards import (
-    as_bytes,
     dataset_columns,
+    frames_columns,
     header,
     ids_column,
     latency_columns,
-    sha256_column,
+    lines_columns,
     space_columns,
+    weights_columns,
 )
 from nns.stores.hdf5.tables import read_space
-from nns.stores.hdf5.view import Loader, View, runs
-from nns.types import LatencyRecord
+from nns.stores.hdf5.view import Loader, Part, View, runs
+from nns.types import Garbage, LatencyRecord, SpaceRecord, TransferRecord
 
-RAGGED = {"meta": 1, "topology": 4, "functional": 4, "weights": 1}
-"""Ragged columns of the networks and the bytes of one of their values."""
+RAGGED = {"topology": 4, "functional": 4}
+"""Ragged columns of numbers of the networks and the bytes of one value."""
+
+SEQUENCED = ("space-", "latency-", "transfer-")
+
+
+@dataclass
+class Contents:
+    """What a new main file will hold."""
+
+    networks: list[tuple[Networks, int]]
+    supernets: list[tuple[Supernets, int]]
+    datasets: Sequence[tuple[Any, str]]
+    spaces: Sequence[SpaceRecord]
+    latencies: list[LatencyRecord]
+    transfers: list[TransferRecord]
+    merged: list[str] = field(default_factory=list)
 
 
 def merge(path: Path) -> None:
@@ -41,76 +62,209 @@ def merge(path: Path) -> None:
         ZooError: If a file is damaged; then nothing is changed.
     """
     loader = Loader(path)
+    with loader.journal.lock() as locked:
+        if locked:
+            view = _prepare(loader)
+            if view.shards:
+                _rewrite(path, loader.journal, view, _contents(view))
+
+
+def absorb(path: Path, others: Sequence[Part], whole: bool = False, merged: Sequence[str] = ()) -> None:
+    """Merge the zoo at ``path`` together with the networks, supernets, datasets and transfers of other files.
+
+    Args:
+        path: The zoo.
+        others: The other files.
+        whole: Take their spaces and latencies as well.
+        merged: Further names of shards that readers shall skip.
+
+    Raises:
+        ZooError: If a network has the id of one that is here, and other content. Then nothing is changed.
+    """
+    loader = Loader(path)
+    with loader.journal.lock(make=True):
+        view = _prepare(loader)
+        mine = _contents(view)
+        joined = View(view.main, view.shards, others)
+        contents = _contents(joined)
+        if not whole:
+            contents.spaces, contents.latencies = mine.spaces, mine.latencies
+        contents.merged = [*mine.merged, *merged]
+        _rewrite(path, loader.journal, joined, contents)
+
+
+def remove(path: Path, ids: Collection[str]) -> None:
+    """Merge the zoo at ``path`` without some networks and supernets.
+
+    Their shards are named in the new file, so that one which a crash leaves in the journal stays removed.
+
+    Raises:
+        UnknownNameError: If one is not there.
+    """
+    loader = Loader(path)
+    with loader.journal.lock(make=True):
+        view = _prepare(loader)
+        known = [*view.where, *view.supernets]
+        for name in ids:
+            if name not in view.where and name not in view.supernets:
+                raise UnknownNameError.among("network", name, known)
+        if not ids:
+            return
+        contents, gone = _contents(view), set(ids)
+        contents.networks = [(table, row) for table, row in contents.networks if table.ids[row] not in gone]
+        contents.supernets = [(table, row) for table, row in contents.supernets if table.ids[row] not in gone]
+        contents.merged += [
+            name
+            for name, part in view.shards.items()
+            if not name.startswith(SEQUENCED) and not gone.isdisjoint((*part.networks.ids, *part.supernets.ids))
+        ]
+        _rewrite(path, loader.journal, view, contents)
+
+
+def collect_garbage(path: Path) -> Garbage:
+    """Merge the zoo at ``path`` without what nothing refers to, every frame encoded anew."""
+    loader = Loader(path)
+    with loader.journal.lock(make=True):
+        before = _disk_usage(path, loader.journal)
+        files = loader.journal.stale()
+        view = _prepare(loader)
+        contents = _contents(view)
+        ids = {table.ids[row] for table, row in contents.networks}
+        bases = {table.entry(row).provenance.get("base") for table, row in contents.networks}
+        unused = [table.ids[row] for table, row in contents.supernets if table.ids[row] not in bases]
+        contents.supernets = [(table, row) for table, row in contents.supernets if table.ids[row] in bases]
+        latencies = [record for record in contents.latencies if record.network_id in ids]
+        transfers = [record for record in contents.transfers if record.network_id in ids]
+        garbage = Garbage(
+            tuple(unused),
+            len(contents.latencies) - len(latencies),
+            len(contents.transfers) - len(transfers),
+            tuple(files),
+            before,
+        )
+        contents.latencies, contents.transfers = latencies, transfers
+        if view.parts:
+            _rewrite(path, loader.journal, view, contents, repack=True)
+    return Garbage(**{**garbage.__dict__, "bytes_after": _disk_usage(path, loader.journal)})
+
+
+def _disk_usage(path: Path, journal: Journal) -> int:
+    total = 0
+    with suppress(OSError):
+        total += path.stat().st_size
+    with suppress(OSError):
+        total += sum(item.stat().st_size for item in os.scandir(journal.folder))
+    return total
+
+
+def _prepare(loader: Loader) -> View:
+    """Clean up after crashes, under the lock, and take a snapshot."""
     journal = loader.journal
-    with journal.lock() as locked:
-        if not locked:
-            return
-        journal.sweep()
-        main = loader.main()
-        if main is not None:
-            journal.remove([name for name in journal.names() if name in set(main.file.header.merged)])
-        view = loader.load()
-        if not view.shards:
-            return
-        try:
-            _replace(path, journal.temporary(), view)
-        except ZooError:
-            raise
-        except OSError as error:
-            raise ZooError(f"{path} cannot be written: {reason(error)}; nothing was changed") from error
-        journal.remove(list(view.shards))
+    journal.remove(journal.stale())
+    main = loader.main()
+    if main is not None:
+        journal.remove([name for name in journal.names() if name in set(main.file.header.merged)])
+    return loader.load()
 
 
-def _replace(path: Path, temporary: Path, view: View) -> None:
+def _contents(view: View) -> Contents:
+    return Contents(
+        networks=view.order,
+        supernets=[view.supernets[name] for name in sorted(view.supernets)],
+        datasets=view.datasets,
+        spaces=[read_space(part.file, name) for name, part in sorted(view.spaces.items())],
+        latencies=[
+            LatencyRecord(network_id, device, seconds)
+            for device, values in sorted(view.latencies.items())
+            for network_id, seconds in sorted(values.items())
+        ],
+        transfers=list(view.transfers.values()),
+        merged=[name for name in view.shards if name.startswith(SEQUENCED)],
+    )
+
+
+def _rewrite(path: Path, journal: Journal, view: View, contents: Contents, repack: bool = False) -> None:
+    """Write a new main file, put it in the place of the old one, and remove the shards that are in it."""
+    temporary, spool = journal.temporary(), journal.temporary()
     try:
-        write_file(temporary, _columns(view))
-        _check(temporary, view)
+        with Packer(spool) as packer:
+            columns, about = _columns(contents, packer, view, repack)
+            write_file(temporary, columns, about)
+        _check(temporary, contents)
         if view.main is not None:
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
+        fsync_folder(path.parent)
+    except (ZooError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise ZooError(f"{path} cannot be written: {reason(error)}; nothing was changed") from error
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-    fsync_folder(path.parent)
+        for leftover in (temporary, spool):
+            with suppress(OSError):
+                leftover.unlink()
+    journal.remove(list(view.shards))
 
 
-def _check(path: Path, view: View) -> None:
+def _check(path: Path, contents: Contents) -> None:
     written = ZooFile(path)
-    expected = view.ids
-    if written.header.networks != len(expected) or (expected and written.names("networks/id") != expected):
+    expected = tuple(table.ids[row] for table, row in contents.networks)
+    if written.header.rows["networks"] != len(expected) or (expected and written.names("networks/id") != expected):
         raise AssertionError(f"{path} does not hold what was merged into it")
     written.close()
 
 
-def _columns(view: View) -> dict[str, Column]:
-    latencies = [
-        LatencyRecord(network_id, device, seconds)
-        for device, values in sorted(view.latencies.items())
-        for network_id, seconds in sorted(values.items())
-    ]
-    spaces = [read_space(part.file, name) for name, part in sorted(view.spaces.items())]
-    datasets = [record for record, _ in view.datasets]
-    columns = header(
-        networks=len(view.ids),
-        datasets=len(datasets),
-        latencies=len(latencies),
-        spaces=[record.name for record in spaces],
-        merged=[name for name in view.shards if name.startswith(("space-", "latency-"))],
-    )
-    columns |= _network_columns(view)
+def _columns(contents: Contents, packer: Packer, view: View, repack: bool) -> tuple[dict[str, Column], dict[str, Any]]:
+    packed = pack(packer, contents.networks, contents.supernets, view.others, repack)
+    columns = _network_columns(contents.networks, packed)
+    if contents.supernets:
+        columns |= _common_columns(contents.supernets, packed)
+    columns |= frames_columns(packer.rows) if packer.rows else {}
+    datasets = [record for record, _ in contents.datasets]
     columns |= dataset_columns(
-        datasets, [normal_dataset(record)[1] for record in datasets], [digest for _, digest in view.datasets]
+        datasets, [normal_dataset(record)[1] for record in datasets], [digest for _, digest in contents.datasets]
     )
-    for record in spaces:
+    if contents.transfers:
+        columns |= lines_columns("transfers", [normal_transfer(record)[1] for record in contents.transfers])
+    for record in contents.spaces:
         columns |= space_columns(record)
-    return columns | latency_columns(latencies)
+    rows = {
+        "networks": len(contents.networks),
+        "supernets": len(contents.supernets),
+        "frames": len(packer.rows),
+        "datasets": len(datasets),
+        "transfers": len(contents.transfers),
+        "latencies": len(contents.latencies),
+    }
+    about = header(rows, [record.name for record in contents.spaces], contents.merged)
+    return columns | latency_columns(contents.latencies), about
 
 
-def _network_columns(view: View) -> dict[str, Column]:
-    if not view.ids or len(view.entries) != len(view.ids):
+Packed = Mapping[tuple[str, str], Sequence[int]]
+
+
+def _common_columns(order: Sequence[tuple[WeightsTable, int]], packed: Packed) -> dict[str, Column]:
+    table = order[0][0].table
+    columns: dict[str, Column] = {f"{table}/id": ids_column([each.ids[row] for each, row in order])}
+    metas = [each.meta(row, row + 1)[:-1] for each, row in order]
+    return (
+        columns
+        | lines_columns(table, metas)
+        | weights_columns(
+            table,
+            [packed[table, each.ids[row]] for each, row in order],
+            [int(each.lengths[row]) for each, row in order],
+            [each.sha256[row].tobytes() for each, row in order],
+            [each.digests[row].tobytes() for each, row in order],
+        )
+    )
+
+
+def _network_columns(order: Sequence[tuple[Networks, int]], packed: Packed) -> dict[str, Column]:
+    if not order:
         return {}
-    columns: dict[str, Column] = {"networks/id": ids_column(view.ids)}
-    blocks = list(runs(view.order))
+    columns = _common_columns(order, packed)
+    blocks = list(runs(order))
     for name, item in RAGGED.items():
         parts: list[bytes | FileRange] = []
         lengths: list[int] = []
@@ -118,21 +272,19 @@ def _network_columns(view: View) -> dict[str, Column]:
             edges = table.bounds(name)[first : last + 1]
             lengths += np.diff(edges).tolist()
             parts.append(table.file.part(f"networks/{name}", item * int(edges[0]), item * int(edges[-1])))
-        dtype = "<u1" if item == 1 else "<f4"
-        columns[f"networks/{name}"] = Pieces(dtype, (sum(lengths),), parts)
+        columns[f"networks/{name}"] = Pieces("<f4", (sum(lengths),), parts)
         columns[f"networks/{name}_offset"] = offsets(lengths)
-    meta = b"".join(table.meta(first, last) for table, first, last in blocks)
-    columns |= {"networks/meta": as_bytes(meta), "networks/meta_sha256": sha256_column(meta)}
-    for name in ("graph", "surprise", "digests", "sha256"):
-        columns[f"networks/{COLUMN_OF.get(name, name)}"] = view.stack(name, ())
-    shape = view.tables[0].kernel.shape[1:]
-    size = 4 * math.prod(shape)
-    if any(table.kernel.shape[1:] != shape for table in view.tables):
-        view.stack("kernel", ())
-    kernels = [table.file.part("networks/kernel", size * first, size * last) for table, first, last in blocks]
-    columns["networks/kernel"] = Pieces("<f4", (len(view.ids), *shape), kernels)
+    for name, dtype in NUMBERS.items():
+        columns[f"networks/{name}"] = np.concatenate(
+            [table.file.array(f"networks/{name}")[first:last] for table, first, last in blocks], dtype=dtype
+        )
+    for name in ("graph", "kernel", "surprise"):
+        shapes = {getattr(table, name).shape[1:] for table, _, _ in blocks}
+        if len(shapes) > 1:
+            found = " and ".join(sorted(map(str, shapes)))
+            raise ZooError(f"{order[0][0].file.path}: networks with a {name} of {found} in one zoo")
+        shape = shapes.pop()
+        size = 4 * math.prod(shape)
+        ranges = [table.file.part(f"networks/{name}", size * first, size * last) for table, first, last in blocks]
+        columns[f"networks/{name}"] = Pieces("<f4", (len(order), *shape), ranges)
     return columns
-
-
-COLUMN_OF = {"digests": "digest", "sha256": "weights_sha256"}
-"""Columns whose attribute in a table has another name."""

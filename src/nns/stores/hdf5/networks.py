@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nns.errors import ZooError
 from nns.stores._codec import decode_entry, parse_json
 from nns.stores.hdf5.file import ZooFile
+from nns.stores.hdf5.frames import Frames
 from nns.types import Fingerprint, NetworkEntry
 
 
@@ -29,13 +30,16 @@ def _without_gc() -> Iterator[None]:
             gc.enable()
 
 
-class Networks:
-    """The networks of one file."""
+class WeightsTable:
+    """Networks or supernets of one file: entries, and weights in frames."""
 
-    def __init__(self, file: ZooFile) -> None:
+    table = ""
+
+    def __init__(self, file: ZooFile, frames: Frames) -> None:
         """Read the ids."""
         self.file = file
-        self.ids = file.names("networks/id") if file.header.networks else ()
+        self.frames = frames
+        self.ids = file.names(f"{self.table}/id") if file.header.rows[self.table] else ()
         self.index = {network_id: row for row, network_id in enumerate(self.ids)}
         if len(self.index) != len(self.ids):
             raise ZooError(f"{file.path} is damaged: an id occurs twice; restore it from a copy")
@@ -46,35 +50,80 @@ class Networks:
         if not self.ids:
             return []
         with _without_gc():  # nothing here makes cycles, and looking for them would take half the time
-            return [self._entry(row, value) for row, value in enumerate(self.file.rows("networks"))]
+            return [self._entry(row, value) for row, value in enumerate(self.file.rows(self.table))]
 
     def entry(self, row: int) -> NetworkEntry:
         """Read one entry."""
         if "entries" in self.__dict__:
             return self.entries[row]
-        return self._entry(row, parse_json(self.meta(row, row + 1), f"{self.file.path}: network {self.ids[row]}"))
+        return self._entry(row, parse_json(self.meta(row, row + 1), f"{self.file.path}: {self.ids[row]}"))
 
     def meta(self, first: int, last: int) -> bytes:
         """Read the JSON lines of rows ``first`` to ``last``, without the last."""
         edges = self.bounds("meta")
-        return self.file.read("networks/meta", int(edges[first]), int(edges[last]))
+        return self.file.read(f"{self.table}/meta", int(edges[first]), int(edges[last]))
 
     def _entry(self, row: int, value: Any) -> NetworkEntry:
         try:
             entry = decode_entry(value)
             if entry.id == self.ids[row]:
+                self._check(row, entry)
                 return entry
             reason = f"is described as {entry.id!r:.70}"
         except (KeyError, TypeError, ValueError) as error:
             reason = f"has a damaged description ({type(error).__name__}: {error})"
-        raise ZooError(f"{self.file.path}: network {self.ids[row]} {reason}; restore the file from a copy")
+        raise ZooError(f"{self.file.path}: {self.ids[row]} {reason}; restore the file from a copy")
+
+    def _check(self, row: int, entry: NetworkEntry) -> None:
+        """Compare an entry with the columns that repeat it; ValueError if they differ."""
 
     def bounds(self, column: str) -> NDArray[np.uint64]:
         """Give the offsets of a ragged column, (n + 1,)."""
         cache: dict[str, NDArray[np.uint64]] = self.__dict__.setdefault("_bounds_cache", {})
         if column not in cache:
-            cache[column] = self.file.bounds(f"networks/{column}")
+            cache[column] = self.file.bounds(f"{self.table}/{column}")
         return cache[column]
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint8]:
+        """Content digests, (n, 32)."""
+        return self.file.array(f"{self.table}/digest")
+
+    @cached_property
+    def sha256(self) -> NDArray[np.uint8]:
+        """Digests of the weights, (n, 32)."""
+        return self.file.array(f"{self.table}/weights_sha256")
+
+    @cached_property
+    def lengths(self) -> NDArray[np.uint64]:
+        """Bytes of the weights, (n,)."""
+        return self.file.array(f"{self.table}/weights_length")
+
+    def rows(self, row: int) -> list[int]:
+        """Give the rows of the frames that a network's weights consist of."""
+        start, stop = self.bounds("frames")[row : row + 2].tolist()
+        found: list[int] = self.file.array(f"{self.table}/frames")[start:stop].tolist()
+        return found
+
+    def weights(self, row: int) -> bytes:
+        """Read weights and check their sha256."""
+        what = f"weights of {self.ids[row]}"
+        data = self.frames.join(self.rows(row), int(self.lengths[row]), what)
+        if hashlib.sha256(data).digest() != self.sha256[row].tobytes():
+            raise ZooError(f"{self.file.path}: {what} are damaged (sha256); restore it from a copy")
+        return data
+
+
+class Supernets(WeightsTable):
+    """The supernets of one file."""
+
+    table = "supernets"
+
+
+class Networks(WeightsTable):
+    """The networks of one file."""
+
+    table = "networks"
 
     @cached_property
     def graph(self) -> NDArray[np.float32]:
@@ -91,11 +140,6 @@ class Networks:
         """Surprises, (n, r, q)."""
         return self.file.array("networks/surprise")
 
-    @cached_property
-    def digests(self) -> NDArray[np.uint8]:
-        """Content digests, (n, 32)."""
-        return self.file.array("networks/digest")
-
     def cell(self, column: str, row: int) -> NDArray[np.float32]:
         """Read one row of a ragged column of numbers."""
         start, stop = self.bounds(column)[row : row + 2].tolist()
@@ -111,20 +155,29 @@ class Networks:
             surprise=np.array(self.surprise[row]),
         )
 
-    def weights_range(self, row: int) -> tuple[int, int]:
-        """Give the first and last byte of a network's weights."""
-        start, stop = self.bounds("weights")[row : row + 2].tolist()
-        return start, stop
-
-    def weights(self, row: int) -> bytes:
-        """Read a network's weights and check their sha256."""
-        data = self.file.read("networks/weights", *self.weights_range(row))
-        if hashlib.sha256(data).digest() != self.sha256[row].tobytes():
-            path = self.file.path
-            raise ZooError(f"{path}: weights of network {self.ids[row]} are damaged (sha256); restore it from a copy")
-        return data
-
     @cached_property
-    def sha256(self) -> NDArray[np.uint8]:
-        """Digests of the weights, (n, 32)."""
-        return self.file.array("networks/weights_sha256")
+    def _numbers(self) -> list[tuple[int, int, int, int, int, float]]:
+        return list(zip(*(self.file.array(f"networks/{name}").tolist() for name in NUMBERS), strict=True))
+
+    def _check(self, row: int, entry: NetworkEntry) -> None:
+        found, expected = self._numbers[row], numbers_of(entry)
+        if found != expected and repr(found) != repr(expected):  # NaN is not equal to itself
+            raise ValueError(f"its numbers are {expected}, the columns have {found}")
+
+
+NUMBERS = {
+    "body_params": "<u8",
+    "body_macs": "<u8",
+    "body_bytes": "<u8",
+    "feature_dim": "<u4",
+    "classes": "<u4",
+    "accuracy": "<f8",
+}
+"""Columns of numbers and their types."""
+
+
+def numbers_of(entry: NetworkEntry) -> tuple[int, int, int, int, int, float]:
+    """Give the numbers of an entry, in the order of :data:`NUMBERS`."""
+    cost = entry.cost
+    sizes = (cost.body_params, cost.body_macs, cost.body_bytes, cost.feature_dim)
+    return (*sizes, len(entry.classes), entry.accuracy)

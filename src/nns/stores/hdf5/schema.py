@@ -1,4 +1,4 @@
-"""The closed schema of format version 1: every dataset that a zoo file may hold, with type and shape.
+"""The closed schema of format version 2: every dataset that a zoo file may hold, with type and shape.
 
 A letter in a shape is bound where it is first seen and must then be the same everywhere in its table;
 ``n`` is the number of rows that ``/format`` gives.
@@ -7,16 +7,35 @@ A letter in a shape is bound where it is first seen and must then be the same ev
 from __future__ import annotations
 
 FORMAT_NAME = "nns-zoo"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER = "format"
+SEAL = "seal"
 
 Shape = tuple[str, ...]
+Table = dict[str, tuple[str, Shape]]
 
-NETWORKS: dict[str, tuple[str, Shape]] = {
-    "id": ("S64", ("n",)),
+META: Table = {
     "meta": ("<u1", ("meta",)),
     "meta_offset": ("<u8", ("n+1",)),
-    "meta_sha256": ("<u1", ("32",)),
+}
+
+WEIGHTS: Table = {
+    "frames": ("<u8", ("frames",)),
+    "frames_offset": ("<u8", ("n+1",)),
+    "weights_length": ("<u8", ("n",)),
+    "weights_sha256": ("<u1", ("n", "32")),
+    "digest": ("<u1", ("n", "32")),
+}
+
+NETWORKS: Table = {
+    "id": ("S64", ("n",)),
+    **META,
+    "body_params": ("<u8", ("n",)),
+    "body_macs": ("<u8", ("n",)),
+    "body_bytes": ("<u8", ("n",)),
+    "feature_dim": ("<u4", ("n",)),
+    "classes": ("<u4", ("n",)),
+    "accuracy": ("<f8", ("n",)),
     "graph": ("<f4", ("n", "g")),
     "kernel": ("<f4", ("n", "m", "m")),
     "surprise": ("<f4", ("n", "r", "q")),
@@ -24,16 +43,23 @@ NETWORKS: dict[str, tuple[str, Shape]] = {
     "topology_offset": ("<u8", ("n+1",)),
     "functional": ("<f4", ("functional",)),
     "functional_offset": ("<u8", ("n+1",)),
-    "weights": ("<u1", ("weights",)),
-    "weights_offset": ("<u8", ("n+1",)),
-    "weights_sha256": ("<u1", ("n", "32")),
-    "digest": ("<u1", ("n", "32")),
+    **WEIGHTS,
 }
 
-DATASETS: dict[str, tuple[str, Shape]] = {
-    "meta": ("<u1", ("meta",)),
-    "meta_offset": ("<u8", ("n+1",)),
-    "meta_sha256": ("<u1", ("32",)),
+SUPERNETS: Table = {"id": ("S64", ("n",)), **META, **WEIGHTS}
+
+FRAMES: Table = {
+    "sha256": ("<u1", ("n", "32")),
+    "length": ("<u8", ("n",)),
+    "codec": ("<u1", ("n",)),
+    "item": ("<u1", ("n",)),
+    "base": ("<i8", ("n",)),
+    "data": ("<u1", ("data",)),
+    "data_offset": ("<u8", ("n+1",)),
+}
+
+DATASETS: Table = {
+    **META,
     "features": ("<f4", ("features",)),
     "features_offset": ("<u8", ("n+1",)),
     "labels": ("<i8", ("labels",)),
@@ -41,23 +67,40 @@ DATASETS: dict[str, tuple[str, Shape]] = {
     "digest": ("<u1", ("n", "32")),
 }
 
-SPACE: dict[str, tuple[str, Shape]] = {
+TRANSFERS: Table = {**META}
+
+LATENCIES: Table = {
+    "devices": ("<u1", ("devices",)),
+    "network": ("S64", ("n",)),
+    "device": ("<u4", ("n",)),
+    "seconds": ("<f8", ("n",)),
+}
+
+SPACE: Table = {
     "meta": ("<u1", ("meta",)),
     "tensors": ("<u1", ("tensors",)),
     "ids": ("S64", ("rows",)),
     "embeddings": ("<f4", ("rows", "dim")),
 }
 
-LATENCY: dict[str, tuple[str, Shape]] = {
-    "devices": ("<u1", ("devices",)),
-    "network": ("S64", ("n",)),
-    "device": ("<u4", ("n",)),
-    "seconds": ("<f8", ("n",)),
-    "sha256": ("<u1", ("32",)),
+TABLES: dict[str, Table] = {
+    "networks": NETWORKS,
+    "supernets": SUPERNETS,
+    "frames": FRAMES,
+    "datasets": DATASETS,
+    "transfers": TRANSFERS,
+    "latencies": LATENCIES,
 }
+"""Tables with a number of rows in ``/format``."""
+
+UNCHECKED = "frames/data"
+"""The column without a sha256 of its own: each frame in it has one."""
 
 ALIGNMENT_THRESHOLD = 65536
 ALIGNMENT_INTERVAL = 4096
+
+SEAL_BLOCK = 4 << 20
+"""Bytes of a block of the file whose sha256 goes into the seal."""
 
 MAX_HEADER = 16 << 20
 """Bytes of ``/format``."""
@@ -67,3 +110,6 @@ MAX_JSON = 1 << 30
 
 MAX_ROWS = 1 << 31
 """Rows of one table."""
+
+MAX_WEIGHTS = 4 << 30
+"""Bytes of the weights of one network; $NNS_MAX_WEIGHTS changes it."""

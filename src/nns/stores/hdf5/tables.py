@@ -1,24 +1,20 @@
-"""Datasets, spaces and latencies of one zoo file."""
+"""Datasets, spaces, transfers and latencies of one zoo file."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from nns.errors import ZooError
-from nns.stores._codec import count, mapping, parse_json, text, texts
-from nns.stores._digest import canonical_json, dataset_content_digest
+from nns.errors import UsageError, ZooError
+from nns.stores._codec import count, decode_transfer, mapping, parse_json, text, texts
+from nns.stores._digest import dataset_content_digest
+from nns.stores._records import check_latencies
 from nns.stores.hdf5.file import ZooFile
-from nns.types import DatasetRecord, LatencyRecord, SpaceRecord
+from nns.types import DatasetRecord, LatencyRecord, SpaceRecord, TransferRecord
 
 
 def read_datasets(file: ZooFile) -> list[tuple[DatasetRecord, str]]:
     """Read all datasets of a file with their content digests, which are checked."""
-    if not file.header.datasets:
+    if not file.header.rows["datasets"]:
         return []
     features, labels = file.bounds("datasets/features").tolist(), file.bounds("datasets/labels").tolist()
     digests, found = file.array("datasets/digest"), []
@@ -48,48 +44,43 @@ def read_space(file: ZooFile, name: str) -> SpaceRecord:
     """Read one space; its tensors and embeddings are checked against their sha256."""
     at = f"spaces/{name}"
     what = f"{file.path}: space {name!r}"
-    tensors, embeddings = file.read(f"{at}/tensors", 0, file.nbytes(f"{at}/tensors")), file.array(f"{at}/embeddings")
-    value = parse_json(file.read(f"{at}/meta", 0, file.nbytes(f"{at}/meta")), what)
+    tensors, embeddings = bytes(file.whole(f"{at}/tensors")), file.array(f"{at}/embeddings")
+    value = parse_json(bytes(file.whole(f"{at}/meta")), what)
     ids = file.names(f"{at}/ids")
     try:
         record = SpaceRecord(
             name, text(value["method"]), mapping(value["settings"]), tensors, ids, embeddings, mapping(value["report"])
         )
-        expected = text(value["sha256"])
     except (KeyError, TypeError) as error:
         raise ZooError(f"{what} is damaged ({error}); fit it again") from error
-    if space_sha256(record) != expected:
-        raise ZooError(f"{what} is damaged (sha256); fit it again")
     return record
 
 
-def space_sha256(record: SpaceRecord) -> str:
-    """Digest a space: its JSON, tensors and embeddings."""
-    plain = [record.name, record.method, dict(record.settings), dict(record.report), record.network_ids]
-    total = hashlib.sha256(canonical_json(plain))
-    total.update(record.tensors)
-    total.update(np.ascontiguousarray(record.embeddings, "<f4").reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
+def read_transfers(file: ZooFile) -> list[TransferRecord]:
+    """Read all transfers of a file."""
+    found = []
+    for row, value in enumerate(file.rows("transfers") if file.header.rows["transfers"] else ()):
+        try:
+            found.append(decode_transfer(value))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ZooError(f"{file.path}: transfer {row} is damaged ({error}); restore it from a copy") from error
+    return found
 
 
 def read_latencies(file: ZooFile) -> list[LatencyRecord]:
     """Read all measured latencies of a file."""
-    if not file.header.latencies:
+    if not file.header.rows["latencies"]:
         return []
-    devices = file.read("latency/devices", 0, file.nbytes("latency/devices"))
-    network, device, seconds = (file.array(f"latency/{name}") for name in ("network", "device", "seconds"))
-    total = latency_sha256(devices, network, device, seconds)
-    names = texts(parse_json(devices, f"{file.path}: latency/devices"))
-    if file.array("latency/sha256").tobytes() != total or device.max(initial=0) >= len(names):
-        raise ZooError(f"{file.path}: the measured latencies are damaged (sha256); restore it from a copy")
-    ids: Sequence[str] = file.names("latency/network")
-    columns = zip(ids, device.tolist(), seconds.tolist(), strict=True)
-    return [LatencyRecord(network_id, names[at], value) for network_id, at, value in columns]
-
-
-def latency_sha256(devices: bytes, *columns: NDArray[Any]) -> bytes:
-    """Digest the columns of the latency table."""
-    total = hashlib.sha256(devices)
-    for column in columns:
-        total.update(np.ascontiguousarray(column).tobytes())
-    return total.digest()
+    table = "latencies" if file.header.version > 1 else "latency"
+    devices = bytes(file.whole(f"{table}/devices"))
+    device, seconds = file.array(f"{table}/device"), file.array(f"{table}/seconds")
+    names = texts(parse_json(devices, f"{file.path}: {table}/devices"))
+    if device.max(initial=0) >= len(names):
+        raise ZooError(f"{file.path}: a latency of device {device.max()} of {len(names)}; restore it from a copy")
+    columns = zip(file.names(f"{table}/network"), device.tolist(), seconds.tolist(), strict=True)
+    found = [LatencyRecord(network_id, names[at], value) for network_id, at, value in columns]
+    try:
+        check_latencies(found)
+    except UsageError as error:
+        raise ZooError(f"{file.path}: {error}; restore it from a copy") from error
+    return found

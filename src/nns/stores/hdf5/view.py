@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UnknownNameError, ZooError
+from nns.stores._digest import transfer_key
 from nns.stores.hdf5.file import ZooFile
+from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.journal import Journal
-from nns.stores.hdf5.networks import Networks
-from nns.stores.hdf5.tables import read_datasets, read_latencies
-from nns.types import DatasetRecord, LatencyRecord, NetworkEntry
+from nns.stores.hdf5.networks import Networks, Supernets, WeightsTable
+from nns.stores.hdf5.tables import read_datasets, read_latencies, read_transfers
+from nns.types import DatasetRecord, LatencyRecord, NetworkEntry, TransferRecord
 
 ATTEMPTS = 100
 """How often a snapshot is taken anew because of merges meanwhile."""
@@ -31,11 +33,22 @@ class Part:
     def __init__(self, path: Path, keep: bool) -> None:
         """Open the file."""
         self.file = ZooFile(path, keep)
+        self.frames = Frames(self.file)
 
     @cached_property
     def networks(self) -> Networks:
         """Its networks."""
-        return Networks(self.file)
+        return Networks(self.file, self.frames)
+
+    @cached_property
+    def supernets(self) -> Supernets:
+        """Its supernets."""
+        return Supernets(self.file, self.frames)
+
+    @cached_property
+    def transfers(self) -> list[TransferRecord]:
+        """Its transfers."""
+        return read_transfers(self.file)
 
     @cached_property
     def datasets(self) -> list[tuple[DatasetRecord, str]]:
@@ -55,26 +68,21 @@ class Conflict(ZooError):
 class View:
     """What a zoo held when it was looked at. ``parts`` go from the main file to the latest shard."""
 
-    def __init__(self, main: Part | None, shards: dict[str, Part]) -> None:
-        """Join the files.
+    def __init__(self, main: Part | None, shards: dict[str, Part], others: Sequence[Part] = ()) -> None:
+        """Join the files; ``others`` are of zoos that are to be merged into this one.
 
         Raises:
             ZooError: If they do not belong together.
         """
         self.main = main
         self.shards = shards
-        self.parts = ([main] if main else []) + list(shards.values())
+        self.others = others
+        self.parts = ([main] if main else []) + list(shards.values()) + list(others)
         self.tables = [part.networks for part in self.parts if part.networks.ids]
-        self.where: dict[str, tuple[Networks, int]] = {}
-        if self.tables:  # most often the only one
-            first_table = self.tables[0]
-            self.where = {network_id: (first_table, row) for network_id, row in first_table.index.items()}
-        for table in self.tables[1:]:
-            for network_id, row in table.index.items():
-                first = self.where.setdefault(network_id, (table, row))
-                if first[0] is not table and first[0].digests[first[1]].tobytes() != table.digests[row].tobytes():
-                    paths = f"{first[0].file.path} and {table.file.path}"
-                    raise Conflict(f"network {network_id} differs between {paths}; remove one of the two")
+        self.where: dict[str, tuple[Networks, int]] = _joined(self.tables)
+        self.supernets: dict[str, tuple[Supernets, int]] = _joined(
+            [part.supernets for part in self.parts if part.supernets.ids]
+        )
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -135,6 +143,12 @@ class View:
         return {name: part for part in self.parts for name in part.file.header.spaces}
 
     @cached_property
+    def transfers(self) -> dict[tuple[str, str, bytes], TransferRecord]:
+        """Latest transfer of each network, dataset and recipe."""
+        found = {transfer_key(record): record for part in self.parts for record in part.transfers}
+        return dict(sorted(found.items()))
+
+    @cached_property
     def latencies(self) -> dict[str, dict[str, float]]:
         """Latest measured latencies: device to network id to seconds."""
         found: dict[str, dict[str, float]] = {}
@@ -142,6 +156,23 @@ class View:
             for record in part.latencies:
                 found.setdefault(record.device, {})[record.network_id] = record.seconds
         return found
+
+
+T = TypeVar("T", bound=WeightsTable)
+
+
+def _joined(tables: Sequence[T]) -> dict[str, tuple[T, int]]:
+    """Find each id in the first table that has it; two of one id must have one content."""
+    where: dict[str, tuple[T, int]] = {}
+    if tables:  # most often the only one
+        where = {network_id: (tables[0], row) for network_id, row in tables[0].index.items()}
+    for table in tables[1:]:
+        for network_id, row in table.index.items():
+            first = where.setdefault(network_id, (table, row))
+            if first[0] is not table and first[0].digests[first[1]].tobytes() != table.digests[row].tobytes():
+                paths = f"{first[0].file.path} and {table.file.path}"
+                raise Conflict(f"{table.table[:-1]} {network_id} differs between {paths}; remove one of the two")
+    return where
 
 
 class Loader:
@@ -186,7 +217,7 @@ class Loader:
         for _ in range(ATTEMPTS):
             names = self.journal.names()
             main = self.main()
-            merged = set(main.file.header.merged) if main else ()
+            merged = set(main.file.header.merged) if main else set()
             try:
                 shards = {name: self.shard(name) for name in names if name not in merged}
                 view = View(main, shards)
@@ -203,7 +234,7 @@ class Loader:
         raise ZooError(f"{self.path} is merged again and again while it is read; try again later")
 
 
-def runs(order: Sequence[tuple[Networks, int]]) -> Iterator[tuple[Networks, int, int]]:
+def runs(order: Sequence[tuple[T, int]]) -> Iterator[tuple[T, int, int]]:
     """Group rows that follow one another in one table: table, first row, last row + 1."""
     start = 0
     for at in range(1, len(order) + 1):

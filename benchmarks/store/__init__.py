@@ -1,0 +1,1 @@
+"""What is done to zoos to find out whether they lose anything."""

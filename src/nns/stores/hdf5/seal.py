@@ -1,0 +1,36 @@
+"""The seal of a zoo file: one digest over all of its bytes, so that no flipped bit goes unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from nns.stores.hdf5 import schema
+
+SEAL_BYTES = 32
+
+
+def seal_of(descriptor: int, size: int, at: int) -> bytes:
+    """Compute the seal of an open file: sha256 over the sha256 of each block, the seal itself read as zeros.
+
+    Args:
+        descriptor: The open file.
+        size: Its size in bytes.
+        at: Where the 32 bytes of the seal are.
+    """
+
+    def block(start: int) -> bytes:
+        data = os.pread(descriptor, min(schema.SEAL_BLOCK, size - start), start)
+        first, last = max(at, start) - start, min(at + SEAL_BYTES, start + len(data)) - start
+        if first < last:
+            data = data[:first] + bytes(last - first) + data[last:]
+        return hashlib.sha256(data).digest()
+
+    starts = range(0, size, schema.SEAL_BLOCK)
+    if len(starts) < 2:
+        digests = [block(start) for start in starts]
+    else:
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            digests = list(pool.map(block, starts))
+    return hashlib.sha256(b"".join(digests)).digest()

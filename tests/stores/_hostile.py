@@ -1,0 +1,399 @@
+"""Zoo files as a stranger would make them: any content, and every checksum right.
+
+:func:`write_zoo` writes any columns, :func:`edit` changes a file on the level of HDF5; both compute the sha256
+of each column, the header and the seal anew, so that what is refused is refused for what it is and not for
+being damaged. tests/stores/_hostile_cases.py makes the hostile files with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nns.stores import HDF5Store, canonical_json, network_content_digest
+from nns.stores._codec import decode_entry
+from nns.stores.hdf5 import schema
+from nns.testing._store import sample_dataset, sample_network, sample_space
+from nns.types import Fingerprint, LatencyRecord, NetworkRecord, SpaceRecord, SupernetRecord, TransferRecord
+
+ROWS = tuple(schema.TABLES)
+"""Tables whose number of rows the header gives."""
+
+Columns = dict[str, np.ndarray]
+Edit = Callable[[h5py.File], object]
+
+QUERY_DIM = 1280
+"""Width of the query features that `nns search` computes."""
+
+
+# -- a good zoo ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Good:
+    """A small good zoo, as a file and as columns; whoever changes columns takes a copy."""
+
+    path: Path
+
+    @cached_property
+    def whole(self) -> bytes:
+        return self.path.read_bytes()
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """The header but for the digests."""
+        with h5py.File(self.path, "r") as file:
+            header = json.loads(file[schema.HEADER][()].tobytes())
+        return {key: value for key, value in header.items() if key not in ("columns", "sha256")}
+
+    @cached_property
+    def columns(self) -> Columns:
+        found: Columns = {}
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and name not in (schema.HEADER, schema.SEAL):
+                found[name] = item[()]
+
+        with h5py.File(self.path, "r") as file:
+            file.visititems(visit)
+        return found
+
+    @cached_property
+    def weights(self) -> dict[str, bytes]:
+        """Weights of networks and supernets by id."""
+        with HDF5Store(self.path) as store:
+            found = {name: store.weights(name) for name in store.ids()}
+            return found | {entry.id: store.supernet_weights(entry.id) for entry in store.supernets()}
+
+    def copy(self) -> tuple[Columns, dict[str, Any]]:
+        """Give columns and header to be changed."""
+        return {name: column.copy() for name, column in self.columns.items()}, json.loads(json.dumps(self.about))
+
+
+def good_zoo(path: Path) -> Good:
+    """Write a merged zoo that has a row in every table, and frames of every codec."""
+    store = HDF5Store(path)
+    for number in range(3):
+        store.add_network(sample_network(number))
+    for record in relatives():
+        if isinstance(record, SupernetRecord):
+            store.add_supernet(record)
+        else:
+            store.add_network(record)
+    for name in ("birds", "fish"):
+        store.add_dataset(sample_dataset(name))
+    ids = store.ids()
+    store.put_space(searchable_space(ids))
+    store.put_space(sample_space("second"))
+    store.put_latencies([LatencyRecord(ids[0], "cpu", 0.5), LatencyRecord(ids[1], "cpu", 0.25)])
+    store.put_transfers([TransferRecord(ids[0], "fish", "digest-fish-0", 0.75, 3, {"lr": 0.01})])
+    store.merge()
+    store.close()
+    return Good(path)
+
+
+def relatives() -> list[NetworkRecord | SupernetRecord]:
+    """Make a supernet, a subnet cut from it, and a network that was fine-tuned from the subnet."""
+    from safetensors.numpy import save
+
+    random = np.random.default_rng(0)
+    large = random.standard_normal((64, 96)).astype(np.float32)
+    kernel = random.standard_normal((32, 3, 3)).astype(np.float32)
+    small = np.ascontiguousarray(large[:48, :80])
+    tuned = small + (1e-3 * random.standard_normal(small.shape)).astype(np.float32)
+    of_supernet, of_subnet, of_tuned = (
+        save({"conv": kernel, "zero": np.zeros(2000, np.float32), "linear": linear}) for linear in (large, small, tuned)
+    )
+    supernet = sample_network(10).entry
+    subnet, fine = sample_network(11), sample_network(12)
+    provenance = {**supernet.provenance, "base": supernet.id}
+    return [
+        SupernetRecord(supernet, of_supernet),
+        replace(subnet, entry=replace(subnet.entry, provenance=provenance), weights=of_subnet),
+        replace(
+            fine,
+            entry=replace(fine.entry, provenance={**fine.entry.provenance, "base": subnet.entry.id}),
+            weights=of_tuned,
+        ),
+    ]
+
+
+def searchable_space(ids: Sequence[str], name: str = "mixed", dim: int = 4, **changes: Any) -> SpaceRecord:
+    """Make a space of the method ``tans`` with made-up numbers, in which `nns search` can search."""
+    from safetensors.numpy import save
+
+    random = np.random.default_rng(0)
+    shapes = {
+        "query_encoder.fc.weight": (dim, QUERY_DIM),
+        "query_encoder.fc.bias": (dim,),
+        "predictor.fc.weight": (1, 2 * dim),
+        "predictor.fc.bias": (1,),
+        "datasets": (2, dim),
+    }
+    tensors = {key: random.standard_normal(shape).astype(np.float32) for key, shape in shapes.items()}
+    embeddings = random.standard_normal((len(ids), dim)).astype(np.float32)
+    record = SpaceRecord(name, "tans", {"dim": dim}, save(tensors), tuple(ids), embeddings, {"seconds": 1.0})
+    return replace(record, **changes)
+
+
+# -- files with right checksums ----------------------------------------------------------------------------------
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def header_bytes(about: dict[str, Any], columns: dict[str, str]) -> bytes:
+    """Write a header that gives its own sha256."""
+    value = {**about, "columns": columns}
+    return canonical_json({**value, "sha256": hashlib.sha256(canonical_json(value)).hexdigest()})
+
+
+def write_zoo(path: Path, columns: Columns, about: dict[str, Any], header: bytes | None = None) -> Path:
+    """Write a file of these columns, its header (or ``header`` as it is) and its seal."""
+    digests = {
+        name: sha256(np.ascontiguousarray(column).tobytes()).hex()
+        for name, column in columns.items()
+        if name != schema.UNCHECKED
+    }
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "x", alignment_threshold=65536, alignment_interval=4096) as file:
+        file[schema.HEADER] = np.frombuffer(header_bytes(about, digests) if header is None else header, "<u1")
+        file[schema.SEAL] = np.zeros(32, "<u1")
+        for name, column in columns.items():
+            file.create_dataset(name, data=np.ascontiguousarray(column))
+    seal(path)
+    return path
+
+
+def edit(path: Path, good: Good, *edits: Edit, **about: Any) -> Path:
+    """Copy the good zoo, change the copy through h5py, and put its checksums right."""
+    shutil.copyfile(good.path, path)
+    with h5py.File(path, "r+") as file:
+        for change in edits:
+            change(file)
+    reseal(path, **about)
+    return path
+
+
+def reseal(path: Path, **about: Any) -> None:
+    """Compute sha256 of the columns, header and seal anew, as far as the file still has them."""
+    with h5py.File(path, "r+") as file:
+        if isinstance(file.get(schema.HEADER), h5py.Dataset):
+            header = json.loads(file[schema.HEADER][()].tobytes()) | about
+            columns = {name: _digest(file, name) or old for name, old in header.pop("columns").items()}
+            header.pop("sha256")
+            data = np.frombuffer(header_bytes(header, columns), "<u1")
+            if data.shape == file[schema.HEADER].shape:
+                file[schema.HEADER][...] = data
+            else:
+                del file[schema.HEADER]
+                file[schema.HEADER] = data
+    seal(path)
+
+
+def _digest(file: h5py.File, name: str) -> str | None:
+    """Digest a column as h5py reads it, be it somewhere else; None if it cannot be read or is too large."""
+    try:
+        found = file[name]
+        if found.nbytes > 1 << 24:
+            return None
+        return sha256(np.ascontiguousarray(found[()]).tobytes()).hex()
+    except Exception:  # noqa: BLE001 - whatever h5py finds wrong with a hostile column
+        return None
+
+
+def seal(path: Path) -> None:
+    """Write the seal: sha256 over the sha256 of each block, the seal itself read as zeros."""
+    with h5py.File(path, "r") as file:
+        found = file.get(schema.SEAL)
+        at = found.id.get_offset() if isinstance(found, h5py.Dataset) and found.nbytes == 32 else None
+    if at is None:
+        return
+    total = hashlib.sha256()
+    with path.open("r+b") as raw:
+        raw.seek(at)
+        raw.write(bytes(32))
+        raw.seek(0)
+        while block := raw.read(schema.SEAL_BLOCK):
+            total.update(sha256(block))
+        raw.seek(at)
+        raw.write(total.digest())
+
+
+# -- content -------------------------------------------------------------------------------------------------------
+
+
+def ragged(rows: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Join rows of bytes: the column, and its offsets."""
+    return np.frombuffer(b"".join(rows), "<u1"), np.cumsum([0, *map(len, rows)]).astype("<u8")
+
+
+def rows_of(columns: Columns, table: str) -> list[Any]:
+    """Parse the JSON rows of a table."""
+    return [json.loads(line) for line in columns[f"{table}/meta"].tobytes().splitlines()]
+
+
+def set_meta(columns: Columns, table: str, rows: Sequence[Any]) -> None:
+    """Write the JSON rows of a table, values or bytes, and where they are networks, their content digests."""
+    lines = [row if isinstance(row, bytes) else json.dumps(row, ensure_ascii=False).encode() for row in rows]
+    columns[f"{table}/meta"], columns[f"{table}/meta_offset"] = ragged([line + b"\n" for line in lines])
+    if table == "networks":
+        redigest(columns)
+
+
+def redigest(columns: Columns) -> None:
+    """Compute the content digests of the networks anew, of those that can be described at all."""
+    for row, line in enumerate(columns["networks/meta"].tobytes().splitlines()):
+        try:
+            entry = decode_entry(json.loads(line))
+            digest = network_content_digest(
+                entry, fingerprint(columns, row), columns["networks/weights_sha256"][row].tobytes().hex()
+            )
+        except Exception:  # noqa: BLE001 - a description of any kind
+            continue
+        columns["networks/digest"][row] = np.frombuffer(bytes.fromhex(digest), "<u1")
+
+
+def fingerprint(columns: Columns, row: int) -> Fingerprint:
+    """Read one fingerprint out of columns."""
+
+    def cell(name: str) -> np.ndarray:
+        start, stop = columns[f"networks/{name}_offset"][row : row + 2].tolist()
+        return columns[f"networks/{name}"][start:stop]
+
+    fixed = {name: columns[f"networks/{name}"][row] for name in ("graph", "kernel", "surprise")}
+    return Fingerprint(cell("topology"), cell("functional"), **fixed)
+
+
+RAW, ZSTD, DIFFERENCE, SLICE = range(4)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One row of the table of frames: what it claims to be, and the bytes that are stored.
+
+    Attributes:
+        stored: The stored bytes.
+        decoded: What they are to decode to; only its sha256 and length are written.
+        codec: How they are stored.
+        item: Bytes of one value.
+        base: Row of the base frame.
+        length: Decoded bytes, if not those of ``decoded``.
+    """
+
+    stored: bytes
+    decoded: bytes = b""
+    codec: int = RAW
+    item: int = 1
+    base: int = -1
+    length: int | None = None
+
+
+def raw(data: bytes) -> Frame:
+    """Make an honest frame."""
+    return Frame(data, data)
+
+
+def set_frames(
+    columns: Columns,
+    about: dict[str, Any],
+    good: Good,
+    frames: Sequence[Frame],
+    uses: Sequence[int],
+    weights: bytes | None = None,
+    length: int | None = None,
+) -> None:
+    """Give network 0 the weights ``weights``, kept as ``frames``; the others keep theirs, each in one raw frame.
+
+    Args:
+        columns: Columns, which are changed.
+        about: Header, which is changed.
+        good: Where the weights of the others are.
+        frames: The first rows of the table of frames.
+        uses: Rows that network 0 consists of.
+        weights: What it is to decode to; None: the good zoo's.
+        length: Its decoded bytes, if not those of ``weights``.
+    """
+    table = list(frames)
+    for kind in ("networks", "supernets"):
+        if f"{kind}/id" not in columns:
+            continue
+        ids = [name.decode() for name in columns[f"{kind}/id"].tolist()]
+        refs: list[list[int]] = []
+        for row, network_id in enumerate(ids):
+            if kind == "networks" and row == 0:
+                refs.append(list(uses))
+                continue
+            table.append(raw(good.weights[network_id]))
+            refs.append([len(table) - 1])
+        columns[f"{kind}/frames"] = np.array([ref for refs_of in refs for ref in refs_of], "<u8")
+        columns[f"{kind}/frames_offset"] = np.cumsum([0, *map(len, refs)]).astype("<u8")
+    mine = good.weights[columns["networks/id"][0].decode()] if weights is None else weights
+    columns["networks/weights_length"][0] = len(mine) if length is None else length
+    columns["networks/weights_sha256"][0] = np.frombuffer(sha256(mine), "<u1")
+    redigest(columns)
+    columns["frames/sha256"] = np.frombuffer(b"".join(sha256(f.decoded) for f in table), "<u1").reshape(-1, 32)
+    columns["frames/length"] = np.array([len(f.decoded) if f.length is None else f.length for f in table], "<u8")
+    columns["frames/codec"] = np.array([f.codec for f in table], "<u1")
+    columns["frames/item"] = np.array([f.item for f in table], "<u1")
+    columns["frames/base"] = np.array([f.base for f in table], "<i8")
+    columns["frames/data"], columns["frames/data_offset"] = ragged([f.stored for f in table])
+    about["frames"] = len(table)
+
+
+# -- zstd by hand ----------------------------------------------------------------------------------------------------
+
+MAGIC = b"\x28\xb5\x2f\xfd"
+BLOCK = 1 << 17
+"""Largest block of zstd."""
+
+
+def zstd(
+    blocks: Sequence[tuple[int, bytes]],
+    *,
+    content: int | None = None,
+    window: int = 17,
+    single: bool = False,
+    last: bool = True,
+    descriptor: int = 0,
+    after: bytes = b"",
+) -> bytes:
+    """Write one zstd frame block by block.
+
+    Args:
+        blocks: ``(times, byte)`` is a run of one byte repeated; ``(0, data)`` is stored as it is.
+        content: Size that the frame header gives, true or not; None: it gives none.
+        window: Logarithm of the window size.
+        single: Whether the frame header says that the window is the content.
+        last: Whether the last block is marked as such.
+        descriptor: Other bits of the frame header descriptor.
+        after: Bytes of the frame header between the window and the content size: a dictionary id.
+    """
+    flags = descriptor | (single << 5) | (0 if content is None else 3 << 6)
+    head = MAGIC + bytes([flags]) + (b"" if single else bytes([(window - 10) << 3])) + after
+    head += b"" if content is None else (content % (1 << 64)).to_bytes(8, "little")
+    parts = [head]
+    for at, (times, data) in enumerate(blocks):
+        ended = last and at == len(blocks) - 1
+        size = times or len(data)
+        parts.append((size << 3 | (2 if times else 0) | ended).to_bytes(3, "little") + data)
+    return b"".join(parts)
+
+
+def zeros(size: int, **changes: Any) -> bytes:
+    """Write zeros as tightly as zstd can: four bytes for 128 KiB."""
+    whole, rest = divmod(size, BLOCK)
+    blocks = [(BLOCK, b"\0")] * whole + ([(rest, b"\0")] if rest or not whole else [])
+    if blocks == [(0, b"\0")]:
+        blocks = [(0, b"")]
+    return zstd(blocks, **changes)
