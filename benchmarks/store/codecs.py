@@ -4,10 +4,10 @@
 
 The networks of the zoo are cut into frames and every frame is encoded by itself, in one thread. Ratios are bytes
 of the networks through bytes stored, speeds are bytes of the networks per second of processor time: encoding
-once, decoding the best of three, each checked bit for bit. Differences are taken from the pretrained networks in the zoo and from a
-sibling. Subnets are cut here from supernets with random weights, whose kernel transforms and batch norms are
-moved as training would: what is a slice of what does not depend on the values. blosc2 is measured where it is
-installed.
+once, decoding the best of three, each checked bit for bit. Differences are taken from the pretrained networks in
+the zoo and from a sibling. Subnets are cut here from supernets with random weights, whose kernel transforms and
+batch norms are moved as training would: what is a slice of what does not depend on the values. blosc2 is measured
+where it is installed.
 """
 
 from __future__ import annotations

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 from nns_example import ExampleBackend
+from safetensors.torch import load
 
 from nns import DatasetError, Zoo, ZooError, build_zoo, load_plugins
 from nns.backends import WorkItem
+from nns.backends.ofa import OfaBackend
+from nns.errors import UnknownNameError
 from nns.finetuning._run import Run
 from nns.pipeline.build import default_workers
 from nns.plugins import Registry
@@ -156,3 +161,50 @@ def test_no_dataset_and_no_zoo(plain_zoo, tmp_path):
 def test_default_workers_share_the_cores():
     assert default_workers() >= 1
     assert default_workers(10_000) == 1
+
+
+def test_a_supernet_is_stored_once_with_its_subnets_as_slices(plain_zoo, tmp_path):
+    path = tmp_path / "zoo.h5"
+    settings = plain_zoo.with_(data=plain_zoo.settings.data[:1], backends=("ofa",), networks=3, image_size=32)
+    registry = registry_of(OfaBackend(width=0.25))
+    report = build_zoo(path, settings, registry, workers=0)
+    assert report.failed == ()
+    with Zoo.open(path) as zoo:
+        (supernet,) = zoo.store.supernets()
+        assert len(zoo) == 3
+        for entry in zoo.entries():
+            assert entry.provenance["base"] == supernet.id
+            assert entry.cost.body_params < supernet.cost.body_params
+            state = load(zoo.load_weights(entry.id))
+            assert registry.backend("ofa").load(entry.spec, state, 2)
+        packing = zoo.store.packing()
+        assert packing.codecs["slice"][0] > 60
+        assert packing.ratio > 1.5
+        assert verify(zoo.store) == ()
+    again = build_zoo(path, settings, registry, workers=0)
+    assert (again.added, again.digest) == (0, report.digest)
+
+
+def test_weights_of_half_the_bytes(plain_zoo, tmp_path):
+    settings = plain_zoo.with_(data=plain_zoo.settings.data[:1], networks=2)
+    found = {}
+    for weights in ("fp32", "fp16"):
+        path = tmp_path / f"{weights}.h5"
+        report = build_zoo(path, replace(settings, weights=weights), load_plugins(), workers=0)
+        assert report.failed == ()
+        with Zoo.open(path) as zoo:
+            assert verify(zoo.store) == ()
+            found[weights] = {entry.spec.name: load(zoo.load_weights(entry.id)) for entry in zoo.entries()}
+            ids = set(zoo.ids())
+        with Zoo.open(plain_zoo.path) as plain:
+            assert ids.isdisjoint(plain.ids()) == (weights == "fp16")
+    for name, state in found["fp32"].items():
+        for key, tensor in state.items():
+            half = found["fp16"][name][key]
+            if tensor.is_floating_point():
+                assert half.dtype == torch.float16
+                torch.testing.assert_close(half.float(), tensor, rtol=1e-3, atol=1e-6)
+            else:
+                assert torch.equal(half, tensor)
+    with pytest.raises(UnknownNameError, match="fp8"):
+        replace(settings, weights="fp8")

@@ -34,6 +34,23 @@ class WorkItem:
 
 
 @dataclass(frozen=True)
+class ProducedSupernet:
+    """A trained supernet, from which networks are cut.
+
+    Attributes:
+        spec: The architecture of its largest subnet.
+        module: The supernet in eval mode on the CPU.
+        accuracy: Top-1 accuracy of its largest subnet on the validation split, 0..1; NaN if not measured.
+        provenance: Recipe, epochs, seconds: JSON-able.
+    """
+
+    spec: ArchitectureSpec
+    module: nn.Module
+    accuracy: float
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ProducedNetwork:
     """A trained network as a backend hands it to the builder.
 
@@ -42,12 +59,14 @@ class ProducedNetwork:
         module: The network in eval mode on the CPU.
         accuracy: Top-1 accuracy on the validation split, 0..1.
         provenance: Recipe, epochs, seconds: JSON-able.
+        supernet: What it was cut from, the same object for all networks that were; it is stored once.
     """
 
     spec: ArchitectureSpec
     module: nn.Module
     accuracy: float
     provenance: Mapping[str, Any]
+    supernet: ProducedSupernet | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ def build(
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="fp32|fp16", help="Precision of the stored weights (fp32).")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, help="Processes; 0: this one alone; default: one a core.")
     ] = None,
@@ -61,7 +64,7 @@ def build(
             raise UnknownNameError.among("backend or dataset", name, registry.backend_names)
         target = (backend := backend or []) if is_backend else (data := data or [])
         target.append(name)
-    settings = _settings(recipe, data, backend, networks, image_size, max_images, epochs, pretrained, seed)
+    settings = _settings(recipe, data, backend, networks, image_size, max_images, epochs, pretrained, weights, seed)
     with progress_bar() as update:
 
         def show(event: BuildEvent) -> None:
@@ -128,7 +131,7 @@ def _settings(recipe: Path | None, data: list[str] | None, backend: list[str] | 
     if recipe is not None and data:
         raise UsageError("give either --recipe or --data, not both")
     settings = read_recipe(recipe) if recipe is not None else BuildSettings()
-    names = ("networks", "image_size", "max_images", "epochs", "pretrained", "seed")
+    names = ("networks", "image_size", "max_images", "epochs", "pretrained", "weights", "seed")
     changes: dict[str, Any] = {name: value for name, value in zip(names, more, strict=True) if value is not None}
     if data:
         changes["data"] = tuple(data)

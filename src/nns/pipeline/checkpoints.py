@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.images import load_arrays, open_dataset
 from nns.images.opening import TORCHVISION_PREFIX
-from nns.pipeline.build.worker import _Description, describe
+from nns.pipeline.build.worker import Origin, describe
 from nns.retrieval import query_record
 from nns.types import ArchitectureSpec, NetworkEntry, NetworkRecord, Preprocessing
 from nns.zoo import network_id
@@ -107,7 +107,7 @@ def add_checkpoint(
     if source.path is not None:
         accuracy = _accuracy(module, source.path, preprocessing)
         source = _add_dataset(zoo, source)
-    what = _Description(identity, source.classes, source.name, source.digest)
+    what = Origin(identity, source.classes, source.name, source.digest)
     record: NetworkRecord = describe(maker, spec, module, preprocessing, what, accuracy, made_of)
     entry = replace(record.entry, license=license or NO_LICENSE)
     zoo.store.add_network(replace(record, entry=entry))

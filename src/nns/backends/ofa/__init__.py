@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.backends._base import Backend, ProducedNetwork, Trainer, WorkItem
+from nns.backends._base import Backend, ProducedNetwork, ProducedSupernet, Trainer, WorkItem
 from nns.backends.ofa import space
 from nns.errors import UnknownNameError
 from nns.hookspecs import RegisterBackend, hookimpl
@@ -137,11 +137,13 @@ class OfaBackend(Backend):
         images, _ = as_tensors(data.train, preprocessing)
         val_images, val_labels = as_tensors(data.val, preprocessing)
         calibration = list(torch.split(images[:1024], 64))
+        provenance = {"recipe": "sandwich", **asdict(recipe), "seed": seed, "seconds": seconds}
+        largest = space.largest_spec(width, item.specs[0].source)
+        accuracy = top1_accuracy(supernet.recalibrate(supernet.cut(net, largest), calibration), val_images, val_labels)
+        source = ProducedSupernet(largest, net, accuracy, provenance)
         for spec in item.specs:
             module = supernet.recalibrate(supernet.cut(net, spec), calibration)
-            accuracy = top1_accuracy(module, val_images, val_labels)
-            provenance = {"recipe": "sandwich", **asdict(recipe), "seed": seed, "seconds": seconds}
-            yield ProducedNetwork(spec, module, accuracy, provenance)
+            yield ProducedNetwork(spec, module, top1_accuracy(module, val_images, val_labels), provenance, source)
 
 
 @hookimpl

@@ -80,6 +80,11 @@ def uniform_spec(width: float, kernel: int, ratio: int, depth: int, source: str 
     return subnet_spec(width, [kernel] * BLOCKS, [ratio] * BLOCKS, [depth] * STAGES, source)
 
 
+def largest_spec(width: float, source: str = "random") -> ArchitectureSpec:
+    """Give the largest subnet: the supernet as a whole."""
+    return uniform_spec(width, KERNEL_SIZES[-1], EXPAND_RATIOS[-1], DEPTHS[-1], source)
+
+
 def topology_vector(spec: ArchitectureSpec) -> tuple[float, ...]:
     """Encode a subnet as TANS does: 20 kernel sizes, 20 ratios, 5 depths; 0 beyond a stage's depth.
 

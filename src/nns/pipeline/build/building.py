@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nns.errors import DatasetError, NnsError
 from nns.images import load_sample, open_dataset
 from nns.pipeline.build.plan import BuildItem, plan_build
 from nns.pipeline.build.settings import BuildSettings
-from nns.pipeline.build.worker import ItemResult, _Description, describe, run_item, start_worker
+from nns.pipeline.build.worker import ItemResult, Origin, describe, run_item, start_worker
 from nns.queries import EfficientNetLite0Extractor
 from nns.stores import HDF5Store
 from nns.types import DatasetRecord
@@ -189,15 +189,17 @@ class _Build:
         for name in {backend.partition(":")[0] for backend in self.settings.backends}:
             backend = self.registry.backend(name)
             for offer in backend.pretrained():
-                recipe = {"image_size": self.settings.image_size, "pretrained": True}
+                recipe: dict[str, Any] = {"image_size": self.settings.image_size, "pretrained": True}
+                if half := self.settings.weights == "fp16":
+                    recipe["weights"] = "fp16"
                 identity = network_id(offer.spec, offer.dataset, 0, recipe)
                 if identity in present:
                     continue
                 module = backend.load_pretrained(offer)
-                what = _Description(identity, offer.classes, offer.dataset, "")
+                what = Origin(identity, offer.classes, offer.dataset, "")
                 preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
                 self.store.add_network(
-                    describe(backend, offer.spec, module, preprocessing, what, offer.accuracy, recipe)
+                    describe(backend, offer.spec, module, preprocessing, what, offer.accuracy, recipe, half)
                 )
 
     def train(self, workers: int, threads: int) -> None:

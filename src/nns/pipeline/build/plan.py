@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nns.backends import Backend, WorkItem
 from nns.errors import UsageError
@@ -29,6 +29,7 @@ class BuildItem:
         work: What the backend is to do.
         seed: Of weights, batches and splits.
         ids: Id of each network that comes out, in the order of ``work.specs``.
+        recipe: What the ids are made of besides architecture, data and seed.
     """
 
     data: str
@@ -37,6 +38,7 @@ class BuildItem:
     work: WorkItem
     seed: int
     ids: tuple[str, ...]
+    recipe: Mapping[str, Any]
 
 
 def plan_build(
@@ -103,6 +105,8 @@ def _like_planned(backend: Backend, spec: ArchitectureSpec, image_size: int, see
 
 def _item(name: str, dataset: ImageDataset, work: WorkItem, seed: int, settings: BuildSettings) -> BuildItem:
     recipe = {**work.settings, "image_size": work.image_size, "max_images": settings.max_images}
+    if settings.weights != "fp32":
+        recipe["weights"] = settings.weights
     seeds = item_seed(seed, *[spec.name for spec in work.specs])
     ids = tuple(network_id(spec, dataset.digest, seeds, recipe) for spec in work.specs)
-    return BuildItem(dataset.path, name, dataset.digest, work, seeds, ids)
+    return BuildItem(dataset.path, name, dataset.digest, work, seeds, ids, recipe)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from nns.errors import UsageError
+from nns.errors import UnknownNameError, UsageError
+
+WEIGHTS = ("fp32", "fp16")
+"""Precisions in which weights are kept."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class BuildSettings:
         max_images: Training images of one dataset at most, drawn by class; None: all.
         pretrained: Whether networks that come trained (ImageNet) enter the zoo as they are.
         epochs: Epochs of every training, in place of each backend's own choice; None keeps that.
+        weights: ``fp32`` keeps trained weights as they are, ``fp16`` rounded to half the bytes.
         seed: Of splits, architectures, weights and batches.
     """
 
@@ -33,6 +37,7 @@ class BuildSettings:
     max_images: int | None = 300
     pretrained: bool = True
     epochs: int | None = None
+    weights: str = "fp32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -47,6 +52,8 @@ class BuildSettings:
             raise UsageError(f"image size must be 16 to 512 pixels, not {self.image_size}")
         if self.max_images is not None and self.max_images < 2:
             raise UsageError(f"max images must be at least 2, not {self.max_images}")
+        if self.weights not in WEIGHTS:
+            raise UnknownNameError.among("precision of weights", self.weights, WEIGHTS)
         if self.epochs is not None and self.epochs < 1:
             raise UsageError(f"epochs must be at least 1, not {self.epochs}")
 
@@ -78,6 +85,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "max_images": (int,),
     "pretrained": (bool,),
     "epochs": (int,),
+    "weights": (str,),
     "seed": (int,),
 }
 
@@ -87,8 +95,6 @@ def _checked(document: Mapping[str, Any], where: str) -> BuildSettings:
     values: dict[str, Any] = {}
     for key, value in document.items():
         if key not in known:
-            from nns.errors import UnknownNameError
-
             raise UnknownNameError.among(f"key of recipe {where!r}", key, known)
         if not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and bool not in _TYPES[key]):
             raise UsageError(f"recipe {where!r}: {key} must be {_TYPES[key][0].__name__}, not {value!r}")

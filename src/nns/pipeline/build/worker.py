@@ -13,13 +13,23 @@ import numpy as np
 
 from nns.images import load_arrays, open_dataset
 from nns.pipeline.build.plan import BuildItem
-from nns.stores import HDF5Store
-from nns.types import LabelledArrays, NetworkEntry, NetworkRecord, Preprocessing, SplitArrays
+from nns.stores import HDF5Store, Store
+from nns.types import (
+    ArchitectureSpec,
+    LabelledArrays,
+    NetworkCost,
+    NetworkEntry,
+    NetworkRecord,
+    Preprocessing,
+    SplitArrays,
+    SupernetRecord,
+)
+from nns.zoo import network_id
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nns.backends import Backend
+    from nns.backends import Backend, ProducedSupernet
     from nns.plugins import Registry
 
 
@@ -105,15 +115,26 @@ def run_item(
     added = 0
     produced = backend.produce(item.work, arrays, train_network, item.seed)
     present = set(store.ids())
-    for network_id, network in zip(item.ids, produced, strict=True):
-        if network_id in present:  # an interrupted run stored it already
+    supernet: ProducedSupernet | None = None
+    base = ""
+    for identity, network in zip(item.ids, produced, strict=True):
+        if identity in present:  # an interrupted run stored it already
             accuracies.append(network.accuracy)
             continue
         preprocessing = backend.preprocessing(network.spec, item.work.image_size)
-        provenance = {**network.provenance, "image_size": preprocessing.size, "images": len(arrays.train)}
-        entry_of = _Description(network_id, arrays.classes, item.dataset_name, item.dataset_digest)
+        common: dict[str, Any] = {"image_size": preprocessing.size, "images": len(arrays.train)}
+        half = item.recipe.get("weights") == "fp16"
+        if half:
+            common["weights"] = "fp16"
+        if network.supernet is not None:
+            if network.supernet is not supernet:
+                supernet = network.supernet
+                base = _add_supernet(store, backend, supernet, preprocessing, item, arrays.classes, common)
+            common["base"] = base
+        origin = Origin(identity, arrays.classes, item.dataset_name, item.dataset_digest)
+        provenance = {**network.provenance, **common}
         store.add_network(
-            describe(backend, network.spec, network.module, preprocessing, entry_of, network.accuracy, provenance)
+            describe(backend, network.spec, network.module, preprocessing, origin, network.accuracy, provenance, half)
         )
         accuracies.append(network.accuracy)
         added += 1
@@ -129,44 +150,104 @@ def run_item(
 
 
 @dataclass(frozen=True)
-class _Description:
+class Origin:
+    """What a network is called in the zoo, and what it was trained on.
+
+    Attributes:
+        id: Its id.
+        classes: Names of the classes its head tells apart.
+        source_dataset: Name of the dataset.
+        source_digest: Content digest of the dataset, empty if unknown.
+    """
+
     id: str
     classes: tuple[str, ...]
     source_dataset: str
     source_digest: str
 
 
+def _add_supernet(
+    store: Store,
+    backend: Backend,
+    supernet: ProducedSupernet,
+    preprocessing: Preprocessing,
+    item: BuildItem,
+    classes: tuple[str, ...],
+    common: Mapping[str, Any],
+) -> str:
+    from nns.costs import count_cost
+
+    recipe = {**item.recipe, "supernet": True}
+    identity = network_id(supernet.spec, item.dataset_digest, item.seed, recipe)
+    origin = Origin(identity, classes, item.dataset_name, item.dataset_digest)
+    cost = count_cost(backend, supernet.module, preprocessing, len(classes))
+    provenance = {**supernet.provenance, **common}
+    entry = _entry(backend, supernet.spec, cost, preprocessing, origin, supernet.accuracy, provenance)
+    half = common.get("weights") == "fp16"
+    store.add_supernet(SupernetRecord(entry, serialise(supernet.module, half)))
+    return identity
+
+
 def describe(
     backend: Backend,
-    spec: Any,
+    spec: ArchitectureSpec,
     module: nn.Module,
     preprocessing: Preprocessing,
-    what: _Description,
+    origin: Origin,
     accuracy: float,
     provenance: Mapping[str, Any],
+    half: bool = False,
 ) -> NetworkRecord:
-    """Count, fingerprint and serialise a trained network."""
-    from safetensors.torch import save
-
+    """Count, fingerprint and serialise a trained network; ``half`` rounds its weights to fp16 before, in place."""
     from nns.costs import count_cost
     from nns.fingerprints import fingerprint_network
 
-    cost = count_cost(backend, module, preprocessing, len(what.classes))
+    weights = serialise(module, half)
+    cost = count_cost(backend, module, preprocessing, len(origin.classes))
     fingerprint = fingerprint_network(backend, spec, module, preprocessing, cost)
-    state = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
-    entry = NetworkEntry(
-        id=what.id,
+    return NetworkRecord(_entry(backend, spec, cost, preprocessing, origin, accuracy, provenance), fingerprint, weights)
+
+
+def _entry(
+    backend: Backend,
+    spec: ArchitectureSpec,
+    cost: NetworkCost,
+    preprocessing: Preprocessing,
+    origin: Origin,
+    accuracy: float,
+    provenance: Mapping[str, Any],
+) -> NetworkEntry:
+    return NetworkEntry(
+        id=origin.id,
         spec=spec,
         cost=cost,
         preprocessing=preprocessing,
-        classes=what.classes,
-        source_dataset=what.source_dataset,
-        source_digest=what.source_digest,
+        classes=origin.classes,
+        source_dataset=origin.source_dataset,
+        source_digest=origin.source_digest,
         accuracy=accuracy,
         license=backend.license(spec),
         provenance=dict(provenance),
     )
-    return NetworkRecord(entry, fingerprint, save(state))
+
+
+def serialise(module: nn.Module, half: bool = False) -> bytes:
+    """Write a state dict as safetensors; ``half`` rounds the module's floats to fp16 first, in place.
+
+    Numbers beyond the range of fp16 become its largest, so that no infinity enters a network.
+    """
+    import torch
+    from safetensors.torch import save
+
+    state = {}
+    for name, tensor in module.state_dict().items():
+        kept = tensor.detach().contiguous().clone()
+        if half and kept.is_floating_point():
+            limit = torch.finfo(torch.float16).max
+            kept = kept.clamp(-limit, limit).half()
+            tensor.copy_(kept)
+        state[name] = kept
+    return save(state)
 
 
 def train_network(

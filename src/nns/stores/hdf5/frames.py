@@ -17,9 +17,6 @@ from nns.stores import _frames
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.file import ZooFile
 
-NAMES = {_frames.RAW: "raw", _frames.ZSTD: "zstd", _frames.DIFFERENCE: "difference", _frames.SLICE: "slice"}
-"""Names of the codecs."""
-
 FULL = (_frames.RAW, _frames.ZSTD)
 """Codecs that need no base. Bases are of these, so no chain is longer than one."""
 
@@ -117,16 +114,22 @@ class Frames:
         total = sum(self.length[np.array(rows, np.int64)].tolist()) if rows else 0
         if total != length:
             raise ZooError(f"{self.file.path} is damaged: {what} have {total} bytes, not {length}; restore it")
-        if total > max_weights():
+        work = total + self._bytes_of_bases(rows)
+        if work > max_weights():
             raise ZooError(
-                f"{self.file.path}: {what} have {total} bytes, more than {max_weights()}; "
-                "set NNS_MAX_WEIGHTS to read them all the same"
+                f"{self.file.path}: {what} have {work} bytes with what they are stored as differences to, "
+                f"more than {max_weights()}; set NNS_MAX_WEIGHTS to read them all the same"
             )
         if len(rows) == 1 or total < PARALLEL_FROM:
             parts = [self.decode(row) for row in rows]
             return parts[0] if len(parts) == 1 else b"".join(parts)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             return b"".join(pool.map(self.decode, rows))
+
+    def _bytes_of_bases(self, rows: Sequence[int]) -> int:
+        bases = self.base[np.array(rows, np.int64)]
+        found = bases[(bases >= 0) & (bases < len(self))]
+        return sum(self.length[found].tolist())
 
     def by_codec(self) -> dict[str, tuple[int, int, int]]:
         """Count frames, decoded and stored bytes by name of the codec."""
@@ -136,6 +139,6 @@ class Frames:
         stored: NDArray[Any] = np.diff(self.bounds)
         for codec in np.unique(self.codec).tolist():
             rows = self.codec == codec
-            name = NAMES.get(codec, f"codec {codec}")
+            name = _frames.NAMES.get(codec, f"codec {codec}")
             found[name] = int(rows.sum()), int(self.length[rows].sum()), int(stored[rows].sum())
         return found
