@@ -28,6 +28,8 @@ import zstandard
 from nns.costs import device_key
 from nns.stores import HDF5Store, _frames
 from nns.stores._frames import Encoded, Piece
+from nns.stores._frames import codecs as coding
+from nns.stores._frames import pieces as splitting
 from nns.types import NetworkEntry
 
 Frame = tuple[bytes, Piece]
@@ -146,10 +148,10 @@ def codecs() -> Iterator[tuple[str, Encoder, Decoder]]:
         writer = zstandard.ZstdCompressor(level=level)
 
         def shuffled(data: bytes, item: int, writer: Any = writer) -> bytes:
-            return writer.compress(b"".join(_frames._shuffle(np.frombuffer(data, np.uint8), item)))
+            return writer.compress(b"".join(coding._shuffle(np.frombuffer(data, np.uint8), item)))
 
         def restored(stored: bytes, item: int, length: int) -> bytes:
-            return _frames._unshuffle(np.frombuffer(reader.decompress(stored), np.uint8), item).tobytes()
+            return coding._unshuffle(np.frombuffer(reader.decompress(stored), np.uint8), item).tobytes()
 
         yield f"zstd {level}, shuffle", shuffled, restored
     yield (DEFAULT, *full())
@@ -233,7 +235,7 @@ def slices(width: float) -> Row:
     index: _frames.SliceIndex[int] = _frames.SliceIndex()
     bases = cut(weights)
     for number, (data, piece) in enumerate(bases):
-        if piece.shape is not None and len(data) >= _frames.SMALL_TENSOR:
+        if piece.shape is not None and len(data) >= splitting.SMALL_TENSOR:
             index.add(number, piece.shape, piece.item, data)
     indexing = time.process_time() - started
     done, alone, kept, tried = [], 0, 0, 0

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nns.stores import _frames as frames
-from nns.stores._frames import DIFFERENCE, RAW, SLICE, ZSTD, Encoded, SliceIndex
+from nns.stores._frames import DIFFERENCE, RAW, SLICE, ZSTD, Encoded, SliceIndex, codecs
+from nns.stores._frames import pieces as splitting
 
 ITEMS = (1, 2, 4, 8)
 quick = settings(max_examples=60, deadline=None)
@@ -72,7 +73,7 @@ def test_weights_get_smaller_and_noise_stays_raw():
 
 def test_mantissas_and_exponents_share_no_block():
     data = weights_like(8000).tobytes()
-    together = compressed(b"".join(frames._shuffle(np.frombuffer(data, np.uint8), 4)), level=1)
+    together = compressed(b"".join(codecs._shuffle(np.frombuffer(data, np.uint8), 4)), level=1)
     assert len(frames.encode(data, 4).data) < 0.96 * len(together)
 
 
@@ -480,7 +481,7 @@ def test_runs_end_at_64_kib():
 
 
 def test_large_tensors_are_cut(monkeypatch):
-    monkeypatch.setattr(frames, "MAX_FRAME", 1 << 16)
+    monkeypatch.setattr(splitting, "MAX_FRAME", 1 << 16)
     weights = safetensors({"big": ("F64", [20_000], 160_000)})
     pieces = frames.split(weights)
     covers(weights, pieces)
@@ -493,7 +494,7 @@ def test_large_tensors_are_cut(monkeypatch):
 
 
 def test_every_dtype_of_safetensors_has_an_item():
-    for dtype, bits in frames.DTYPE_BITS.items():
+    for dtype, bits in splitting.DTYPE_BITS.items():
         piece = frames.split(safetensors({"x": (dtype, [5], 5 * bits // 8)}))[1]
         assert piece.item == (4 if dtype == "C64" else bits // 8)
     unknown = frames.split(safetensors({"x": ("F4", [10], 5)}))
@@ -566,14 +567,14 @@ def test_what_is_no_safetensors_is_taken_as_bytes(weights):
 
 def test_headers_are_bounded(monkeypatch):
     weights = network(3)
-    monkeypatch.setattr(frames, "MAX_HEADER", struct.unpack_from("<Q", weights)[0])
+    monkeypatch.setattr(splitting, "MAX_HEADER", struct.unpack_from("<Q", weights)[0])
     assert len(frames.split(weights)) > 1
-    monkeypatch.setattr(frames, "MAX_HEADER", frames.MAX_HEADER - 1)
+    monkeypatch.setattr(splitting, "MAX_HEADER", splitting.MAX_HEADER - 1)
     assert len(frames.split(weights)) == 1
 
 
 def test_long_bytes_are_cut(monkeypatch):
-    monkeypatch.setattr(frames, "OPAQUE_PIECE", 1000)
+    monkeypatch.setattr(splitting, "OPAQUE_PIECE", 1000)
     pieces = frames.split(bytes(2500))
     covers(bytes(2500), pieces)
     assert [piece.stop for piece in pieces] == [1000, 2000, 2500]
@@ -587,7 +588,7 @@ def test_time_and_pieces_are_bounded():
 
     started = time.perf_counter()
     assert len(frames.split(alternating(1000))) == 1001
-    assert len(frames.split(alternating(frames.MAX_PIECES))) == 1
+    assert len(frames.split(alternating(splitting.MAX_PIECES))) == 1
     assert time.perf_counter() - started < 10
 
 
@@ -609,7 +610,7 @@ def test_damaged_headers_never_raise(data):
 def test_any_layout_is_covered_and_comes_back(tensors, pad):
     layout = {}
     for number, (dtype, count) in enumerate(tensors):
-        layout[f"{number % 3}.{number}"] = (dtype, [count], count * frames.DTYPE_BITS[dtype] // 8)
+        layout[f"{number % 3}.{number}"] = (dtype, [count], count * splitting.DTYPE_BITS[dtype] // 8)
     weights = safetensors(layout, pad=pad)
     pieces = frames.split(weights)
     covers(weights, pieces)
