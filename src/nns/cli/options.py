@@ -96,3 +96,12 @@ def load_registry() -> Registry:
     from nns.plugins import load_plugins
 
     return load_plugins()
+
+
+def latency_device(device: str, limit: float | None) -> str:
+    """Only a latency limit needs to know the device, and finding out costs an import."""
+    if device == "cpu" or (limit is None and device in {"auto", "cuda"}):
+        return "cpu"
+    from nns.finetuning import resolve_device
+
+    return resolve_device(device)

@@ -9,20 +9,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nns.cli.text import printable
+from nns.cli.text import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+    from rich.text import Text
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; NaN and infinity become null."""
-    print(json.dumps(_clean(document), ensure_ascii=False, indent=2, allow_nan=False))
+    """Print one JSON document; NaN and infinity become null, and no name in it can drive the terminal."""
+    print(printable_json(json.dumps(_clean(document), ensure_ascii=False, indent=2, allow_nan=False)))
 
 
 def _clean(value: Any) -> Any:
@@ -43,8 +44,8 @@ def console() -> Console:
 
 
 def note(message: str) -> None:
-    """Say something about the run, on stderr."""
-    print(printable(message), file=sys.stderr)
+    """Say something about the run, on one line of stderr."""
+    print(one_line(message), file=sys.stderr)
 
 
 def print_table(
@@ -53,10 +54,10 @@ def print_table(
     """Print a table.
 
     Args:
-        title: Above it.
+        title: Above it, one line.
         columns: ``(heading, "left" or "right")`` of each column.
-        rows: The cells.
-        caption: Below it.
+        rows: The cells; text from wherever, shown as it is.
+        caption: Below it; may have lines.
     """
     from rich import box
     from rich.table import Table
@@ -65,20 +66,20 @@ def print_table(
     for heading, justify in columns:
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[_plain(cell) for cell in row])
+        table.add_row(*[_plain(one_line(cell)) for cell in row])
     out = console()
     # not the table's own title and caption, which Rich wraps to the width of the table
-    out.print(_plain(title), style="italic", soft_wrap=True)
+    out.print(_plain(one_line(title)), style="italic", soft_wrap=True)
     out.print(table)
     if caption:
-        out.print(_plain(caption), style="dim italic", soft_wrap=True)
+        out.print(_plain(printable(caption)), style="dim italic", soft_wrap=True)
 
 
-def _plain(text: str) -> str:
-    """Make text safe to print: no control characters, nothing that Rich takes for markup."""
-    from rich.markup import escape
+def _plain(text: str) -> Text:
+    """Keep Rich from taking anything in a text for markup, links or emoji."""
+    from rich.text import Text
 
-    return escape(printable(text))
+    return Text(text)
 
 
 IN_IMAGES = frozenset({"reading images", "checking images", "computing features"})
@@ -99,21 +100,21 @@ def progress_bar() -> Iterator[Callable[..., None]]:
         yield lambda what, done, total, note="": None
         return
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     ]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks: dict[str, Any] = {}
 
         def update(what: str, done: int, total: int | None, note: str = "") -> None:
             if what not in tasks:
-                tasks[what] = progress.add_task(_plain(what), total=total, rate="", note="")
+                tasks[what] = progress.add_task(one_line(what), total=total, rate="", note="")
             speed = next((t.speed for t in progress.tasks if t.id == tasks[what]), None)
             rate = f"{speed:.0f} images/s" if speed and what in IN_IMAGES else ""
-            progress.update(tasks[what], completed=done, total=total, rate=rate, note=_plain(note))
+            progress.update(tasks[what], completed=done, total=total, rate=rate, note=one_line(note))
 
         yield update

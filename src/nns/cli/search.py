@@ -45,7 +45,7 @@ def search(
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     registry = options.load_registry()
     opened = options.open_zoo(zoo, registry)
-    resolved = _latency_device(device, limits.max_latency)
+    resolved = options.latency_device(device, limits.max_latency)
     with progress_bar() as update:
         result = run_search(
             data, opened, registry, limits,
@@ -55,15 +55,6 @@ def search(
         print_json(search_document(result))
     else:
         render(result)
-
-
-def _latency_device(device: str, limit: float | None) -> str:
-    """Only a latency limit needs to know the device, and finding out costs an import."""
-    if device == "cpu" or (limit is None and device in {"auto", "cuda"}):
-        return "cpu"
-    from nns.finetuning import resolve_device
-
-    return resolve_device(device)
 
 
 def search_document(result: SearchResult) -> dict[str, Any]:

@@ -1,17 +1,27 @@
-"""``nns zoo``: ls, info, show, verify, merge, add, export."""
+"""``nns zoo``: ls, info, show, verify; the commands that write are in :mod:`nns.cli.zoo_writing`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nns.cli import build, options
+from nns.cli import build, options, zoo_writing
+from nns.cli.text import counted
+from nns.cli.zoo_documents import entry_document, info_document, milliseconds, show_document
 
 if TYPE_CHECKING:
-    from nns.types import NetworkEntry
+    from nns.types import NetworkEntry, TransferRecord
+    from nns.zoo import Kept, ZooInfo
+
+ID_SHOWN = 10
+"""Digits of an id in a table, or as many more as it takes to tell all networks apart."""
+
+SHOWN = 20
+"""Names, or transfers, that a table shows at most."""
 
 app = typer.Typer(help="Zoos: networks in one file.", no_args_is_help=True)
 app.command("build")(build.build)
@@ -23,129 +33,220 @@ def ls(
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,
+    max_latency: options.MaxLatency = None,
     backend: options.BackendLimit = None,
     license: options.LicenseLimit = None,
-    sort: Annotated[str, typer.Option("--sort", metavar="params|macs|accuracy|dataset|id", help="Order.")] = "dataset",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows at most.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="NAME", help="Only networks trained on it.", rich_help_panel=options.LIMITS),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="params|macs|size|accuracy|dataset|architecture|id", help="Order.")
+    ] = "dataset",
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Rows at most.")] = None,
+    device: options.Device = "auto",
     json: options.JsonFlag = False,
 ) -> None:
     """List the networks of a zoo, each counted with its own head.
 
-    Example: nns zoo ls zoo.h5 --max-params 1M --sort accuracy
+    With --max-latency, networks that were never measured on this machine are measured, and the zoo keeps the numbers.
+
+    Example: nns zoo ls zoo.h5 --max-params 1M --sort accuracy --limit 20
     """
-    from nns.cli.output import print_json, print_table
+    from nns.cli.output import print_json, progress_bar
     from nns.retrieval.listing import list_networks
 
-    limits = options.limits_of(max_params, max_macs, max_size, None, backend, license)
-    with options.open_zoo(zoo) as opened:
-        entries = list_networks(opened, limits, sort)
+    limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    seconds: dict[str, float] = {}
+    with options.open_zoo(zoo) as opened, progress_bar() as update:
+
+        def measured(ids: Sequence[str]) -> Mapping[str, float]:
+            from nns.retrieval import latencies
+
+            where = options.latency_device(device, limits.max_latency)
+            show = lambda done, total: update("measuring latency", done, total)  # noqa: E731
+            seconds.update(latencies(opened, options.load_registry(), ids, where, show))
+            return seconds
+
+        entries = list_networks(opened, limits, sort, reverse=reverse, dataset=dataset, latencies=measured)
+        ids = opened.ids()
     shown = entries[:limit]
     if json:
-        print_json({"networks": [entry_document(entry) for entry in shown], "total": len(entries)})
+        rows = [entry_document(entry) | {"latency_ms": milliseconds(seconds.get(entry.id))} for entry in shown]
+        print_json({"networks": rows, "total": len(entries)})
         return
-    from nns.quantities import format_count
+    title = f"{len(entries)} of " * (len(entries) < len(ids)) + counted(len(ids), "network")
+    title += f", the first {len(shown)}" if len(shown) < len(entries) else ""
+    _render_list(f"{zoo}: {title}", shown, ids, seconds, with_size=sort == "size" or max_size is not None)
 
-    columns = [("network", "left"), ("architecture", "left"), ("trained on", "left"), ("classes", "right")]
-    columns += [("accuracy", "right"), ("params", "right"), ("MACs", "right"), ("license", "left")]
+
+def _render_list(
+    title: str, entries: Sequence[NetworkEntry], ids: Sequence[str], seconds: Mapping[str, float], with_size: bool
+) -> None:
+    """Print networks; a column that is not asked for or says the same in every row is left out."""
+    from nns.cli.output import note, print_table
+    from nns.quantities import format_bytes, format_count, format_seconds
+
+    if not entries:
+        note(title)
+        return
+    digits = _digits(ids)
+    licenses = {entry.license for entry in entries}
+    columns = [("network", "left"), ("architecture", "left"), ("trained on", "left"), ("accuracy", "right")]
+    columns += [("params", "right"), ("MACs", "right")]
+    columns += [("size", "right")] * with_size + [("latency", "right")] * bool(seconds)
+    columns += [("license", "left")] * (len(licenses) > 1)
     rows = []
-    for entry in shown:
-        classes = len(entry.classes)
-        architecture, accuracy = f"{entry.spec.backend}:{entry.spec.name}", "-"
-        if not math.isnan(entry.accuracy):
-            accuracy = f"{entry.accuracy:.1%}"
-        params, macs = format_count(entry.cost.params(classes)), format_count(entry.cost.macs(classes))
-        rows.append([entry.id, architecture, entry.source_dataset, str(classes), accuracy, params, macs, entry.license])
-    print_table(f"{zoo}: {len(entries)} networks", columns, rows)
+    for entry in entries:
+        cost, classes = entry.cost, len(entry.classes)
+        row = [entry.id[:digits], f"{entry.spec.backend}:{entry.spec.name}", entry.source_dataset]
+        row += [_percent(entry.accuracy), format_count(cost.params(classes)), format_count(cost.macs(classes))]
+        row += [format_bytes(cost.bytes(classes))] * with_size
+        row += [format_seconds(seconds[entry.id])] if seconds else []
+        row += [entry.license] * (len(licenses) > 1)
+        rows.append(row)
+    print_table(title, columns, rows, caption=f"license: {licenses.pop()}" if len(licenses) == 1 else None)
 
 
-def entry_document(entry: NetworkEntry) -> dict[str, Any]:
-    """Give a network as JSON."""
-    classes = len(entry.classes)
-    return {
-        "id": entry.id,
-        "backend": entry.spec.backend,
-        "architecture": entry.spec.name,
-        "config": dict(entry.spec.config),
-        "weights_from": entry.spec.source,
-        "source_dataset": entry.source_dataset,
-        "classes": classes,
-        "accuracy": entry.accuracy,
-        "params": entry.cost.params(classes),
-        "macs": entry.cost.macs(classes),
-        "bytes": entry.cost.bytes(classes),
-        "feature_dim": entry.cost.feature_dim,
-        "image_size": entry.preprocessing.size,
-        "license": entry.license,
-        "provenance": dict(entry.provenance),
-    }
+def _digits(ids: Sequence[str]) -> int:
+    """Count the digits that tell all of some ids apart."""
+    digits = ID_SHOWN
+    while len({name[:digits] for name in ids}) < len(ids):
+        digits += 1
+    return digits
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 @app.command("info")
 def info(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
-    """Count what is in a zoo, and give its content digest.
+    """Count what is in a zoo and what it takes, and give its content digest.
+
+    The digest is one of content: order, compression and history of the file do not count.
 
     Example: nns zoo info zoo.h5
     """
-    from nns.cli.output import print_json, print_table
-    from nns.quantities import format_bytes
+    from nns.cli.output import print_json
 
     with options.open_zoo(zoo) as opened:
         found = opened.info()
     if json:
-        print_json(
-            {
-                "path": str(found.path),
-                "format_version": found.format_version,
-                "digest": found.digest,
-                "networks": found.networks,
-                "by_backend": dict(found.by_backend),
-                "by_dataset": dict(found.by_dataset),
-                "datasets": list(found.datasets),
-                "spaces": list(found.spaces),
-                "devices": list(found.devices),
-                "bytes": dict(found.bytes),
-            }
-        )
-        return
+        print_json(info_document(found))
+    else:
+        _render_info(zoo, found)
+
+
+def _render_info(zoo: Path, found: ZooInfo) -> None:
+    from nns.cli.output import print_table
+    from nns.quantities import format_bytes
+
+    packing = found.packing
+    networks = ", ".join(f"{count} {name}" for name, count in found.by_backend.items())
+    trained_on = [f"{name} ({count})" for name, count in found.by_dataset.items()]
+    kinds = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in found.bytes.items() if size)
     rows = [
         ["digest", found.digest],
         ["format version", str(found.format_version)],
-        ["networks", f"{found.networks} ({', '.join(f'{k} {v}' for k, v in found.by_backend.items())})"],
-        ["datasets", str(len(found.datasets))],
+        ["networks", f"{found.networks}{f' ({networks})' if networks else ''}"],
+        ["trained on", _some(trained_on) or "-"],
+        ["supernets", str(found.supernets)],
+        ["datasets", f"{len(found.datasets)} with query features"],
+        [
+            "transfers",
+            f"{found.transfers} to {counted(len(found.transfer_datasets), 'dataset')}" if found.transfers else "none",
+        ],
         ["spaces", ", ".join(found.spaces) or f"none; run `nns space fit {zoo}`"],
-        ["latency measured on", ", ".join(found.devices) or "no device"],
-        ["bytes", ", ".join(f"{kind} {format_bytes(size)}" for kind, size in found.bytes.items())],
+        ["latency measured on", _some(found.devices) or "no device"],
+        ["file", format_bytes(found.file_bytes)],
+        ["bytes", kinds or "-"],
+        ["weights", f"{format_bytes(packing.decoded)} in {format_bytes(packing.stored)}, ratio {packing.ratio:.2f}"],
     ]
+    for name, (frames, decoded, stored) in packing.codecs.items():
+        rows.append([f"  {name}", f"{format_bytes(decoded)} in {format_bytes(stored)}, {frames} frames"])
+    if found.waiting:
+        waiting = f"{found.waiting} files, {format_bytes(found.waiting_bytes)}, in {zoo.name}.journal"
+        rows.append(["waiting", f"{waiting}; `nns zoo gc {zoo}` brings them in"])
     print_table(str(zoo), [("", "left"), ("", "left")], rows)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f", … ({len(names)} in all)" if len(names) > SHOWN else "")
 
 
 @app.command("show")
 def show(
     zoo: options.ZooArgument,
-    network: Annotated[str, typer.Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],
+    network: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of a network or supernet, or a unique beginning of it.")
+    ],
     json: options.JsonFlag = False,
 ) -> None:
-    """Show one network: numbers, provenance, classes.
+    """Show one network or supernet: numbers, provenance, classes, what it takes, transfers, latencies.
 
     Example: nns zoo show zoo.h5 3f2a
     """
-    from nns.cli.output import print_json, print_table
+    from nns.cli.output import print_json
 
     with options.open_zoo(zoo) as opened:
-        entry = opened.entry(network)
-    document = entry_document(entry) | {"class_names": list(entry.classes)}
+        entry, supernet = opened.find(network)
+        kept = opened.kept([entry.id])
+        transfers = () if supernet else opened.transfers(entry.id)
+        measured = {device: opened.latencies(device).get(entry.id) for device in opened.store.devices()}
+    latencies = {device: seconds for device, seconds in measured.items() if seconds is not None and not supernet}
     if json:
-        print_json(document)
-        return
-    document["class_names"] = ", ".join(entry.classes[:20]) + (", …" if len(entry.classes) > 20 else "")
-    rows = [[key.replace("_", " "), _cell(value)] for key, value in document.items()]
+        print_json(show_document(entry, supernet, kept, transfers, latencies))
+    else:
+        _render_network(entry, supernet, kept, transfers, latencies)
+
+
+def _render_network(
+    entry: NetworkEntry,
+    supernet: bool,
+    kept: Kept,
+    transfers: Sequence[TransferRecord],
+    latencies: Mapping[str, float],
+) -> None:
+    from json import dumps
+
+    from nns.cli.output import print_table
+    from nns.quantities import format_bytes, format_count, format_seconds
+
+    cost, classes = entry.cost, len(entry.classes)
+    whole, own = format_bytes(kept.stored), format_bytes(kept.own)
+    stored = f"{format_bytes(kept.decoded)} in {whole}" + (f", {own} of it for this alone" if own != whole else "")
+    rows = [
+        ["kind", "supernet" if supernet else "network"],
+        ["architecture", f"{entry.spec.backend}:{entry.spec.name}"],
+        ["config", dumps(dict(entry.spec.config), ensure_ascii=False)],
+        ["weights from", entry.spec.source],
+        ["trained on", entry.source_dataset],
+        ["classes", f"{classes}: {_some(entry.classes)}" if classes else "none"],
+        ["accuracy", _percent(entry.accuracy)],
+        ["params", f"{format_count(cost.params(classes))} ({cost.params(classes)})"],
+        ["MACs", f"{format_count(cost.macs(classes))} ({cost.macs(classes)})"],
+        ["size", f"{format_bytes(cost.bytes(classes))} ({cost.bytes(classes)})"],
+        ["input", f"{entry.preprocessing.size} px"],
+        ["features", str(cost.feature_dim)],
+        ["license", entry.license],
+        ["weights", stored],
+        ["frames", ", ".join(f"{count} {name}" for name, count in kept.codecs.items()) or "none"],
+        *[["base", base] for base in kept.bases],
+        *[["latency", f"{format_seconds(seconds)} on {device}"] for device, seconds in sorted(latencies.items())],
+        ["provenance", dumps(dict(entry.provenance), ensure_ascii=False)],
+    ]
     print_table(entry.id, [("", "left"), ("", "left")], rows)
-
-
-def _cell(value: Any) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if transfers:
+        best = sorted(transfers, key=lambda record: -record.accuracy)[:SHOWN]
+        print_table(
+            f"fine-tuned {counted(len(transfers), 'time')} on "
+            f"{counted(len({record.dataset for record in transfers}), 'other dataset')}"
+            + (f"; the best {SHOWN}" if len(transfers) > SHOWN else ""),
+            [("dataset", "left"), ("accuracy", "right"), ("epochs", "right")],
+            [[record.dataset, _percent(record.accuracy), str(record.epochs)] for record in best],
+        )
 
 
 @app.command("verify")
@@ -154,120 +255,56 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Do not read the weights.")] = False,
     json: options.JsonFlag = False,
 ) -> None:
-    """Check a zoo against its own digests. Exits with 4 if anything is damaged.
+    """Check a zoo against its own digests, every byte of it. Exits with 4 if anything is damaged.
 
     Example: nns zoo verify zoo.h5
     """
-    from nns.cli.output import note, print_json, print_table
+    import time
+
+    from nns.cli.output import note, print_json, print_table, progress_bar
     from nns.errors import ZooError
+    from nns.quantities import format_bytes, format_seconds
     from nns.zoo import Problem, Zoo
     from nns.zoo import verify as find_problems
 
-    networks = 0
+    started, networks, supernets, size = time.perf_counter(), 0, 0, 0
+    problems: tuple[Problem, ...] = ()
     try:
-        with Zoo.open(zoo) as opened:
+        with Zoo.open(zoo) as opened, progress_bar() as update:
+            size = opened.disk_bytes()
             networks = len(opened)
-            problems = find_problems(opened.store, quick=quick)
+            update("checking networks", 0, networks)
+            problems = find_problems(opened.store, quick, lambda done, total: update("checking networks", done, total))
+            supernets = len(opened.supernets())
     except ZooError as error:
-        problems = (Problem("", str(error)),)
+        problems = problems or (Problem("", str(error)),)
+    seconds = time.perf_counter() - started
     if json:
         print_json(
             {
                 "ok": not problems,
                 "networks": networks,
                 "problems": [{"id": problem.id, "what": problem.what} for problem in problems],
+                "quick": quick,
+                "supernets": supernets,
+                "bytes": size,
+                "seconds": round(seconds, 3),
             }
         )
     elif problems:
         rows = [[problem.id or "(zoo)", problem.what] for problem in problems]
-        print_table(f"{zoo}: {len(problems)} problems", [("network", "left"), ("what", "left")], rows)
+        print_table(f"{zoo}: {counted(len(problems), 'problem')}", [("where", "left"), ("what", "left")], rows)
     else:
-        note(f"{zoo}: {networks} networks, nothing wrong")
+        found = f"{counted(networks, 'network')}, {counted(supernets, 'supernet')}, nothing wrong"
+        checked = "descriptions and fingerprints" if quick else f"all {format_bytes(size)}"
+        note(f"{zoo}: {found}; checked {checked} in {format_seconds(seconds)}")
     if problems:
         raise typer.Exit(ZooError.exit_code)
 
 
-@app.command("merge")
-def merge(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zoo file to write, or to add to.")],
-    zoos: Annotated[list[Path], typer.Argument(metavar="ZOO...", help="Zoos to bring together.")],
-    json: options.JsonFlag = False,
-) -> None:
-    """Bring zoos together in one file; networks that are the same count once.
-
-    Example: nns zoo merge all.h5 mine.h5 theirs.h5
-    """
-    from nns.cli.output import note, print_json, progress_bar
-    from nns.zoo import Zoo
-
-    sources = [options.open_zoo(path) for path in zoos]
-    with Zoo.open(out, must_exist=False) as target, progress_bar() as update:
-        added = 0
-        for number, source in enumerate(sources, 1):
-            added += target.merge_from(source.store)
-            update("zoos", number, len(sources))
-        target.store.merge()
-        networks, digest = len(target), target.digest()
-    if json:
-        print_json({"zoo": str(out), "networks": networks, "added": added, "digest": digest})
-    else:
-        note(f"{out}: {networks} networks, {added} new; fit a space with `nns space fit {out}`")
-
-
-@app.command("add")
-def add(
-    zoo: options.ZooArgument,
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.")],
-    backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="Backend that builds it.")],
-    architecture: Annotated[
-        str, typer.Option("--architecture", metavar="NAME", help="Architecture, as the backend names it.")
-    ],
-    data: Annotated[str, typer.Option("--data", metavar="DATA", help="Dataset it was trained on: DATA, or a name.")],
-    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of its images in pixels.")] = None,
-    license: Annotated[
-        str | None, typer.Option("--license", metavar="NAME", help="Licence of the weights (SPDX).")
-    ] = None,
-    trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Unpickle the checkpoint, which can run any code in it.")
-    ] = False,
-    json: options.JsonFlag = False,
-) -> None:
-    """Add a network that was trained elsewhere.
-
-    Example: nns zoo add zoo.h5 birds.safetensors --backend timm --architecture mobilenetv3_small_100 --data ./birds
-    """
-    from nns.cli.output import note, print_json
-    from nns.pipeline.checkpoints import add_checkpoint
-    from nns.zoo import Zoo
-
-    with Zoo.open(zoo, must_exist=False) as opened:
-        entry = add_checkpoint(
-            opened, checkpoint, backend, architecture, data, options.load_registry(),
-            image_size=image_size, license=license, trust_pickle=trust_pickle,
-        )  # fmt: skip
-    if json:
-        print_json(entry_document(entry))
-    else:
-        note(f"added {entry.id}: {entry.spec.name}, trained on {entry.source_dataset}")
-
-
-@app.command("export")
-def export(
-    zoo: options.ZooArgument,
-    network: Annotated[str, typer.Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
-    json: options.JsonFlag = False,
-) -> None:
-    """Write one network, as it is in the zoo, to a folder: weights as safetensors, a JSON card, class names.
-
-    Example: nns zoo export zoo.h5 3f2a -o ./network
-    """
-    from nns.cli.output import note, print_json
-    from nns.pipeline.finetune import export_network
-
-    with options.open_zoo(zoo) as opened:
-        entry, folder = export_network(opened, network, output, options.load_registry())
-    if json:
-        print_json({"id": entry.id, "output": str(folder)})
-    else:
-        note(f"wrote {entry.id} to {folder}")
+app.command("merge")(zoo_writing.merge)
+app.command("rm")(zoo_writing.rm)
+app.command("gc")(zoo_writing.gc)
+app.command("migrate")(zoo_writing.migrate)
+app.command("add")(zoo_writing.add)
+app.command("export")(zoo_writing.export)

@@ -1,7 +1,24 @@
 """The zoo: networks to choose from, read through whatever store keeps them."""
 
 from nns.zoo._identity import default_zoo_path, network_id
+from nns.zoo._kept import Kept
+from nns.zoo._merge import Conflict, MergeConflictError, Merged, merge_zoos
+from nns.zoo._migrate import migrate_zoo
 from nns.zoo._verify import Problem, verify, verify_path
 from nns.zoo._zoo import Zoo, ZooInfo
 
-__all__ = ["Problem", "Zoo", "ZooInfo", "default_zoo_path", "network_id", "verify", "verify_path"]
+__all__ = [
+    "Conflict",
+    "Kept",
+    "MergeConflictError",
+    "Merged",
+    "Problem",
+    "Zoo",
+    "ZooInfo",
+    "default_zoo_path",
+    "merge_zoos",
+    "migrate_zoo",
+    "network_id",
+    "verify",
+    "verify_path",
+]

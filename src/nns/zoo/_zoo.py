@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from nns.errors import UnknownNameError
 from nns.stores import FORMAT_VERSION, HDF5Store, Store
-from nns.types import DatasetRecord, Fingerprint, NetworkEntry, SpaceRecord
+from nns.types import DatasetRecord, Fingerprint, Garbage, NetworkEntry, Packing, SpaceRecord, TransferRecord
+from nns.zoo._kept import Kept, disk_bytes, kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,14 @@ class ZooInfo:
         datasets: Names of the datasets whose query features are known.
         spaces: Names of the fitted spaces.
         devices: Devices with measured latencies.
-        bytes: Bytes by kind: weights, fingerprints, datasets, spaces, other.
+        bytes: Bytes by kind: weights, fingerprints, datasets, transfers, spaces, other.
+        packing: How the weights of networks and supernets are kept.
+        supernets: Number of supernets.
+        transfers: Number of transfers.
+        transfer_datasets: Names of the datasets that they are to.
+        file_bytes: Bytes of the zoo file.
+        waiting: Files that wait in the journal for the next merge.
+        waiting_bytes: Their bytes.
     """
 
     path: Path | None
@@ -46,6 +54,13 @@ class ZooInfo:
     spaces: tuple[str, ...]
     devices: tuple[str, ...]
     bytes: Mapping[str, int]
+    packing: Packing
+    supernets: int
+    transfers: int
+    transfer_datasets: tuple[str, ...]
+    file_bytes: int
+    waiting: int
+    waiting_bytes: int
 
 
 class Zoo:
@@ -84,14 +99,18 @@ class Zoo:
         Raises:
             UnknownNameError: If no network or more than one fits.
         """
-        ids = self.store.ids()
-        fitting = [network_id for network_id in ids if network_id.startswith(prefix)] if prefix else []
-        if prefix in fitting or len(fitting) == 1:
-            return prefix if prefix in fitting else fitting[0]
-        if fitting:
-            listing = ", ".join(fitting[:6]) + (", …" if len(fitting) > 6 else "")
-            raise UnknownNameError(f"network {prefix!r} may be any of {listing}; give more digits")
-        raise UnknownNameError.among("network", prefix, ids)
+        return _resolve(prefix, self.store.ids())
+
+    def find(self, prefix: str) -> tuple[NetworkEntry, bool]:
+        """Read the entry of a network or a supernet by its id or a unique beginning; says whether it is a supernet.
+
+        Raises:
+            UnknownNameError: If nothing or more than one thing fits.
+        """
+        supernets = {entry.id: entry for entry in self.store.supernets()}
+        networks = self.store.ids()
+        found = _resolve(prefix, sorted({*networks, *supernets}))
+        return (supernets[found], True) if found in supernets else (self.store.entry(found), False)
 
     def entry(self, network_id: str) -> NetworkEntry:
         """Read one network's entry by its id or a unique beginning of it.
@@ -142,13 +161,49 @@ class Zoo:
         """Read measured latencies, network id to seconds, of one device."""
         return self.store.latencies(device)
 
+    def supernets(self) -> Sequence[NetworkEntry]:
+        """List the supernets, sorted by id."""
+        return self.store.supernets()
+
+    def transfers(self, network_id: str | None = None) -> Sequence[TransferRecord]:
+        """Read the transfers, of one network if it is given, by id or unique beginning."""
+        records = self.store.transfers()
+        if network_id is None:
+            return records
+        whole = self.resolve(network_id)
+        return tuple(record for record in records if record.network_id == whole)
+
+    def kept(self, ids: Collection[str]) -> Kept:
+        """Count what the weights of networks and supernets take in the file; unknown ids count nothing."""
+        return kept(self.store, ids)
+
+    def disk_bytes(self) -> int:
+        """Count the bytes of the file and of what waits in its journal."""
+        file_bytes, _, waiting_bytes = disk_bytes(self.store)
+        return file_bytes + waiting_bytes
+
+    def garbage(self) -> Garbage:
+        """Count what a collection of garbage would remove; the bytes afterwards are not known before."""
+        ids = set(self.store.ids())
+        bases = {entry.provenance.get("base") for entry in self.store.entries()}
+        measured = [name for device in self.store.devices() for name in self.store.latencies(device)]
+        size = self.disk_bytes()
+        return Garbage(
+            supernets=tuple(entry.id for entry in self.store.supernets() if entry.id not in bases),
+            latencies=sum(name not in ids for name in measured),
+            transfers=sum(record.network_id not in ids for record in self.store.transfers()),
+            bytes_before=size,
+            bytes_after=size,
+        )
+
     def digest(self) -> str:
-        """Give the content digest of networks and datasets."""
+        """Give the content digest of networks, supernets, datasets and transfers."""
         return self.store.digest()
 
     def info(self) -> ZooInfo:
         """Count what is in the zoo."""
-        entries = self.store.entries()
+        entries, transfers = self.store.entries(), self.store.transfers()
+        file_bytes, waiting, waiting_bytes = disk_bytes(self.store)
         return ZooInfo(
             path=self.path,
             format_version=FORMAT_VERSION,
@@ -160,6 +215,13 @@ class Zoo:
             spaces=tuple(self.store.spaces()),
             devices=tuple(self.store.devices()),
             bytes=self.store.sizes(),
+            packing=self.store.packing(),
+            supernets=len(self.store.supernets()),
+            transfers=len(transfers),
+            transfer_datasets=tuple(sorted({record.dataset for record in transfers})),
+            file_bytes=file_bytes,
+            waiting=waiting,
+            waiting_bytes=waiting_bytes,
         )
 
     def merge_from(self, other: Store) -> int:
@@ -190,3 +252,13 @@ class Zoo:
     ) -> None:
         """Close the zoo."""
         self.close()
+
+
+def _resolve(prefix: str, ids: Sequence[str]) -> str:
+    fitting = [network_id for network_id in ids if network_id.startswith(prefix)] if prefix else []
+    if prefix in fitting or len(fitting) == 1:
+        return prefix if prefix in fitting else fitting[0]
+    if fitting:
+        listing = ", ".join(fitting[:6]) + (", …" if len(fitting) > 6 else "")
+        raise UnknownNameError(f"network {prefix!r} may be any of {listing}; give more digits")
+    raise UnknownNameError.among("network", prefix, ids)

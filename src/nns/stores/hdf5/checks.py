@@ -145,9 +145,9 @@ def _header(path: Path, data: bytes, tables: Mapping[int, Mapping[str, schema.Ta
     if not version:
         raise ZooError(f"{path} has zoo format version {version}, which never existed; restore it from a copy")
     if version not in tables:
-        raise ZooError(
-            f"{path} has zoo format version {version}, this nns writes {known}; bring it up with `nns zoo migrate ZOO`"
-        )
+        zoo = path.parent.with_suffix("") if path.parent.suffix == ".journal" else path
+        way = f"bring it up with `nns zoo migrate {zoo}`"
+        raise ZooError(f"{path} has zoo format version {version}, this nns writes {known}; {way}")
     expected = hashlib.sha256(canonical_json({key: item for key, item in value.items() if key != "sha256"}))
     if value["sha256"] != expected.hexdigest():
         raise ValueError("/format does not have its sha256")

@@ -163,11 +163,11 @@ class Journal:
             os.close(descriptor)
         try:
             yield True
+        finally:
             with suppress(OSError):
                 if not any(item.name != _LOCK for item in os.scandir(self.folder)):
                     path.unlink()
                     self.folder.rmdir()
-        finally:
             os.close(descriptor)
 
 

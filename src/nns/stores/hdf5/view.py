@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UnknownNameError, ZooError
-from nns.stores._digest import transfer_key
+from nns.stores._digest import transfer_content_digest, transfer_key
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.journal import Journal
@@ -130,11 +130,18 @@ class View:
 
     @cached_property
     def datasets(self) -> list[tuple[DatasetRecord, str]]:
-        """All datasets with their content digests, sorted by name; of two with one key the first counts."""
+        """All datasets with their content digests, sorted by name.
+
+        Of two with one key the first counts, but between zoos that are merged the one of the smaller digest, so
+        that the order in which they are named does not matter.
+        """
         found: dict[tuple[str, str], tuple[DatasetRecord, str]] = {}
         for part in self.parts:
             for record, digest in part.datasets:
-                found.setdefault((record.digest, record.extractor), (record, digest))
+                key = record.digest, record.extractor
+                other = found.setdefault(key, (record, digest))
+                if part in self.others and digest < other[1]:
+                    found[key] = record, digest
         return sorted(found.values(), key=lambda item: (item[0].name, item[0].digest, item[0].extractor))
 
     @cached_property
@@ -144,8 +151,13 @@ class View:
 
     @cached_property
     def transfers(self) -> dict[tuple[str, str, bytes], TransferRecord]:
-        """Latest transfer of each network, dataset and recipe."""
-        found = {transfer_key(record): record for part in self.parts for record in part.transfers}
+        """Latest transfer of each network, dataset and recipe; between zoos that are merged as with datasets."""
+        found: dict[tuple[str, str, bytes], TransferRecord] = {}
+        for part in self.parts:
+            for record in part.transfers:
+                old = found.setdefault(transfer_key(record), record)
+                if part not in self.others or transfer_content_digest(record) < transfer_content_digest(old):
+                    found[transfer_key(record)] = record
         return dict(sorted(found.items()))
 
     @cached_property

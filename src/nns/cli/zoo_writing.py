@@ -1,0 +1,306 @@
+"""``nns zoo``: merge, rm, gc, migrate, add, export: what writes a zoo, or out of one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nns.cli import options
+from nns.cli.text import counted
+from nns.cli.zoo_documents import entry_document
+
+if TYPE_CHECKING:
+    from nns.types import Garbage, NetworkEntry
+    from nns.zoo import Conflict, Merged, Zoo
+
+NAMED = 10
+"""Networks that are named before they are removed, at most."""
+
+
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zoo file to write, or to add to.")],
+    zoos: Annotated[list[Path], typer.Argument(metavar="ZOO...", help="Zoos to bring together.")],
+    json: options.JsonFlag = False,
+) -> None:
+    """Bring zoos together in one file; networks that are the same count once.
+
+    Nothing is written if an id stands for different networks in two of them: exit code 4, and all are named.
+    OUT may be among the zoos.
+
+    Example: nns zoo merge all.h5 mine.h5 theirs.h5
+    """
+    from nns.cli.output import note, print_json
+    from nns.zoo import MergeConflictError, Zoo, merge_zoos
+
+    try:
+        merged = merge_zoos(out, zoos)
+    except MergeConflictError as error:
+        if json:
+            print_json({"zoo": str(out), "conflicts": [_conflict(each) for each in error.conflicts]})
+        raise
+    with Zoo.open(out) as opened:
+        networks, supernets, digest = len(opened), len(opened.supernets()), opened.digest()
+    added = sum(each.added for each in merged)
+    if json:
+        sources = [_merged(each) for each in merged]
+        document = {"zoo": str(out), "networks": networks, "added": added, "digest": digest}
+        print_json(document | {"supernets": supernets, "sources": sources, "conflicts": []})
+        return
+    for each in merged:
+        what = "is the zoo that is written to" if each.same else f"{each.added} new, {each.known} known"
+        note(f"{each.zoo}: {counted(each.networks, 'network')}, {what}")
+    note(f"{out}: {counted(networks, 'network')}, {added} new; fit a space with `nns space fit {out}`")
+
+
+def _merged(each: Merged) -> dict[str, Any]:
+    return {"zoo": str(each.zoo), "networks": each.networks, "added": each.added, "known": each.known}
+
+
+def _conflict(each: Conflict) -> dict[str, Any]:
+    return {"id": each.id, "kind": each.kind, "zoos": [str(path) for path in each.zoos]}
+
+
+def rm(
+    zoo: options.ZooArgument,
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Ids of networks or supernets, or unique beginnings of them."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="All that were trained on this dataset.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.JsonFlag = False,
+) -> None:
+    """Remove networks and supernets from a zoo, for good. On a terminal it asks first.
+
+    Example: nns zoo rm zoo.h5 3f2a 77b0
+    """
+    from nns.cli.output import note, print_json
+    from nns.errors import EXIT_INTERRUPTED
+    from nns.quantities import format_bytes
+
+    with options.open_zoo(zoo) as opened:
+        gone = _named(opened, networks or [], dataset)
+        ids = list(gone)
+        supernets = [entry.id for entry, supernet in gone.values() if supernet]
+        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            _tell(zoo, gone, opened.kept(ids).own)
+            if not _agreed():
+                note("nothing was removed")
+                raise typer.Exit(EXIT_INTERRUPTED)
+        before = opened.disk_bytes()
+        opened.store.remove(ids)
+        left, spaces, digest, after = len(opened), opened.spaces(), opened.digest(), opened.disk_bytes()
+        leftover = opened.garbage()
+    if json:
+        print_json(
+            {
+                "zoo": str(zoo),
+                "removed": ids,
+                "supernets": supernets,
+                "networks": left,
+                "digest": digest,
+                "bytes_before": before,
+                "bytes_after": after,
+            }
+        )
+        return
+    sizes = f"{format_bytes(before)} before, {format_bytes(after)} now"
+    note(
+        f"{zoo}: removed {_count(len(ids) - len(supernets), len(supernets))}; {counted(left, 'network')} left; {sizes}"
+    )
+    if parts := _parts(leftover):
+        note(f"left over: {', '.join(parts)}; `nns zoo gc {zoo}` removes that too")
+    if spaces:
+        note(f"what was fitted before ({', '.join(spaces)}) ranks the others as it did; or run `nns space fit {zoo}`")
+
+
+def _named(zoo: Zoo, beginnings: Sequence[str], dataset: str | None) -> dict[str, tuple[NetworkEntry, bool]]:
+    """Find what is to be removed: id to entry and whether it is a supernet.
+
+    Raises:
+        UsageError: If nothing is named, or nothing of that name is there.
+    """
+    from nns.errors import UnknownNameError, UsageError
+
+    if not beginnings and dataset is None:
+        raise UsageError("name what to remove: ids, or --dataset NAME")
+    found = {entry.id: (entry, supernet) for entry, supernet in map(zoo.find, beginnings)}
+    if dataset is not None:
+        everything = [(entry, False) for entry in zoo.entries()] + [(entry, True) for entry in zoo.supernets()]
+        known = {entry.source_dataset for entry, _ in everything}
+        if dataset not in known:
+            raise UnknownNameError.among("dataset", dataset, known)
+        found |= {entry.id: (entry, kind) for entry, kind in everything if entry.source_dataset == dataset}
+    return found
+
+
+def _count(networks: int, supernets: int) -> str:
+    parts = [counted(n, what) for n, what in ((networks, "network"), (supernets, "supernet")) if n]
+    return " and ".join(parts) or "nothing"
+
+
+def _tell(zoo: Path, gone: dict[str, tuple[NetworkEntry, bool]], size: int) -> None:
+    from nns.cli.output import note
+    from nns.quantities import format_bytes
+
+    supernets = sum(supernet for _, supernet in gone.values())
+    for entry, supernet in list(gone.values())[:NAMED]:
+        what = f"{'supernet ' * supernet}{entry.spec.backend}:{entry.spec.name}"
+        note(f"  {entry.id}  {what}, trained on {entry.source_dataset}")
+    if len(gone) > NAMED:
+        note(f"  and {len(gone) - NAMED} more")
+    note(f"{_count(len(gone) - supernets, supernets)} will be removed from {zoo} for good, about {format_bytes(size)}")
+
+
+def _agreed() -> bool:
+    """Ask on stderr, since stdout is for results; no answer is no."""
+    print("Remove? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().casefold() in {"y", "yes"}
+
+
+def gc(
+    zoo: options.ZooArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: options.JsonFlag = False,
+) -> None:
+    """Remove what no network refers to any more, bring in the journal, and pack all weights anew.
+
+    What goes: supernets without subnets, measured latencies and transfers of networks that are gone, files that
+    crashes left. The networks stay the same.
+
+    Example: nns zoo gc zoo.h5
+    """
+    from nns.cli.output import note, print_json
+    from nns.quantities import format_bytes
+
+    with options.open_zoo(zoo) as opened:
+        garbage = opened.garbage() if dry_run else opened.store.collect_garbage()
+        networks, digest = len(opened), opened.digest()
+    if json:
+        print_json(_garbage(zoo, garbage, networks, digest, dry_run))
+        return
+    note(f"{zoo}: {'would remove' if dry_run else 'removed'} {', '.join(_parts(garbage)) or 'nothing'}")
+    after = "" if dry_run else f" before, {format_bytes(garbage.bytes_after)} now"
+    note(f"{zoo}: {counted(networks, 'network')}; {format_bytes(garbage.bytes_before)}{after}")
+
+
+def _parts(garbage: Garbage) -> list[str]:
+    parts = [f"supernet {name}" for name in garbage.supernets]
+    counts = [
+        counted(garbage.latencies, "measured latency", "measured latencies"),
+        counted(garbage.transfers, "transfer"),
+        counted(len(garbage.files), "file that a crash left", "files that crashes left"),
+    ]
+    return parts + [text for text in counts if not text.startswith("0 ")]
+
+
+def _garbage(zoo: Path, garbage: Garbage, networks: int, digest: str, dry_run: bool) -> dict[str, Any]:
+    return {
+        "zoo": str(zoo),
+        "networks": networks,
+        "digest": digest,
+        "supernets": list(garbage.supernets),
+        "latencies": garbage.latencies,
+        "transfers": garbage.transfers,
+        "files": list(garbage.files),
+        "bytes_before": garbage.bytes_before,
+        "bytes_after": None if dry_run else garbage.bytes_after,
+        "dry_run": dry_run,
+    }
+
+
+def migrate(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
+    """Bring a zoo of an older format version to the current one. The old file is kept beside it.
+
+    Example: nns zoo migrate zoo.h5
+    """
+    from nns.cli.output import note, print_json
+    from nns.quantities import format_bytes
+    from nns.stores import FORMAT_VERSION
+    from nns.zoo import migrate_zoo
+
+    done = migrate_zoo(zoo)
+    if json:
+        print_json(
+            {
+                "zoo": str(zoo),
+                "migrated": done.backup is not None,
+                "version_before": done.version,
+                "version_after": FORMAT_VERSION,
+                "networks": done.networks,
+                "backup": None if done.backup is None else str(done.backup),
+                "bytes_before": done.bytes_before,
+                "bytes_after": done.bytes_after,
+            }
+        )
+    elif done.backup is None:
+        note(f"{zoo}: format version {done.version}, {counted(done.networks, 'network')}: nothing to do")
+    else:
+        note(
+            f"{zoo}: format version {done.version} before, {FORMAT_VERSION} now; {counted(done.networks, 'network')}; "
+            f"{format_bytes(done.bytes_before)} before, {format_bytes(done.bytes_after)} now"
+        )
+        note(f"the old zoo is {done.backup}; remove it when `nns zoo verify {zoo}` finds nothing wrong")
+
+
+def add(
+    zoo: options.ZooArgument,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.")],
+    backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="Backend that builds it.")],
+    architecture: Annotated[
+        str, typer.Option("--architecture", metavar="NAME", help="Architecture, as the backend names it.")
+    ],
+    data: Annotated[str, typer.Option("--data", metavar="DATA", help="Dataset it was trained on: DATA, or a name.")],
+    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of its images in pixels.")] = None,
+    license: Annotated[
+        str | None, typer.Option("--license", metavar="NAME", help="Licence of the weights (SPDX).")
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Unpickle the checkpoint, which can run any code in it.")
+    ] = False,
+    json: options.JsonFlag = False,
+) -> None:
+    """Add a network that was trained elsewhere.
+
+    Example: nns zoo add zoo.h5 birds.safetensors --backend timm --architecture mobilenetv3_small_100 --data ./birds
+    """
+    from nns.cli.output import note, print_json
+    from nns.pipeline.checkpoints import add_checkpoint
+    from nns.zoo import Zoo
+
+    with Zoo.open(zoo, must_exist=False) as opened:
+        entry = add_checkpoint(
+            opened, checkpoint, backend, architecture, data, options.load_registry(),
+            image_size=image_size, license=license, trust_pickle=trust_pickle,
+        )  # fmt: skip
+    if json:
+        print_json(entry_document(entry))
+    else:
+        note(f"added {entry.id}: {entry.spec.name}, trained on {entry.source_dataset}")
+
+
+def export(
+    zoo: options.ZooArgument,
+    network: Annotated[str, typer.Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
+    json: options.JsonFlag = False,
+) -> None:
+    """Write one network, as it is in the zoo, to a folder: weights as safetensors, a JSON card, class names.
+
+    Example: nns zoo export zoo.h5 3f2a -o ./network
+    """
+    from nns.cli.output import note, print_json
+    from nns.pipeline.finetune import export_network
+
+    with options.open_zoo(zoo) as opened:
+        entry, folder = export_network(opened, network, output, options.load_registry())
+    if json:
+        print_json({"id": entry.id, "output": str(folder)})
+    else:
+        note(f"wrote {entry.id} to {folder}")

@@ -1,0 +1,136 @@
+"""What single networks take of a zoo file: the frames of their weights, and which of them nobody else needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.errors import ZooError
+from nns.stores import HDF5Store, Store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nns.stores.hdf5.networks import WeightsTable
+    from nns.stores.hdf5.view import Part
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How the weights of some networks and supernets are kept.
+
+    Attributes:
+        decoded: Bytes of the weights, each network's counted whole.
+        stored: Bytes of their frames in the file.
+        own: Bytes of those that no other network needs: about what removing them frees.
+        codecs: Name of a codec to the number of frames.
+        bases: Networks and supernets that theirs are slices of, or differences to.
+    """
+
+    decoded: int = 0
+    stored: int = 0
+    own: int = 0
+    codecs: Mapping[str, int] = field(default_factory=dict)
+    bases: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return sum(self.codecs.values())
+
+
+def kept(store: Store, ids: Collection[str]) -> Kept:
+    """Count what the weights of networks and supernets take; unknown ids count nothing.
+
+    Raises:
+        ZooError: If the file is damaged.
+    """
+    wanted = set(ids)
+    if not isinstance(store, HDF5Store):
+        sizes = [len(store.weights(name)) for name in store.ids() if name in wanted]
+        sizes += [len(store.supernet_weights(each.id)) for each in store.supernets() if each.id in wanted]
+        return Kept(sum(sizes), sum(sizes), sum(sizes), {"raw": len(sizes)} if sizes else {})
+    from nns.stores.hdf5.view import Loader
+
+    found = [_of_part(part, wanted) for part in Loader(store.path).load().parts]
+    codecs: dict[str, int] = {}
+    for each in found:
+        for name, frames in each.codecs.items():
+            codecs[name] = codecs.get(name, 0) + frames
+    return Kept(
+        sum(each.decoded for each in found),
+        sum(each.stored for each in found),
+        sum(each.own for each in found),
+        dict(sorted(codecs.items())),
+        tuple(sorted({base for each in found for base in each.bases})),
+    )
+
+
+def _of_part(part: Part, wanted: set[str]) -> Kept:
+    from nns.stores._frames import NAMES
+
+    tables: list[WeightsTable] = [table for table in (part.supernets, part.networks) if table.ids]
+    chosen = [np.array([name in wanted for name in table.ids]) for table in tables]
+    if not any(mask.any() for mask in chosen):
+        return Kept()
+    used = [_frames(table, mask) for table, mask in zip(tables, chosen, strict=True)]
+    mine = np.unique(np.concatenate(used))
+    rest = np.concatenate([_frames(table, ~mask) for table, mask in zip(tables, chosen, strict=True)])
+    base = part.frames.base
+    if len(base) <= max(mine.max(initial=-1), rest.max(initial=-1)):
+        raise ZooError(f"{part.file.path} is damaged: weights have frames that do not exist; restore it from a copy")
+    needed = np.concatenate([rest, base[rest]])
+    stored = np.diff(part.frames.bounds).astype(np.int64)
+    codecs, counts = np.unique(part.frames.codec[mine], return_counts=True)
+    bases = base[mine]
+    return Kept(
+        sum(int(table.lengths[mask].sum()) for table, mask in zip(tables, chosen, strict=True)),
+        int(stored[mine].sum()),
+        int(stored[np.setdiff1d(mine, needed)].sum()),
+        {NAMES.get(codec, f"codec {codec}"): n for codec, n in zip(codecs.tolist(), counts.tolist(), strict=True)},
+        tuple(sorted(set(_owners(tables, bases[bases >= 0])) - wanted)),
+    )
+
+
+def _frames(table: WeightsTable, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give the rows of the frames of some rows of a table."""
+    lengths = np.diff(table.bounds("frames")).astype(np.int64)
+    frames: NDArray[np.int64] = table.file.array(f"{table.table}/frames").astype(np.int64)
+    return frames[np.repeat(mask, lengths)]
+
+
+def _owners(tables: list[WeightsTable], bases: NDArray[np.int64]) -> list[str]:
+    """Name who has each of some frames: a supernet rather than a network, the first of several."""
+    owners: list[str] = []
+    left = set(bases.tolist())
+    for table in tables:
+        for row, name in enumerate(table.ids):
+            if not left:
+                return owners
+            if not left.isdisjoint(rows := table.rows(row)):
+                left.difference_update(rows)
+                owners.append(name)
+    return owners
+
+
+def disk_bytes(store: Store) -> tuple[int, int, int]:
+    """Give the bytes of the zoo file, and number and bytes of the files that wait in its journal."""
+    if not isinstance(store, HDF5Store):
+        return sum(store.sizes().values()), 0, 0
+    from nns.stores.hdf5.journal import Journal
+
+    journal = Journal(store.path)
+    waiting = [_size(journal.folder / name) for name in journal.names()]
+    return _size(store.path), len(waiting), sum(waiting)
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:  # merged meanwhile, or not there yet
+        return 0
