@@ -127,7 +127,9 @@ class Frames:
             return b"".join(pool.map(self.decode, rows))
 
     def _bytes_of_bases(self, rows: Sequence[int]) -> int:
-        bases = self.base[np.array(rows, np.int64)] if rows else np.zeros(0, np.int64)
+        if not rows:
+            return 0
+        bases = self.base[np.array(rows, np.int64)]
         found = bases[(bases >= 0) & (bases < len(self))]
         return sum(self.length[found].tolist())
 
