@@ -52,8 +52,7 @@ class Teller:
         try:
             yield
         except ZooError as error:
-            contested = kind == "contest" and "already" in str(error)
-            self.line("refused") if contested else self.line("failed", f"{kind}: {error}")
+            self.line("refused" if "is in the zoo already" in str(error) else "failed", f"{kind}: {error}")
         else:
             self.line("end")
 
@@ -96,6 +95,10 @@ def _add_some(store: Store, tell: Teller, dice: random.Random, writer: int, numb
     elif turn == 3:
         with tell.step("contest", {f"network {CONTESTED + number}": writer}, number):
             store.add_network(records.network(CONTESTED + number, writer))
+    elif turn == 4:  # one of the two as a batch
+        several = [CONTESTED + number] + [first + EACH // 2 + 10 * (number // 16) + 9] * writer
+        with tell.step("contest", {f"network {name}": writer for name in several}, number):
+            store.add_networks(records.network(name, writer) for name in several)
     elif turn == 5:
         with tell.step("dataset", {f"dataset {number}": 1}, number):
             store.add_dataset(records.dataset(number))

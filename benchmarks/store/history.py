@@ -29,15 +29,15 @@ class History:
     """Operations by key."""
 
     def __init__(self) -> None:
-        self._operations: defaultdict[str, list[Operation]] = defaultdict(list)
-        self._collections: list[Operation] = []
-        self._held: dict[str, float] = {}
+        self.operations: defaultdict[str, list[Operation]] = defaultdict(list)
+        self.collections: list[Operation] = []
+        self.held: dict[str, float] = {}
 
     def begin(self, values: Mapping[str, int | None], time: float) -> list[tuple[str, Operation]]:
         """Note the beginning of an operation, on one key or on several."""
         started = [(key, Operation(value, time)) for key, value in values.items()]
         for key, operation in started:
-            self._operations[key].append(operation)
+            self.operations[key].append(operation)
         return started
 
     def acknowledge(self, started: list[tuple[str, Operation]], time: float) -> None:
@@ -50,35 +50,42 @@ class History:
         for _, operation in started:
             operation.end = time
 
-    def refuse(self, started: list[tuple[str, Operation]]) -> None:
-        """Note that an operation was refused: it has not taken place."""
+    def refuse(self, started: list[tuple[str, Operation]], time: float) -> bool:
+        """Note that an operation was refused, and has not taken place; gives whether anything stood in its way."""
         for key, operation in started:
-            self._operations[key].remove(operation)
+            self.operations[key].remove(operation)
+        return any(self.possible(key, item.begin, time) - {None, item.value} for key, item in started)
 
     def collect(self, time: float) -> list[tuple[str, Operation]]:
         """Note the beginning of a collection of garbage, which may remove any supernet that is not held."""
-        self._collections.append(Operation(None, time))
-        return [("", self._collections[-1])]
+        self.collections.append(Operation(None, time))
+        return [("", self.collections[-1])]
 
     def hold(self, started: list[tuple[str, Operation]]) -> None:
         """Note that a network that stays refers to these supernets: no collection may remove what this put there."""
         for key, operation in started:
-            self._held.setdefault(key, operation.begin)
+            self.held.setdefault(key, operation.begin)
 
     def possible(self, key: str, begin: float, end: float) -> set[int | None]:
         """Give the values that a look between two times may find."""
-        operations = self._operations.get(key, [])
+        operations = self.operations.get(key, [])
         settled = max((item.begin for item in operations if item.acknowledged and item.end < begin), default=None)
-        held = settled is not None and settled >= self._held.get(key, math.inf)
-        if key.startswith("supernet ") and not held:
-            operations = operations + self._collections
+        if self.collections and self._garbage(key, settled, begin, end):
+            operations = operations + self.collections
         found = {item.value for item in operations if item.begin <= end and (settled is None or item.end >= settled)}
         return found | {None} if settled is None else found
+
+    def _garbage(self, key: str, settled: float | None, begin: float, end: float) -> bool:
+        """Whether a collection of garbage may remove it: nothing refers to it for certain."""
+        kind, _, name = key.partition(" ")
+        if kind == "supernet":
+            return settled is None or settled < self.held.get(key, math.inf)
+        return kind in {"transfer", "latency"} and None in self.possible(f"network {name}", begin, end)
 
     def doubly(self, kind: str) -> list[str]:
         """List keys that were never removed and for which more than one value was acknowledged."""
         wrong = []
-        for key, operations in self._operations.items():
+        for key, operations in self.operations.items():
             values = {item.value for item in operations if item.acknowledged and not item.seen}
             if key.startswith(f"{kind} ") and None not in values and len(values) > 1:
                 wrong.append(f"{key}: acknowledged with different contents {sorted(map(str, values))}")
@@ -97,12 +104,12 @@ class History:
             A line for each difference.
         """
         wrong = []
-        for key in {*self._operations, *seen}:
+        for key in {*self.operations, *seen}:
             possible, value = self.possible(key, begin, end), seen.get(key)
             if value not in possible:
                 wrong.append(f"{key}: {_say(value)}, must be {' or '.join(map(_say, sorted(possible, key=str)))}")
             elif last and len(possible) > 1:
-                self._operations[key].append(Operation(value, begin, end, acknowledged=True, seen=True))
+                self.operations[key].append(Operation(value, begin, end, acknowledged=True, seen=True))
         return sorted(wrong)
 
 

@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,25 @@ from typing import Any
 if __package__ in {None, ""}:  # run as a script: make this folder the package `store`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from nns.errors import ZooError
+from nns.errors import NnsError, ZooError
 from nns.stores import HDF5Store
 from nns.zoo import verify
 from store import actors, records
 from store.history import History, Operation
 
 ROLES = ("writer 0", "writer 1", "merger", "remover", "reader 0", "reader 1")
-TARGETS = ("writer 0", "writer 1", "merger", "merger", "remover", "remover", "reader 0")
+TARGETS = (
+    "writer 0",
+    "writer 1",
+    "writer 0",
+    "writer 1",
+    "merger",
+    "merger",
+    "merger",
+    "remover",
+    "remover",
+    "reader 0",
+)
 """Whom to kill, the more often the more there is to break."""
 
 CALLS: dict[str, tuple[int, str]] = {
@@ -174,11 +185,9 @@ def strace_works() -> bool:
 def trace(process: Process, calls: str, number: int) -> subprocess.Popen[bytes] | None:
     """Have strace kill a held process right before the n-th of some system calls; None if that cannot be done."""
     names = ",".join("?" + name for name in calls.split(","))
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={names}"]
-        + ["-e", f"inject={names}:signal=SIGKILL:when={number}", "-p", str(process.pid)],
-        stderr=subprocess.DEVNULL,
-    )
+    which = ["-e", f"trace={names}", "-e", f"inject={names}:signal=SIGKILL:when={number}"]
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(process.pid), *which]
+    tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while tracer.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         if "TracerPid:\t0\n" not in status:
@@ -196,6 +205,7 @@ class Round:
         self._history = History()
         self._next = {"writer 0": 0, "writer 1": 0}
         self._looks: list[tuple[str, dict[str, int], float, float]] = []
+        self._refused: list[tuple[str, list[tuple[str, Operation]], float]] = []
         self.processes: dict[str, Process] = {}
 
     def start(self, role: str, held: bool = False) -> Process:
@@ -224,6 +234,10 @@ class Round:
                     self.end(waiting[pipe])
             if not ready and time.monotonic() >= until:
                 break
+        for what, started, at in self._refused:
+            if not self._history.refuse(started, at):
+                self.report.errors.append(f"refused without a reason: {what}"[:500])
+        self._refused.clear()
         for who, seen, begin, end in self._looks:
             self.report.lost += [f"{who}: {line}" for line in self._history.check(seen, begin, end)]
         self._looks.clear()
@@ -249,7 +263,7 @@ class Round:
             process.started = []
         elif kind == "refused":
             report.steps["refused"] += 1
-            history.refuse(process.started)
+            self._refused.append((f"{process.role}: {rest[0]}", process.started, at))
             process.started = []
         elif kind == "failed":
             report.errors.append(f"{process.role}: {rest[0]}"[:500])
@@ -283,7 +297,7 @@ class Round:
                 damage = list(store.damage())
             with self._open(self.path) as store:
                 damage += [f"{problem.id}: {problem.what}" for problem in verify(store)]
-        except ZooError as error:
+        except NnsError as error:
             self.report.errors.append(f"{what}: {error}"[:500])
             return
         self.drain()
@@ -402,13 +416,15 @@ def main() -> int:
         print(file=sys.stderr)
         if not _verified(Path(folder)):
             report.damage.append("`nns zoo verify` is not clean")
-    document = asdict(report) | {"killed": report.killed, "machine": _machine(), "seed": options.seed}
+    document = vars(report) | {"killed": report.killed, "machine": _machine(), "seed": options.seed}
     if options.output:
         options.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for name, count in sorted(report.kills.items()):
         print(f"{count:5} {name}")
     print(f"{report.killed} kills in {report.seconds:.0f} s; acknowledged: {_counts(report.steps)}")
-    print(f"{report.records_compared} records compared in {report.looks} looks and {report.looks_of_readers} of readers")
+    print(
+        f"{report.records_compared} records compared in {report.looks} looks and {report.looks_of_readers} of readers"
+    )
     print(f"lost {len(report.lost)}, half {len(report.half)}, errors {len(report.errors)}, damage {len(report.damage)}")
     for line in report.wrong[:50]:
         print(f"  {line}")

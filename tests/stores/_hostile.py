@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,20 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nns.stores import HDF5Store, canonical_json, network_content_digest
+from nns.stores import HDF5Store, canonical_json, dataset_content_digest, network_content_digest
 from nns.stores._codec import decode_entry
+from nns.stores._digest import supernet_content_digest
 from nns.stores.hdf5 import schema
 from nns.testing._store import sample_dataset, sample_network, sample_space
-from nns.types import Fingerprint, LatencyRecord, NetworkRecord, SpaceRecord, SupernetRecord, TransferRecord
+from nns.types import (
+    DatasetRecord,
+    Fingerprint,
+    LatencyRecord,
+    NetworkRecord,
+    SpaceRecord,
+    SupernetRecord,
+    TransferRecord,
+)
 
 ROWS = tuple(schema.TABLES)
 """Tables whose number of rows the header gives."""
@@ -35,7 +45,7 @@ QUERY_DIM = 1280
 """Width of the query features that `nns search` computes."""
 
 
-# -- a good zoo ------------------------------------------------------------------------------------------------
+# -- a good zoo ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -102,29 +112,26 @@ def good_zoo(path: Path) -> Good:
 
 
 def relatives() -> list[NetworkRecord | SupernetRecord]:
-    """Make a supernet, a subnet cut from it, and a network that was fine-tuned from the subnet."""
+    """Make a supernet and a subnet cut from it, a network and one that was fine-tuned from it."""
     from safetensors.numpy import save
 
     random = np.random.default_rng(0)
-    large = random.standard_normal((64, 96)).astype(np.float32)
-    kernel = random.standard_normal((32, 3, 3)).astype(np.float32)
-    small = np.ascontiguousarray(large[:48, :80])
-    tuned = small + (1e-3 * random.standard_normal(small.shape)).astype(np.float32)
-    of_supernet, of_subnet, of_tuned = (
-        save({"conv": kernel, "zero": np.zeros(2000, np.float32), "linear": linear}) for linear in (large, small, tuned)
-    )
-    supernet = sample_network(10).entry
-    subnet, fine = sample_network(11), sample_network(12)
-    provenance = {**supernet.provenance, "base": supernet.id}
+    large, other = (random.standard_normal((64, 96)).astype(np.float32) for _ in range(2))
+    tuned = other + (1e-5 * random.standard_normal(other.shape)).astype(np.float32)
+    zero = np.zeros(2000, np.float32)
+    weights = [save({"zero": zero, "linear": linear}) for linear in (large, large[:48, :80].copy(), other, tuned)]
+    supernet, subnet, network, fine = (sample_network(number) for number in range(10, 14))
     return [
-        SupernetRecord(supernet, of_supernet),
-        replace(subnet, entry=replace(subnet.entry, provenance=provenance), weights=of_subnet),
-        replace(
-            fine,
-            entry=replace(fine.entry, provenance={**fine.entry.provenance, "base": subnet.entry.id}),
-            weights=of_tuned,
-        ),
+        SupernetRecord(supernet.entry, weights[0]),
+        _derived(subnet, supernet, weights[1]),
+        replace(network, weights=weights[2]),
+        _derived(fine, network, weights[3]),
     ]
+
+
+def _derived(record: NetworkRecord, base: NetworkRecord, weights: bytes) -> NetworkRecord:
+    provenance = {**record.entry.provenance, "base": base.entry.id}
+    return replace(record, entry=replace(record.entry, provenance=provenance), weights=weights)
 
 
 def searchable_space(ids: Sequence[str], name: str = "mixed", dim: int = 4, **changes: Any) -> SpaceRecord:
@@ -145,7 +152,7 @@ def searchable_space(ids: Sequence[str], name: str = "mixed", dim: int = 4, **ch
     return replace(record, **changes)
 
 
-# -- files with right checksums ----------------------------------------------------------------------------------
+# -- files with right checksums ------------------------------------------------------------------------------------
 
 
 def sha256(data: bytes) -> bytes:
@@ -167,32 +174,57 @@ def write_zoo(path: Path, columns: Columns, about: dict[str, Any], header: bytes
     }
     path.unlink(missing_ok=True)
     with h5py.File(path, "x", alignment_threshold=65536, alignment_interval=4096) as file:
-        file[schema.HEADER] = np.frombuffer(header_bytes(about, digests) if header is None else header, "<u1")
-        file[schema.SEAL] = np.zeros(32, "<u1")
-        for name, column in columns.items():
-            file.create_dataset(name, data=np.ascontiguousarray(column))
+        first = {
+            schema.HEADER: np.frombuffer(header_bytes(about, digests) if header is None else header, "<u1"),
+            schema.SEAL: np.zeros(32, "<u1"),
+        }
+        groups: dict[str, Any] = {"": file.id}
+        for name, column in {**first, **columns}.items():
+            group, _, leaf = name.rpartition("/")
+            if group not in groups:
+                groups[group] = file.require_group(group).id
+            _create(groups[group], leaf.encode(), np.ascontiguousarray(column))
     seal(path)
     return path
 
 
-def edit(path: Path, good: Good, *edits: Edit, **about: Any) -> Path:
-    """Copy the good zoo, change the copy through h5py, and put its checksums right."""
+def _create(group: Any, name: bytes, column: np.ndarray) -> None:
+    """Write a column as h5py would, but for times, in a fifth of the time."""
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_obj_track_times(False)
+    kind, space = h5py.h5t.py_create(column.dtype), h5py.h5s.create_simple(column.shape)
+    dataset = h5py.h5d.create(group, name, kind, space, settings)
+    if column.size:
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, column)
+
+
+def edit(path: Path, good: Good, change: Edit, columns: Sequence[str] = ()) -> Path:
+    """Copy the good zoo, change ``columns`` of the copy, or what is no column, and put its checksums right."""
     shutil.copyfile(good.path, path)
     with h5py.File(path, "r+") as file:
-        for change in edits:
-            change(file)
-    reseal(path, **about)
+        change(file)
+    reseal(path, columns)
     return path
 
 
-def reseal(path: Path, **about: Any) -> None:
-    """Compute sha256 of the columns, header and seal anew, as far as the file still has them."""
+def reseal(path: Path, columns: Sequence[str] = (), known: Mapping[str, str] | None = None, **about: Any) -> None:
+    """Compute the sha256 of ``columns``, the header and the seal anew, as far as the file still has them.
+
+    Args:
+        path: The file.
+        columns: Columns that were changed.
+        known: Digests of columns that were changed, and are large.
+        about: Other values for the header.
+    """
     with h5py.File(path, "r+") as file:
-        if isinstance(file.get(schema.HEADER), h5py.Dataset):
-            header = json.loads(file[schema.HEADER][()].tobytes()) | about
-            columns = {name: _digest(file, name) or old for name, old in header.pop("columns").items()}
+        header = _header(file)
+        if header is not None:
+            header |= about
+            digests = header.pop("columns")
+            digests |= {name: _digest(file, name) or digests[name] for name in columns if name in digests}
+            digests |= known or {}
             header.pop("sha256")
-            data = np.frombuffer(header_bytes(header, columns), "<u1")
+            data = np.frombuffer(header_bytes(header, digests), "<u1")
             if data.shape == file[schema.HEADER].shape:
                 file[schema.HEADER][...] = data
             else:
@@ -201,22 +233,45 @@ def reseal(path: Path, **about: Any) -> None:
     seal(path)
 
 
-def _digest(file: h5py.File, name: str) -> str | None:
-    """Digest a column as h5py reads it, be it somewhere else; None if it cannot be read or is too large."""
+def _column(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Open a column, be it somewhere else; None if there is none, or if opening or reading it would block."""
+    link = file.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink) and not Path(link.filename).is_file():
+        return None
     try:
-        found = file[name]
-        if found.nbytes > 1 << 24:
-            return None
-        return sha256(np.ascontiguousarray(found[()]).tobytes()).hex()
+        found = file.get(name)
+    except (OSError, RuntimeError):
+        return None
+    if not isinstance(found, h5py.Dataset) or found.nbytes > 1 << 24:
+        return None
+    return found if all(Path(part[0]).is_file() for part in found.external or ()) else None
+
+
+def _header(file: h5py.File) -> Any:
+    """Read the header; None if it is none any more."""
+    try:
+        return json.loads(_column(file, schema.HEADER)[()].tobytes())
     except Exception:  # noqa: BLE001 - whatever h5py finds wrong with a hostile column
         return None
+
+
+def _digest(file: h5py.File, name: str) -> str | None:
+    """Digest a column; None if it cannot be read."""
+    try:
+        return sha256(np.ascontiguousarray(_column(file, name)[()]).tobytes()).hex()
+    except Exception:  # noqa: BLE001 - whatever h5py finds wrong with a hostile column
+        return None
+
+
+ZEROS = bytes(schema.SEAL_BLOCK)
+EMPTY_BLOCK = sha256(ZEROS)
 
 
 def seal(path: Path) -> None:
     """Write the seal: sha256 over the sha256 of each block, the seal itself read as zeros."""
     with h5py.File(path, "r") as file:
-        found = file.get(schema.SEAL)
-        at = found.id.get_offset() if isinstance(found, h5py.Dataset) and found.nbytes == 32 else None
+        found = _column(file, schema.SEAL)
+        at = found.id.get_offset() if found is not None and found.nbytes == 32 else None
     if at is None:
         return
     total = hashlib.sha256()
@@ -225,7 +280,7 @@ def seal(path: Path) -> None:
         raw.write(bytes(32))
         raw.seek(0)
         while block := raw.read(schema.SEAL_BLOCK):
-            total.update(sha256(block))
+            total.update(EMPTY_BLOCK if block == ZEROS else sha256(block))
         raw.seek(at)
         raw.write(total.digest())
 
@@ -248,31 +303,65 @@ def set_meta(columns: Columns, table: str, rows: Sequence[Any]) -> None:
     lines = [row if isinstance(row, bytes) else json.dumps(row, ensure_ascii=False).encode() for row in rows]
     columns[f"{table}/meta"], columns[f"{table}/meta_offset"] = ragged([line + b"\n" for line in lines])
     if table == "networks":
-        redigest(columns)
+        _agree(columns, lines)
+    redigest(columns)
+
+
+def _agree(columns: Columns, lines: Sequence[bytes]) -> None:
+    """Write the columns of numbers that repeat the descriptions, as far as they have numbers."""
+    for row, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+            numbers = {**entry["cost"], "classes": len(entry["classes"]), "accuracy": entry["accuracy"]}
+        except Exception:  # noqa: BLE001 - a description of any kind
+            continue
+        for name, value in numbers.items():
+            if type(value) in (int, float):
+                with suppress(OverflowError, KeyError):
+                    columns[f"networks/{name}"][row] = value
 
 
 def redigest(columns: Columns) -> None:
-    """Compute the content digests of the networks anew, of those that can be described at all."""
-    for row, line in enumerate(columns["networks/meta"].tobytes().splitlines()):
-        try:
-            entry = decode_entry(json.loads(line))
-            digest = network_content_digest(
-                entry, fingerprint(columns, row), columns["networks/weights_sha256"][row].tobytes().hex()
-            )
-        except Exception:  # noqa: BLE001 - a description of any kind
-            continue
-        columns["networks/digest"][row] = np.frombuffer(bytes.fromhex(digest), "<u1")
+    """Compute the content digests anew, of what can be described at all."""
+    for table, digest in {
+        "networks": _network_digest,
+        "supernets": _supernet_digest,
+        "datasets": _dataset_digest,
+    }.items():
+        for row, line in enumerate(columns[f"{table}/meta"].tobytes().splitlines()):
+            with suppress(Exception):  # a description of any kind
+                made = bytes.fromhex(digest(columns, row, json.loads(line)))
+                columns[f"{table}/digest"][row] = np.frombuffer(made, "<u1")
+
+
+def _network_digest(columns: Columns, row: int, value: Any) -> str:
+    sha256 = columns["networks/weights_sha256"][row].tobytes().hex()
+    return network_content_digest(decode_entry(value), fingerprint(columns, row), sha256)
+
+
+def _supernet_digest(columns: Columns, row: int, value: Any) -> str:
+    return supernet_content_digest(decode_entry(value), columns["supernets/weights_sha256"][row].tobytes().hex())
+
+
+def _dataset_digest(columns: Columns, row: int, value: Any) -> str:
+    features = _cell(columns, "datasets/features", row).reshape(-1, value["feature_dim"])
+    labels = _cell(columns, "datasets/labels", row)
+    classes = tuple(value["classes"])
+    return dataset_content_digest(
+        DatasetRecord(value["name"], value["digest"], classes, features, labels, value["images"], value["extractor"])
+    )
+
+
+def _cell(columns: Columns, name: str, row: int) -> np.ndarray:
+    start, stop = columns[f"{name}_offset"][row : row + 2].tolist()
+    return columns[name][start:stop]
 
 
 def fingerprint(columns: Columns, row: int) -> Fingerprint:
     """Read one fingerprint out of columns."""
-
-    def cell(name: str) -> np.ndarray:
-        start, stop = columns[f"networks/{name}_offset"][row : row + 2].tolist()
-        return columns[f"networks/{name}"][start:stop]
-
     fixed = {name: columns[f"networks/{name}"][row] for name in ("graph", "kernel", "surprise")}
-    return Fingerprint(cell("topology"), cell("functional"), **fixed)
+    ragged = {name: _cell(columns, f"networks/{name}", row) for name in ("topology", "functional")}
+    return Fingerprint(**fixed, **ragged)
 
 
 RAW, ZSTD, DIFFERENCE, SLICE = range(4)
@@ -351,7 +440,7 @@ def set_frames(
     about["frames"] = len(table)
 
 
-# -- zstd by hand ----------------------------------------------------------------------------------------------------
+# -- zstd by hand --------------------------------------------------------------------------------------------------
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 BLOCK = 1 << 17

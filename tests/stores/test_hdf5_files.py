@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 
 import h5py
@@ -144,16 +146,63 @@ def test_later_spaces_win_with_a_clock_that_goes_back(path, monkeypatch):
     assert store.space("default").settings["seed"] == 3
 
 
-def test_two_networks_under_one_id(path):
-    """Two shards that cannot both be right: neither is chosen silently."""
-    one, two = HDF5Store(path), HDF5Store(path.with_name("other.h5"))
-    one.add_network(sample_network(1))
-    one.merge()
-    two.add_network(sample_network(1, seed=1))
-    os.rename(two.path.with_name("other.h5.journal"), path.with_name("zoo.h5.journal"))
-    one.refresh()
-    with pytest.raises(ZooError, match=r"0000000000000001 differs between .*zoo.h5.* and .*journal"):
-        one.entries()
+def other_shard(path, name="network-0000000000000001.h5"):
+    """Put a shard with another network 1 into the journal, as a writer leaves that was killed while it looked."""
+    other = HDF5Store(path.with_name("other.h5"))
+    other.add_network(sample_network(1, seed=1))
+    folder = path.with_name("zoo.h5.journal")
+    folder.mkdir(exist_ok=True)
+    os.rename(path.with_name("other.h5.journal") / "network-0000000000000001.h5", folder / name)
+
+
+def test_a_shard_that_differs_from_the_file_was_never_acknowledged(path):
+    store = HDF5Store(path)
+    store.add_network(sample_network(1))
+    store.merge()
+    other_shard(path)
+    store.refresh()
+    assert store.weights(sample_network(1).entry.id) == sample_network(1).weights
+    store.merge()
+    assert os.listdir(path.parent).count("zoo.h5.journal") == 0
+    assert store.weights(sample_network(1).entry.id) == sample_network(1).weights
+
+
+def test_two_shards_under_one_id(path):
+    """Two that cannot both be right: neither is chosen silently."""
+    store = HDF5Store(path)
+    store.add_network(sample_network(1))
+    other_shard(path, "network-0000000000000001~1.h5")
+    store.refresh()
+    with pytest.raises(ZooError, match="0000000000000001 differs between .* and .*journal"):
+        store.entries()
+
+
+def test_a_writer_waits_for_what_is_being_added_at_once(path, monkeypatch):
+    """Whoever adds another network of an id that is just being brought into the file is refused, not believed."""
+    merging = sys.modules["nns.stores.hdf5.merge"]  # in the package the name is that of a function
+    store, late = HDF5Store(path), HDF5Store(path)
+    write, ends = merging.write_file, []
+
+    def add_meanwhile(*arguments):
+        def add():
+            try:
+                late.add_network(sample_network(2, seed=1))
+                ends.append("added")
+            except ZooError as error:
+                ends.append(str(error))
+
+        thread = threading.Thread(target=add)
+        thread.start()
+        thread.join(0.3)
+        write(*arguments)
+        threads.append(thread)
+
+    threads = []
+    monkeypatch.setattr(merging, "write_file", add_meanwhile)
+    store.add_networks([sample_network(number) for number in range(4)])
+    threads[0].join()
+    assert "in the zoo already" in ends[0]
+    assert HDF5Store(path).weights(sample_network(2).entry.id) == sample_network(2).weights
 
 
 def test_rests_of_crashes_are_swept(path):

@@ -26,6 +26,9 @@ def main() -> None:
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
             _complain("interrupted")
         raise
+    except MemoryError:
+        _complain("there is not enough memory for this")
+        sys.exit(1)
     except OSError as error:
         if error.strerror is None:
             raise

@@ -84,15 +84,8 @@ def _render(documents: list[dict[str, Any]]) -> None:
     columns += [("median rank", "right"), ("mean rank", "right"), ("error of accuracy", "right")]
     rows = []
     for document in documents:
-        row = [document["space"], str(document["networks"]), f"{document['seconds'] or 0:.1f} s"]
-        held_out = document["held_out"]
-        if held_out:
-            retrieval = held_out["retrieval"]
-            row += [_recall(retrieval, k) for k in ("1", "5", "10", "50")]
-            row += [f"{retrieval['median_rank']:.0f}", f"{retrieval['mean_rank']:.0f}"]
-            row += [f"{held_out['accuracy']['mae'] * 100:.1f} points"]
-        else:
-            row += ["-"] * 7
+        row = [document["space"], str(document["networks"]), _number(document["seconds"], "{:.1f} s")]
+        row += _held_out(document["held_out"])
         rows.append(row)
     print_table(
         "Fitted spaces",
@@ -103,6 +96,19 @@ def _render(documents: list[dict[str, Any]]) -> None:
     )
 
 
-def _recall(retrieval: dict[str, Any], k: str) -> str:
-    recall = {str(key): value for key, value in retrieval["recall"].items()}
-    return f"{recall[k]:.0%}" if k in recall else "-"
+def _held_out(found: Any) -> list[str]:
+    """Give the cells of a report, which may be anybody's: what is not there or no number is a dash."""
+    report = found if isinstance(found, dict) else {}
+    retrieval, accuracy = (
+        report[key] if isinstance(report.get(key), dict) else {} for key in ("retrieval", "accuracy")
+    )
+    recall = retrieval.get("recall")
+    by_k = {str(key): value for key, value in recall.items()} if isinstance(recall, dict) else {}
+    cells = [_number(by_k.get(k), "{:.0%}") for k in ("1", "5", "10", "50")]
+    cells += [_number(retrieval.get(key), "{:.0f}") for key in ("median_rank", "mean_rank")]
+    error = accuracy.get("mae")
+    return [*cells, _number(error * 100 if isinstance(error, float) else None, "{:.1f} points")]
+
+
+def _number(value: Any, form: str) -> str:
+    return form.format(value) if isinstance(value, int | float) else "-"

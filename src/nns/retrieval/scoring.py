@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.errors import UsageError
+from nns.errors import UnknownNameError, UsageError, ZooError
 from nns.types import DatasetRecord, SpaceRecord
 
 if TYPE_CHECKING:
@@ -47,15 +49,20 @@ class LoadedSpace:
     prior: NDArray[np.float32]
 
     def score(self, query: DatasetRecord, rows: NDArray[np.int64]) -> Scores:
-        """Score the networks at ``rows``."""
-        embedding = self.method.embed_query(query.features, query.labels)
-        networks = self.embeddings[rows]
-        return Scores(
-            self.method.score(embedding, networks),
-            self.method.similarity(embedding, networks),
-            self.prior[rows],
-            self.method.predict_accuracy(embedding, networks),
-        )
+        """Score the networks at ``rows``.
+
+        Raises:
+            ZooError: If the method can do nothing with what the zoo holds.
+        """
+        with _usable(self.record.name):
+            embedding = self.method.embed_query(query.features, query.labels)
+            networks = self.embeddings[rows]
+            return Scores(
+                self.method.score(embedding, networks),
+                self.method.similarity(embedding, networks),
+                self.prior[rows],
+                self.method.predict_accuracy(embedding, networks),
+            )
 
     def interval_margin(self) -> float | None:
         """Half-width of the 80 % interval of a predicted accuracy, from held-out errors; None if unknown."""
@@ -70,8 +77,6 @@ def choose_space(zoo: Zoo, name: str | None) -> str:
         UsageError: If the zoo has no fitted space.
         UnknownNameError: If it has none of that name.
     """
-    from nns.errors import UnknownNameError
-
     names = list(zoo.spaces())
     if not names:
         raise UsageError(f"the zoo has no fitted space; run `nns space fit {zoo.path}` first")
@@ -83,18 +88,36 @@ def choose_space(zoo: Zoo, name: str | None) -> str:
 
 
 def load_space(zoo: Zoo, registry: Registry, name: str) -> LoadedSpace:
-    """Load a space; networks that were added since its fit are embedded by one forward pass each."""
+    """Load a space; networks that were added since its fit are embedded by one forward pass each.
+
+    Raises:
+        UnknownNameError: If there is no such space, or its method is not installed.
+        ZooError: If the method can do nothing with what the zoo holds.
+    """
     record = zoo.space(name)
-    method: SpaceMethod = registry.method(record.method, **record.settings).load_tensors(record.tensors)
-    ids = list(zoo.ids())
-    known = {network: row for row, network in enumerate(record.network_ids)}
-    rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)
-    embeddings = np.asarray(record.embeddings)[rows]
-    new = np.flatnonzero(rows < 0)
-    if len(new):
-        embeddings = embeddings.copy()
-        embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
-    return LoadedSpace(record, method, embeddings, method.prior(embeddings))
+    with _usable(name):
+        method: SpaceMethod = registry.method(record.method, **record.settings).load_tensors(record.tensors)
+        ids = list(zoo.ids())
+        known = {network: row for row, network in enumerate(record.network_ids)}
+        rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)
+        embeddings = np.asarray(record.embeddings)[rows]
+        new = np.flatnonzero(rows < 0)
+        if len(new):
+            embeddings = embeddings.copy()
+            embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
+        return LoadedSpace(record, method, embeddings, method.prior(embeddings))
+
+
+@contextmanager
+def _usable(name: str) -> Iterator[None]:
+    """Whatever a method raises over settings and tensors of a stranger's zoo is a defect of that zoo."""
+    try:
+        yield
+    except (UnknownNameError, ZooError):
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ZooError(f"space {name!r} of the zoo cannot be used ({what}); fit it again") from error
 
 
 def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.float32]]:

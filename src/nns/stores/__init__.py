@@ -10,6 +10,7 @@ from nns.stores._digest import (
     canonical_json,
     dataset_content_digest,
     network_content_digest,
+    supernet_content_digest,
     without_timing,
 )
 from nns.stores.hdf5 import HDF5Store
@@ -28,5 +29,6 @@ __all__ = [
     "dataset_content_digest",
     "migrate",
     "network_content_digest",
+    "supernet_content_digest",
     "without_timing",
 ]

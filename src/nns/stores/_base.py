@@ -106,6 +106,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def supernet_digest(self, supernet_id: str) -> str:
+        """Give the content digest of one supernet as it was recorded when the supernet was added.
+
+        Raises:
+            UnknownNameError: If there is no such supernet.
+        """
+
+    @abstractmethod
     def transfers(self) -> Sequence[TransferRecord]:
         """Read all transfers, sorted by network, dataset digest and recipe."""
 

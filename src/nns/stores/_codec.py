@@ -2,28 +2,85 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from nns.errors import ZooError
 from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, TransferRecord
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+"""Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
+
 MAX_COUNT = 2**62
+MAX_NUMBER = 1e300
+MAX_DEPTH = 64
+"""Levels of lists and objects in JSON, at most."""
 
 
 def parse_json(data: bytes, what: str) -> Any:
-    """Parse JSON as :func:`nns.stores._digest.canonical_json` writes it; NaN and infinities are refused.
+    """Parse JSON as :func:`nns.stores._digest.canonical_json` writes it.
+
+    NaN and infinities are refused, halves of surrogate pairs, and more than :data:`MAX_DEPTH` levels.
 
     Raises:
         ZooError: If it is no such JSON.
     """
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        with without_gc():  # parsing makes no cycles, and looking for them would take half the time
+            value = json.loads(data, parse_constant=_refuse_constant)
+        if _SUSPICIOUS.search(data) or _depth(data) > MAX_DEPTH:
+            _check(value)
+        return value
     except (ValueError, RecursionError) as error:
         raise ZooError(f"{what}: not valid JSON ({type(error).__name__})") from error
+
+
+_SUSPICIOUS = re.compile(rb"[0-9][eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]")
+"""Numbers that may be infinite, and escapes that may be half a character: worth a closer look."""
+
+
+def _depth(data: bytes) -> int:
+    """Bound the depth of nesting from above, for little: brackets in strings count as well."""
+    codes = np.frombuffer(data.translate(None, _NO_BRACKETS), np.uint8)
+    return int(np.where((codes == 0x5B) | (codes == 0x7B), 1, -1).cumsum().max(initial=0))
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _check(value: Any) -> None:
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if type(item) is str:
+            item.encode()
+        elif type(item) is float and not math.isfinite(item):
+            raise ValueError("a number without bound")
+        elif type(item) in (list, dict):
+            if depth > MAX_DEPTH:
+                raise ValueError("too many levels")
+            parts = [*item.keys(), *item.values()] if type(item) is dict else item
+            waiting += [(part, depth + 1) for part in parts]
+
+
+@contextmanager
+def without_gc() -> Iterator[None]:
+    """Keep the garbage collector from looking for cycles where none are made."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _refuse_constant(name: str) -> float:
@@ -46,7 +103,7 @@ def count(value: Any) -> int:
 
 def number(value: Any) -> float:
     """Check for a finite number; TypeError otherwise."""
-    if type(value) not in (float, int) or not math.isfinite(value):
+    if type(value) not in (float, int) or not -MAX_NUMBER < value < MAX_NUMBER:
         raise TypeError(f"{value!r:.40} in place of a number")
     return float(value)
 
@@ -115,8 +172,10 @@ def decode_transfer(row: Any) -> TransferRecord:
     accuracy = number(row["accuracy"])
     if not 0 <= accuracy <= 1:
         raise ValueError(f"an accuracy of {accuracy}")
+    if not NAME.fullmatch(network_id := text(row["network_id"])):
+        raise ValueError("a network id that is not allowed")
     return TransferRecord(
-        text(row["network_id"]),
+        network_id,
         text(row["dataset"]),
         text(row["dataset_digest"]),
         accuracy,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
-from nns.stores._codec import decode_entry, decode_transfer, parse_json
+from nns.stores._codec import NAME, decode_entry, decode_transfer, parse_json
 from nns.stores._digest import canonical_json, entry_json, transfer_json
 from nns.types import (
     FIXED_PARTS,
@@ -22,9 +22,6 @@ from nns.types import (
     SpaceRecord,
     TransferRecord,
 )
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-"""Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
 
 NAMES = re.compile(rf"(?:{NAME.pattern}\n)*", re.ASCII)
 """Any number of names, each ended by a newline."""

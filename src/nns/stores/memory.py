@@ -150,6 +150,11 @@ class MemoryStore(Store):
             raise UnknownNameError.among("supernet", supernet_id, self._supernets)
         return self._supernets[supernet_id].weights
 
+    def supernet_digest(self, supernet_id: str) -> str:
+        """Give the content digest of one supernet."""
+        self.supernet_weights(supernet_id)
+        return _supernet_digest(self._supernets[supernet_id])
+
     def add_supernet(self, record: SupernetRecord) -> None:
         """Add a supernet."""
         normal = SupernetRecord(normal_entry(record.entry)[0], bytes(record.weights))

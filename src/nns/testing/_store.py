@@ -388,6 +388,10 @@ class StoreContract:
     @pytest.mark.parametrize("merged", [False, True])
     def test_supernets(self, store: Store, merged: bool) -> None:
         """Supernets are no networks; subnets stay what they are, also when their supernet goes."""
+        import hashlib
+
+        from nns.stores import supernet_content_digest
+
         supernet, subnets = sample_supernet(1), [sample_subnet(number, 1, 30 + number) for number in range(3)]
         before = store.digest()
         store.add_supernet(supernet)
@@ -402,8 +406,11 @@ class StoreContract:
         assert len(store.ids()) == 3
         assert_same(store.supernets()[0], supernet.entry)
         assert store.supernet_weights(supernet.entry.id) == supernet.weights
-        with pytest.raises(UnknownNameError, match="nowhere"):
-            store.supernet_weights("nowhere")
+        sha256 = hashlib.sha256(supernet.weights).hexdigest()
+        assert store.supernet_digest(supernet.entry.id) == supernet_content_digest(supernet.entry, sha256)
+        for read in (store.supernet_weights, store.supernet_digest):
+            with pytest.raises(UnknownNameError, match="nowhere"):
+                read("nowhere")
         store.remove([supernet.entry.id])
         assert list(store.supernets()) == []
         for subnet in subnets:

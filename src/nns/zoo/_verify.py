@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nns.errors import ZooError
-from nns.stores import HDF5Store, Store, network_content_digest
+from nns.errors import UnknownNameError, ZooError
+from nns.stores import HDF5Store, Store, network_content_digest, supernet_content_digest
 from nns.stores._codec import count, mapping, parse_json, text
 from nns.types import FINGERPRINT_PARTS, NetworkEntry
 
@@ -72,6 +73,8 @@ def _problems(store: Store, quick: bool, on_progress: Callable[[int, int], None]
     def check(network_id: str) -> list[Problem]:
         try:
             return [Problem(network_id, what) for what in _network(store, network_id, quick)]
+        except UnknownNameError:  # removed by somebody since it was listed
+            return []
         except ZooError as error:
             return [Problem(network_id, str(error))]
 
@@ -104,7 +107,12 @@ def _supernets(store: Store, quick: bool) -> Iterator[Problem]:
         try:
             if not quick:
                 weights = store.supernet_weights(entry.id)
+                digest = supernet_content_digest(entry, hashlib.sha256(weights).hexdigest())
+                if digest != store.supernet_digest(entry.id):
+                    yield Problem(f"supernet:{entry.id}", "description is not what was added (digest)")
                 yield from (Problem(f"supernet:{entry.id}", what) for what in _weights(entry, weights))
+        except UnknownNameError:
+            continue
         except ZooError as error:
             yield Problem(f"supernet:{entry.id}", str(error))
 

@@ -49,7 +49,7 @@ from nns.stores.hdf5.shards import (
     supernet_columns,
 )
 from nns.stores.hdf5.tables import read_space
-from nns.stores.hdf5.view import ATTEMPTS, Loader, Part, View
+from nns.stores.hdf5.view import ATTEMPTS, Conflict, Loader, Part, View
 from nns.types import (
     FINGERPRINT_PARTS,
     FIXED_PARTS,
@@ -248,7 +248,8 @@ class HDF5Store(Store):
             shard = self._free_name(f"{table[:-1]}-{name}")
             fresh = self._loader.journal.commit(shard, columns, about)
             try:
-                if fresh:  # a merge may have brought another of that id into the file meanwhile, or barred the name
+                if fresh:  # another of that id may have come into the file meanwhile, or the name may be barred
+                    self._loader.journal.settle(name)
                     self._has(self._main_table(table), name, digest)
                     if shard in self._barred():
                         self._loader.journal.remove([shard])
@@ -257,7 +258,8 @@ class HDF5Store(Store):
                     part = Part(self._loader.journal.folder / shard, keep=False)
                     if shard in self._barred():
                         continue
-                    self._has(getattr(part, table), name, digest)
+                    if not self._has(getattr(part, table), name, digest):
+                        raise ZooError(f"{part.file.path} is damaged: it does not hold {name!r}; remove it")
             except FileNotFoundError:
                 continue
             except ZooError:
@@ -321,6 +323,8 @@ class HDF5Store(Store):
             except OSError as error:
                 raise ZooError(f"{journal.folder} cannot be written: {reason(error)}") from error
             absorb(self.path, [Part(temporary, keep=False)])
+        except Conflict as error:
+            raise ZooError(f"{self.path}: {error.name} is in the zoo already, with other content") from error
         finally:
             with suppress(OSError):
                 temporary.unlink()
@@ -349,6 +353,14 @@ class HDF5Store(Store):
         """List the supernets, sorted by id."""
         found = self._current().supernets
         return tuple(found[name][0].entry(found[name][1]) for name in sorted(found))
+
+    def supernet_digest(self, supernet_id: str) -> str:
+        """Give the content digest of one supernet as it was recorded when the supernet was added."""
+        view = self._current()
+        if supernet_id not in view.supernets:
+            raise UnknownNameError.among("supernet", supernet_id, view.supernets)
+        table, row = view.supernets[supernet_id]
+        return str(table.digests[row].tobytes().hex())
 
     def supernet_weights(self, supernet_id: str) -> bytes:
         """Read one supernet's weights in safetensors format, checked against their sha256."""

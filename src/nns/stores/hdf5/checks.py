@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from nns.errors import ZooError
-from nns.stores._codec import count, mapping, parse_json, text, texts
+from nns.stores._codec import NAME, count, mapping, parse_json, text, texts
 from nns.stores._digest import canonical_json
-from nns.stores._records import NAME
 from nns.stores.hdf5 import schema
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -100,6 +99,7 @@ def locate(
     """
     import h5py
 
+    _no_plugins()
     try:
         raw = io.FileIO(descriptor, "rb", closefd=False)
         with h5py.File(raw, "r", locking=False) as file:
@@ -128,6 +128,15 @@ def locate(
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError and more
         reason = " ".join(str(error).split())[:160]
         raise ZooError(f"{path} is no valid zoo file, or damaged: {reason}; restore it from a copy") from error
+
+
+@lru_cache(maxsize=1)
+def _no_plugins() -> None:
+    """Keep HDF5 from looking for filters in folders of the machine; a zoo uses none."""
+    import h5py
+
+    while h5py.h5pl.size():
+        h5py.h5pl.remove(0)
 
 
 def _expect(columns: set[str], header: Header) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,51 +77,112 @@ def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, An
     Raises:
         OSError: If the file exists or cannot be written.
     """
-    import h5py
-
-    digests = {name: _sha256(column) for name, column in columns.items() if not isinstance(column, Pieces)}
-    pieces = {name: column for name, column in columns.items() if isinstance(column, Pieces)}
-    checked = dict.fromkeys(name for name in columns if name != schema.UNCHECKED)
-    blank = _header(about, dict.fromkeys(checked, bytes(SEAL_BYTES)))
-    offsets_of: dict[str, int] = {}
-    with h5py.File(
-        path,
-        "x",
-        locking=False,
-        alignment_threshold=schema.ALIGNMENT_THRESHOLD,
-        alignment_interval=schema.ALIGNMENT_INTERVAL,
-    ) as file:
-        small: dict[str, Column] = {
-            schema.HEADER: np.frombuffer(blank, "<u1"),
-            schema.SEAL: np.zeros(SEAL_BYTES, "<u1"),
-        }
-        for name, column in {**small, **columns}.items():
-            group, _, leaf = name.rpartition("/")
-            where = file.require_group(group).id if group else file.id
-            dataset = _create(where, leaf, column)
-            if _nbytes(column):
-                offsets_of[name] = dataset.get_offset()
-                if not isinstance(column, Pieces):
-                    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(column))
-    descriptor = os.open(path, os.O_RDWR)
+    for name, column in columns.items():
+        if isinstance(column, Pieces) and sum(map(_length, column.parts)) != _nbytes(column):
+            raise ValueError(f"pieces of {name} do not fill {column.shape}")
+    blank = _header(about, {name: bytes(SEAL_BYTES) for name in columns if name != schema.UNCHECKED})
+    fixed: dict[str, Column] = {
+        schema.HEADER: np.frombuffer(blank, "<u1"),
+        schema.SEAL: np.zeros(SEAL_BYTES, "<u1"),
+    }
+    structure, offsets_of = _lay_out({**fixed, **columns})
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        for name, column in pieces.items():
-            if sum(map(_length, column.parts)) != _nbytes(column):
-                raise ValueError(f"pieces of {name} do not fill {column.shape}")
+        os.ftruncate(descriptor, structure.size)
+        for at, page in structure.pages.items():
+            _write_all(descriptor, page[: max(0, structure.size - at)], at)
+        digests = {}
+        for name, column in columns.items():
             digest = None if name == schema.UNCHECKED else hashlib.sha256()
-            _write_pieces(descriptor, offsets_of.get(name, 0), column, digest)
+            parts = column.parts if isinstance(column, Pieces) else [_bytes(column)]
+            _write_pieces(descriptor, offsets_of.get(name, 0), parts, digest)
             if digest:
                 digests[name] = digest.digest()
         _write_all(descriptor, _header(about, digests), offsets_of[schema.HEADER])
-        size, at = os.fstat(descriptor).st_size, offsets_of[schema.SEAL]
-        _write_all(descriptor, seal_of(descriptor, size, at), at)
+        at = offsets_of[schema.SEAL]
+        _write_all(descriptor, seal_of(descriptor, structure.size, at), at)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _sha256(column: NDArray[Any]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(column).reshape(-1).view(np.uint8).data).digest()
+class _Structure(io.RawIOBase):
+    """Stands in for the file while HDF5 lays it out: keeps the few pages that HDF5 writes.
+
+    HDF5 crashes the process when a write to a full disk fails, so it is never given a real file to write.
+    """
+
+    PAGE = 4096
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: dict[int, bytearray] = {}
+        self.size = 0
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (self.size if whence == os.SEEK_END else self._at if whence == os.SEEK_CUR else 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self._at if size is None else size
+        return self.size
+
+    def _spans(self, length: int) -> Iterator[tuple[int, int, int]]:
+        """Start of each page that the next bytes touch, and the first and last byte in it."""
+        end = self._at + length
+        while self._at < end:
+            first = self._at % self.PAGE
+            last = min(self.PAGE, first + end - self._at)
+            yield self._at - first, first, last
+            self._at += last - first
+
+    def write(self, data: Any) -> int:
+        view, done = memoryview(data).cast("B"), 0
+        for page, first, last in self._spans(len(view)):
+            kept = self.pages.setdefault(page, bytearray(self.PAGE))
+            kept[first:last] = view[done : done + last - first]
+            done += last - first
+        self.size = max(self.size, self._at)
+        return done
+
+    def readinto(self, buffer: Any) -> int:
+        view, done = memoryview(buffer).cast("B"), 0
+        for page, first, last in self._spans(len(view)):
+            kept = self.pages.get(page)
+            view[done : done + last - first] = kept[first:last] if kept else bytes(last - first)
+            done += last - first
+        return done
+
+
+def _lay_out(columns: Mapping[str, Column]) -> tuple[_Structure, dict[str, int]]:
+    """Let HDF5 lay out a file, without the data; gives its own structures and the offset of each column."""
+    import h5py
+
+    structure = _Structure()
+    found: dict[str, int] = {}
+    with h5py.File(
+        structure,
+        "w",
+        alignment_threshold=schema.ALIGNMENT_THRESHOLD,
+        alignment_interval=schema.ALIGNMENT_INTERVAL,
+    ) as file:
+        for name, column in columns.items():
+            group, _, leaf = name.rpartition("/")
+            where = file.require_group(group).id if group else file.id
+            dataset = _create(where, leaf, column)
+            if _nbytes(column):
+                found[name] = dataset.get_offset()
+    ends = [offset + _nbytes(columns[name]) for name, offset in found.items()]
+    structure.size = max(structure.size, *ends)
+    return structure, found
+
+
+def _bytes(column: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(column).reshape(-1).view(np.uint8).data
 
 
 def _header(about: Mapping[str, Any], digests: Mapping[str, bytes]) -> bytes:
@@ -144,13 +206,13 @@ def _nbytes(column: Column) -> int:
     return math.prod(column.shape) * np.dtype(column.dtype).itemsize
 
 
-def _length(part: bytes | FileRange) -> int:
-    return len(part) if isinstance(part, bytes) else part.length
+def _length(part: bytes | memoryview | FileRange) -> int:
+    return part.length if isinstance(part, FileRange) else len(part)
 
 
-def _write_pieces(descriptor: int, offset: int, pieces: Pieces, digest: Any) -> None:
-    for part in pieces.parts:
-        if isinstance(part, bytes):
+def _write_pieces(descriptor: int, offset: int, parts: Sequence[bytes | memoryview | FileRange], digest: Any) -> None:
+    for part in parts:
+        if not isinstance(part, FileRange):
             _write_all(descriptor, part, offset)
             if digest:
                 digest.update(part)
@@ -162,7 +224,7 @@ def _write_pieces(descriptor: int, offset: int, pieces: Pieces, digest: Any) -> 
         offset += _length(part)
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     view = memoryview(data)
     while view:
         done = os.pwrite(descriptor, view[:BLOCK], offset)

@@ -184,19 +184,20 @@ class ZooFile:
     def names(self, column: str) -> tuple[str, ...]:
         """Read a column of ids."""
         joined = b"".join(name + b"\n" for name in self.array(column).tolist()).decode("ascii", "replace")
-        if not NAMES.fullmatch(joined):
+        names = tuple(joined.split("\n")[:-1])
+        if not NAMES.fullmatch(joined) or len(names) != self._places[column].shape[0]:
             raise ZooError(f"{self.path} is damaged: {column} holds no proper ids; restore it from a copy")
-        return tuple(joined.split("\n")[:-1])
+        return names
 
     def rows(self, table: str) -> list[Any]:
         """Parse the JSON of all rows of a table at once; each row ends in a newline."""
         column = f"{table}/meta"
         if self.nbytes(column) > schema.MAX_JSON:
             raise ZooError(f"{self.path}: {column} has more than {schema.MAX_JSON} bytes; it is no file of this nns")
-        data, bounds = bytes(self.whole(column)), self.bounds(column)
+        bounds = self.bounds(column)
         if np.diff(bounds).max(initial=0) > MAX_META + 1:
             raise ZooError(f"{self.path}: a row of {column} has more than {MAX_META} bytes; restore it from a copy")
-        what = f"{self.path}: {column}"
+        what, data = f"{self.path}: {column}", bytes(self.whole(column))
         found = parse_json(b"[" + data[:-1].replace(b"\n", b",") + b"]", what)
         if len(found) != len(bounds) - 1:
             raise ZooError(f"{self.path} is damaged: {column} has {len(found)} rows; restore it from a copy")

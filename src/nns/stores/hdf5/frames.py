@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -81,9 +83,10 @@ class Frames:
         Raises:
             ZooError: If it is damaged.
         """
-        base = int(self.base[row])
-        codec = int(self.codec[row])
-        if (base >= 0) != (codec not in FULL) or base >= len(self) or (base >= 0 and self.codec[base] not in FULL):
+        if not 0 <= row < len(self):
+            raise ZooError(f"{self.file.path} is damaged: frame {row} does not exist; restore it from a copy")
+        base, codec = int(self.base[row]), int(self.codec[row])
+        if base < -1 or (base >= 0) != (codec not in FULL) or base >= len(self) or not self._is_full(base):
             raise ZooError(f"{self.file.path} is damaged: frame {row} has the base {base}; restore it from a copy")
         try:
             return _frames.decode(
@@ -95,6 +98,9 @@ class Frames:
             )
         except ValueError as error:
             raise ZooError(f"{self.file.path} is damaged: frame {row}: {error}; restore it from a copy") from error
+
+    def _is_full(self, base: int) -> bool:
+        return base < 0 or bool(np.isin(self.codec[base], FULL))
 
     def checked(self, row: int) -> bytes:
         """Decode one frame and check its sha256."""
@@ -114,21 +120,36 @@ class Frames:
         total = sum(self.length[np.array(rows, np.int64)].tolist()) if rows else 0
         if total != length:
             raise ZooError(f"{self.file.path} is damaged: {what} have {total} bytes, not {length}; restore it")
+        if not rows:
+            return b""
         work = total + self._bytes_of_bases(rows)
         if work > max_weights():
             raise ZooError(
                 f"{self.file.path}: {what} have {work} bytes with what they are stored as differences to, "
                 f"more than {max_weights()}; set NNS_MAX_WEIGHTS to read them all the same"
             )
-        if len(rows) == 1 or total < PARALLEL_FROM:
-            parts = [self.decode(row) for row in rows]
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return b"".join(pool.map(self.decode, rows))
+        if len(rows) == 1:
+            return self.decode(rows[0])
+        sizes = self.length[np.array(rows, np.int64)].astype(np.int64)
+        places = list(zip(rows, (np.cumsum(sizes) - sizes).tolist(), sizes.tolist(), strict=True))
+        joined = BytesIO()  # gives its buffer away as bytes without a copy
+        joined.seek(max(total - 1, 0))
+        joined.write(bytes(min(total, 1)))
+        with joined.getbuffer() as view:
+
+            def place(what: tuple[int, int, int]) -> None:
+                row, start, size = what
+                view[start : start + size] = self.decode(row)
+
+            if total < PARALLEL_FROM:
+                for each in places:
+                    place(each)
+            else:
+                with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+                    deque(pool.map(place, places), maxlen=0)
+        return joined.getvalue()
 
     def _bytes_of_bases(self, rows: Sequence[int]) -> int:
-        if not rows:
-            return 0
         bases = self.base[np.array(rows, np.int64)]
         found = bases[(bases >= 0) & (bases < len(self))]
         return sum(self.length[found].tolist())

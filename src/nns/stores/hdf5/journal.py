@@ -11,12 +11,13 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from nns.errors import ZooError
+from nns.stores._digest import canonical_json
 from nns.stores.hdf5.columns import Column, write_file
 
 _SHARD = re.compile(
@@ -26,6 +27,8 @@ _SHARD = re.compile(
 )
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _LOCK = ".lock"
+_BESIDE = ".beside-a-file"
+_ADDING = ".adding"
 STALE_SECONDS = 3600.0
 """Age at which a temporary file is taken for the rest of a crash."""
 
@@ -40,8 +43,10 @@ def fsync_folder(folder: Path) -> None:
 
 
 def reason(error: OSError) -> str:
-    """Say on one line why something could not be written."""
-    return " ".join(str(error.strerror or error).split())[:160]
+    """Say on one line why something could not be written; of HDF5's long texts only what the system said."""
+    said = re.search(r"error message = '([^']+)'", str(error))
+    text = os.strerror(error.errno) if error.errno else said[1] if said else str(error.strerror or error)
+    return " ".join(text.split())[:160]
 
 
 class Journal:
@@ -49,11 +54,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Name the folder; it is made at the first write."""
+        self.path = path
+        self._marked = False
         self.folder = path.with_name(path.name + ".journal")
         self._flushed = -1
 
     def names(self) -> list[str]:
         """List the shards, in the order in which later ones win."""
+        self._refuse_link()
         try:
             with os.scandir(self.folder) as found:
                 return sorted(item.name for item in found if _SHARD.fullmatch(item.name))
@@ -61,6 +69,11 @@ class Journal:
             return []
         except OSError as error:
             raise ZooError(f"{self.folder} cannot be read: {error.strerror}") from error
+
+    def _refuse_link(self) -> None:
+        """A link would lead to the shards of another zoo, which a merge would remove."""
+        if self.folder.is_symlink():
+            raise ZooError(f"{self.folder} is a symbolic link; a journal is a folder of its own")
 
     def sequenced(self, kind: str) -> str:
         """Make a name for a space or latencies that sorts after every shard seen so far."""
@@ -76,10 +89,15 @@ class Journal:
         Raises:
             ZooError: If it cannot be written, for example for want of space.
         """
+        self._refuse_link()
         try:
             for _ in range(100):
                 with suppress(FileNotFoundError):  # a merge may remove the empty folder at any moment
-                    self.folder.mkdir(parents=True, exist_ok=True)
+                    if not self.folder.exists():
+                        self._marked = False
+                        self.folder.mkdir(parents=True, exist_ok=True)
+                    if self.path.exists():
+                        self.mark()
                     return self._commit(name, columns, about)
             raise ZooError(f"{self.folder} is removed again and again; write without merging at the same time")
         except ZooError:
@@ -107,12 +125,53 @@ class Journal:
         return fresh
 
     def remove(self, names: list[str]) -> None:
-        """Delete shards, earlier ones first, and flush the folder."""
-        for name in names:
+        """Delete shards, earlier ones first, and flush the folder.
+
+        Raises:
+            ZooError: If that cannot be.
+        """
+        try:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    (self.folder / name).unlink()
             with suppress(FileNotFoundError):
-                (self.folder / name).unlink()
-        with suppress(FileNotFoundError):
-            fsync_folder(self.folder)
+                fsync_folder(self.folder)
+        except OSError as error:
+            raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
+
+    @contextmanager
+    def announce(self, names: Iterable[str]) -> Iterator[None]:
+        """Say, under the lock, which networks and supernets are being brought into the file without a shard.
+
+        Whoever links a shard of one of these looks here afterwards, and waits for what comes of it.
+        """
+        path = self.folder / _ADDING
+        try:
+            path.write_bytes(canonical_json(sorted(names)))
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def settle(self, name: str) -> None:
+        """Wait until nobody is about to bring ``name`` into the file by another way than the journal."""
+        try:
+            announced = (self.folder / _ADDING).read_bytes()
+        except FileNotFoundError:
+            return
+        if f'"{name}"'.encode() in announced or not announced.endswith(b"]"):
+            with self.lock():  # whoever announced it has come to an end, or was killed
+                (self.folder / _ADDING).unlink(missing_ok=True)
+
+    def mark(self) -> None:
+        """Note that there is a main file, so that its loss does not pass for a zoo that never had one."""
+        if not self._marked:
+            fsync_folder(self.path.parent)  # whoever gave it its name may not have come to that yet
+            os.close(os.open(self.folder / _BESIDE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            self._marked = True
+
+    def is_marked(self) -> bool:
+        """Tell whether there was a main file."""
+        return (self.folder / _BESIDE).exists()
 
     def stale(self) -> list[str]:
         """List temporary files that crashed writers left: an hour older than the lock, which is touched first.
@@ -143,6 +202,7 @@ class Journal:
         """
         import fcntl
 
+        self._refuse_link()
         path = self.folder / _LOCK
         while True:
             try:
@@ -165,7 +225,8 @@ class Journal:
             yield True
         finally:
             with suppress(OSError):
-                if not any(item.name != _LOCK for item in os.scandir(self.folder)):
+                if all(item.name in (_LOCK, _BESIDE) for item in os.scandir(self.folder)):
+                    (self.folder / _BESIDE).unlink(missing_ok=True)
                     path.unlink()
                     self.folder.rmdir()
             os.close(descriptor)

@@ -82,7 +82,8 @@ def absorb(path: Path, others: Sequence[Part], whole: bool = False, merged: Sequ
         ZooError: If a network has the id of one that is here, and other content. Then nothing is changed.
     """
     loader = Loader(path)
-    with loader.journal.lock(make=True):
+    names = [name for part in others for name in (*part.networks.ids, *part.supernets.ids)]
+    with loader.journal.lock(make=True), loader.journal.announce(names):
         view = _prepare(loader)
         mine = _contents(view)
         joined = View(view.main, view.shards, others)
@@ -195,6 +196,7 @@ def _rewrite(path: Path, journal: Journal, view: View, contents: Contents, repac
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
         fsync_folder(path.parent)
+        journal.mark()
     except (ZooError, FileNotFoundError):
         raise
     except OSError as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -13,21 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import ZooError
-from nns.stores._codec import decode_entry, parse_json
+from nns.stores._codec import decode_entry, parse_json, without_gc
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
 from nns.types import Fingerprint, NetworkEntry
 
+LARGE = 256 << 20
+"""Bytes of weights from which no two networks are decoded at the same time."""
 
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+_one_large = threading.Lock()
 
 
 class WeightsTable:
@@ -49,7 +42,7 @@ class WeightsTable:
         """All entries, in the order of ``ids``."""
         if not self.ids:
             return []
-        with _without_gc():  # nothing here makes cycles, and looking for them would take half the time
+        with without_gc():  # nothing here makes cycles, and looking for them would take half the time
             return [self._entry(row, value) for row, value in enumerate(self.file.rows(self.table))]
 
     def entry(self, row: int) -> NetworkEntry:
@@ -107,8 +100,9 @@ class WeightsTable:
 
     def weights(self, row: int) -> bytes:
         """Read weights and check their sha256."""
-        what = f"weights of {self.ids[row]}"
-        data = self.frames.join(self.rows(row), int(self.lengths[row]), what)
+        what, length = f"weights of {self.ids[row]}", int(self.lengths[row])
+        with _one_large if length > LARGE else nullcontext():
+            data = self.frames.join(self.rows(row), length, what)
         if hashlib.sha256(data).digest() != self.sha256[row].tobytes():
             raise ZooError(f"{self.file.path}: {what} are damaged (sha256); restore it from a copy")
         return data

@@ -60,6 +60,8 @@ class Packer:
         """Name the spool file, which is made when it is needed."""
         self.rows: list[FrameRow] = []
         self._known: dict[bytes, int] = {}
+        self._taken: dict[tuple[int, int], int] = {}
+        self._unchecked: dict[int, tuple[Frames, int]] = {}
         self._spool = spool
         self._file: BinaryIO | None = None
         self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
@@ -86,12 +88,27 @@ class Packer:
         yield self._file.fileno()
 
     def keep(self, frames: Frames, row: int, check: bool) -> int:
-        """Take a frame over as it is, and its base before it; one that is here already is not taken again."""
-        sha256 = frames.sha256[row].tobytes()
-        if sha256 in self._known:
-            return self._known[sha256]
+        """Take a frame over as it is, and its base before it; one that is here already is not taken again.
+
+        Raises:
+            ZooError: If there is no such frame; with ``check`` also if it is not what its sha256 says.
+        """
+        if not 0 <= row < len(frames):
+            raise ZooError(f"{frames.file.path} is damaged: frame {row} does not exist; restore it from a copy")
+        known = self._taken.get((id(frames), row))
+        if known is not None:
+            return known
         if check:
             frames.checked(row)
+        sha256 = frames.sha256[row].tobytes()
+        if sha256 in self._known and self._is_true(sha256):
+            at = self._known[sha256]
+        else:
+            at = self._keep(frames, row, sha256, check)
+        self._taken[id(frames), row] = at
+        return at
+
+    def _keep(self, frames: Frames, row: int, sha256: bytes, check: bool) -> int:
         base = int(frames.base[row])
         if base >= 0:
             if base >= len(frames) or frames.codec[base] not in FULL:
@@ -101,14 +118,32 @@ class Packer:
                 return self._add(sha256, encode(frames.checked(row), int(frames.item[row])), -1)
         data = frames.file.part("frames/data", *frames.stored(row))
         length, codec, item = (int(column[row]) for column in (frames.length, frames.codec, frames.item))
-        return self._append(FrameRow(sha256, length, codec, item, base, data))
+        if not check:
+            self._unchecked[len(self.rows)] = frames, row
+        return self._append(FrameRow(sha256, length, codec, item, max(base, -1), data))
+
+    def _is_true(self, sha256: bytes) -> bool:
+        """Tell whether the frame known under a digest has it; one taken over from the zoo's own file may not."""
+        at = self._known[sha256]
+        if at in self._unchecked:
+            frames, row = self._unchecked[at]
+            try:
+                frames.checked(row)
+            except ZooError:
+                return False
+            del self._unchecked[at]
+        return True
 
     def add(self, weights: bytes, base: Base | None = None) -> list[int]:
         """Pack weights piece by piece; gives the rows of their frames."""
         pieces = split(weights)
         view = memoryview(weights)
         digests = list(self._pool.map(lambda piece: hashlib.sha256(view[piece.start : piece.stop]).digest(), pieces))
-        new = {digest: piece for digest, piece in zip(digests, pieces, strict=True) if digest not in self._known}
+        new = {
+            digest: piece
+            for digest, piece in zip(digests, pieces, strict=True)
+            if digest not in self._known or not self._is_true(digest)
+        }
 
         def smallest(piece: Piece) -> tuple[Encoded, int]:
             return self._smallest(view[piece.start : piece.stop], piece, base)
@@ -177,6 +212,7 @@ def pack(
         check = id(table.file) in foreign
         if check:
             _check_digest(table, row)
+            table.weights(row)
         if table.file.keep and not repack:
             packed[_key(table, row)] = [packer.keep(table.frames, frame, check) for frame in table.rows(row)]
         else:

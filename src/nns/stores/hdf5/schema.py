@@ -102,7 +102,7 @@ ALIGNMENT_INTERVAL = 4096
 SEAL_BLOCK = 4 << 20
 """Bytes of a block of the file whose sha256 goes into the seal."""
 
-MAX_HEADER = 16 << 20
+MAX_HEADER = 4 << 20
 """Bytes of ``/format``."""
 
 MAX_JSON = 1 << 30

@@ -33,11 +33,22 @@ def read_datasets(file: ZooFile) -> list[tuple[DatasetRecord, str]]:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{file.path}: dataset {row} is damaged ({error}); restore it from a copy") from error
+        _check_dataset(file, record)
         digest = digests[row].tobytes().hex()
         if dataset_content_digest(record) != digest:
             raise ZooError(f"{file.path}: dataset {record.name!r:.80} is damaged (digest); restore it from a copy")
         found.append((record, digest))
+    if len({(record.digest, record.extractor) for record, _ in found}) != len(found):
+        raise ZooError(f"{file.path} is damaged: a dataset occurs twice; restore it from a copy")
     return found
+
+
+def _check_dataset(file: ZooFile, record: DatasetRecord) -> None:
+    if not np.isfinite(record.features).all():
+        raise ZooError(f"{file.path}: features of dataset {record.name!r:.80} hold NaN or infinity; restore it")
+    labels = record.labels
+    if labels.size and not -1 <= labels.min() <= labels.max() < max(len(record.classes), 1):
+        raise ZooError(f"{file.path}: dataset {record.name!r:.80} has labels of no class; restore it from a copy")
 
 
 def read_space(file: ZooFile, name: str) -> SpaceRecord:
@@ -47,6 +58,8 @@ def read_space(file: ZooFile, name: str) -> SpaceRecord:
     tensors, embeddings = bytes(file.whole(f"{at}/tensors")), file.array(f"{at}/embeddings")
     value = parse_json(bytes(file.whole(f"{at}/meta")), what)
     ids = file.names(f"{at}/ids")
+    if not np.isfinite(embeddings).all():
+        raise ZooError(f"{what}: embeddings hold NaN or infinity; fit it again")
     try:
         record = SpaceRecord(
             name, text(value["method"]), mapping(value["settings"]), tensors, ids, embeddings, mapping(value["report"])
@@ -74,7 +87,10 @@ def read_latencies(file: ZooFile) -> list[LatencyRecord]:
     table = "latencies" if file.header.version > 1 else "latency"
     devices = bytes(file.whole(f"{table}/devices"))
     device, seconds = file.array(f"{table}/device"), file.array(f"{table}/seconds")
-    names = texts(parse_json(devices, f"{file.path}: {table}/devices"))
+    try:
+        names = texts(parse_json(devices, f"{file.path}: {table}/devices"))
+    except TypeError as error:
+        raise ZooError(f"{file.path}: {table}/devices is damaged ({error}); restore it from a copy") from error
     if device.max(initial=0) >= len(names):
         raise ZooError(f"{file.path}: a latency of device {device.max()} of {len(names)}; restore it from a copy")
     columns = zip(file.names(f"{table}/network"), device.tolist(), seconds.tolist(), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,7 +62,16 @@ class Part:
 
 
 class Conflict(ZooError):
-    """Two files of a zoo hold different networks under one id."""
+    """Two files of a zoo hold different networks under one id.
+
+    Attributes:
+        name: What and which, as in ``"network 3f2a"``.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        """Keep the name."""
+        super().__init__(message)
+        self.name = name
 
 
 class View:
@@ -79,9 +88,10 @@ class View:
         self.others = others
         self.parts = ([main] if main else []) + list(shards.values()) + list(others)
         self.tables = [part.networks for part in self.parts if part.networks.ids]
-        self.where: dict[str, tuple[Networks, int]] = _joined(self.tables)
+        files = [part.file for part in shards.values()]
+        self.where: dict[str, tuple[Networks, int]] = _joined(self.tables, main, files)
         self.supernets: dict[str, tuple[Supernets, int]] = _joined(
-            [part.supernets for part in self.parts if part.supernets.ids]
+            [part.supernets for part in self.parts if part.supernets.ids], main, files
         )
 
     @cached_property
@@ -173,17 +183,24 @@ class View:
 T = TypeVar("T", bound=WeightsTable)
 
 
-def _joined(tables: Sequence[T]) -> dict[str, tuple[T, int]]:
-    """Find each id in the first table that has it; two of one id must have one content."""
+def _joined(tables: Sequence[T], main: Part | None, shards: Collection[ZooFile]) -> dict[str, tuple[T, int]]:
+    """Find each id in the first table that has it; two of one id must have one content.
+
+    But a shard that differs from the main file was never acknowledged: its writer looks at the file after it has
+    linked the shard, and was killed before it could take the shard back. The file counts.
+    """
     where: dict[str, tuple[T, int]] = {}
     if tables:  # most often the only one
         where = {network_id: (tables[0], row) for network_id, row in tables[0].index.items()}
     for table in tables[1:]:
         for network_id, row in table.index.items():
             first = where.setdefault(network_id, (table, row))
-            if first[0] is not table and first[0].digests[first[1]].tobytes() != table.digests[row].tobytes():
+            if first[0] is table or first[0].digests[first[1]].tobytes() == table.digests[row].tobytes():
+                continue
+            if main is None or first[0].file is not main.file or table.file not in shards:
                 paths = f"{first[0].file.path} and {table.file.path}"
-                raise Conflict(f"{table.table[:-1]} {network_id} differs between {paths}; remove one of the two")
+                name = f"{table.table[:-1]} {network_id}"
+                raise Conflict(name, f"{name} differs between {paths}; remove one of the two")
     return where
 
 
@@ -206,6 +223,10 @@ class Loader:
                 self._main = Part(self.path, keep=True)
         except FileNotFoundError:
             self._main = None
+            if self.journal.is_marked() and not self.path.exists():
+                raise ZooError(
+                    f"{self.path} is gone, what is in {self.journal.folder} was added to it; restore it from a copy"
+                ) from None
         except ZooError:
             raise
         except OSError as error:
@@ -214,7 +235,7 @@ class Loader:
 
     def shard(self, name: str) -> Part:
         """Open a shard. FileNotFoundError if it has been merged."""
-        return self._shards.get(name) or Part(self.journal.folder / name, keep=False)
+        return self._shards.get(name) or _own(Part(self.journal.folder / name, keep=False))
 
     def load(self) -> View:
         """Take a snapshot.
@@ -244,6 +265,16 @@ class Loader:
             self._shards = shards
             return view
         raise ZooError(f"{self.path} is merged again and again while it is read; try again later")
+
+
+def _own(part: Part) -> Part:
+    """Refuse a shard whose name is that of another network or supernet: a writer would take it for stored."""
+    kind, _, rest = part.file.path.name.partition("-")
+    for table in (part.networks, part.supernets):
+        name = rest.removesuffix(".h5").partition("~")[0]
+        if table.ids and (kind != table.table[:-1] or table.ids != (name,)):
+            raise ZooError(f"{part.file.path} is damaged: it holds {table.ids[0]}; remove it from the journal")
+    return part
 
 
 def runs(order: Sequence[tuple[T, int]]) -> Iterator[tuple[T, int, int]]:
