@@ -148,9 +148,12 @@ class HDF5Store(Store):
 
     def weights(self, network_id: str) -> bytes:
         """Read one network's weights in safetensors format, checked against their sha256."""
+        expected = self.network_digest(network_id)
 
         def read(view: View) -> bytes:
             table, row = view.find(network_id)
+            if table.digests[row].tobytes().hex() != expected:
+                raise UnknownNameError(f"network {network_id!r} was replaced by another since it was listed")
             return table.weights(row)
 
         return self._lazily(read)
@@ -244,7 +247,11 @@ class HDF5Store(Store):
         about = header({table: 1, "frames": int("frames/data" in columns)})
         for _ in range(ATTEMPTS):
             if self._has(self._main_table(table), name, digest):
-                return
+                self._loader.journal.settle(name)  # it may just be going
+                if self._has(self._main_table(table), name, digest):
+                    return
+                continue
+            self._loader.journal.settle(name)
             shard = self._free_name(f"{table[:-1]}-{name}")
             fresh = self._loader.journal.commit(shard, columns, about)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +91,13 @@ def absorb(path: Path, others: Sequence[Part], whole: bool = False, merged: Sequ
         if not whole:
             contents.spaces, contents.latencies = mine.spaces, mine.latencies
         contents.merged = [*mine.merged, *merged]
-        _rewrite(path, loader.journal, joined, contents)
+
+        def look_again() -> None:
+            """Refuse if somebody has linked a shard of another network meanwhile: that one is in the zoo."""
+            latest = loader.load()
+            View(latest.main, latest.shards, others)
+
+        _rewrite(path, loader.journal, joined, contents, last=look_again)
 
 
 def remove(path: Path, ids: Collection[str]) -> None:
@@ -114,11 +120,7 @@ def remove(path: Path, ids: Collection[str]) -> None:
         contents, gone = _contents(view), set(ids)
         contents.networks = [(table, row) for table, row in contents.networks if table.ids[row] not in gone]
         contents.supernets = [(table, row) for table, row in contents.supernets if table.ids[row] not in gone]
-        contents.merged += [
-            name
-            for name, part in view.shards.items()
-            if not name.startswith(SEQUENCED) and not gone.isdisjoint((*part.networks.ids, *part.supernets.ids))
-        ]
+        contents.merged += _shards_of(view, gone)
         _rewrite(path, loader.journal, view, contents)
 
 
@@ -128,25 +130,44 @@ def collect_garbage(path: Path) -> Garbage:
     with loader.journal.lock(make=True):
         before = _disk_usage(path, loader.journal)
         files = loader.journal.stale()
-        view = _prepare(loader)
-        contents = _contents(view)
-        ids = {table.ids[row] for table, row in contents.networks}
-        bases = {table.entry(row).provenance.get("base") for table, row in contents.networks}
-        unused = [table.ids[row] for table, row in contents.supernets if table.ids[row] not in bases]
-        contents.supernets = [(table, row) for table, row in contents.supernets if table.ids[row] in bases]
-        latencies = [record for record in contents.latencies if record.network_id in ids]
-        transfers = [record for record in contents.transfers if record.network_id in ids]
-        garbage = Garbage(
-            tuple(unused),
-            len(contents.latencies) - len(latencies),
-            len(contents.transfers) - len(transfers),
-            tuple(files),
-            before,
-        )
-        contents.latencies, contents.transfers = latencies, transfers
-        if view.parts:
-            _rewrite(path, loader.journal, view, contents, repack=True)
+        unused = _unused(_contents(_prepare(loader)))
+        # whoever names one of them as a base from now on waits, or is seen by the second look
+        with loader.journal.announce(unused):
+            view = loader.load()
+            contents = _contents(view)
+            unused &= _unused(contents)
+            contents.supernets = [(table, row) for table, row in contents.supernets if table.ids[row] not in unused]
+            ids = {table.ids[row] for table, row in contents.networks}
+            latencies = [record for record in contents.latencies if record.network_id in ids]
+            transfers = [record for record in contents.transfers if record.network_id in ids]
+            garbage = Garbage(
+                tuple(sorted(unused)),
+                len(contents.latencies) - len(latencies),
+                len(contents.transfers) - len(transfers),
+                tuple(files),
+                before,
+            )
+            contents.latencies, contents.transfers = latencies, transfers
+            contents.merged += _shards_of(view, unused)
+            if view.parts:
+                _rewrite(path, loader.journal, view, contents, repack=True)
     return Garbage(**{**garbage.__dict__, "bytes_after": _disk_usage(path, loader.journal)})
+
+
+def _unused(contents: Contents) -> set[str]:
+    """Give the ids of supernets that no network names as its base."""
+    bases = {table.entry(row).provenance.get("base") for table, row in contents.networks}
+    return {table.ids[row] for table, row in contents.supernets} - bases
+
+
+def _shards_of(view: View, ids: Collection[str]) -> list[str]:
+    """Name the shards of networks and supernets."""
+    gone = set(ids)
+    return [
+        name
+        for name, part in view.shards.items()
+        if not name.startswith(SEQUENCED) and not gone.isdisjoint((*part.networks.ids, *part.supernets.ids))
+    ]
 
 
 def _disk_usage(path: Path, journal: Journal) -> int:
@@ -184,8 +205,18 @@ def _contents(view: View) -> Contents:
     )
 
 
-def _rewrite(path: Path, journal: Journal, view: View, contents: Contents, repack: bool = False) -> None:
-    """Write a new main file, put it in the place of the old one, and remove the shards that are in it."""
+def _rewrite(
+    path: Path,
+    journal: Journal,
+    view: View,
+    contents: Contents,
+    repack: bool = False,
+    last: Callable[[], None] = lambda: None,
+) -> None:
+    """Write a new main file, put it in the place of the old one, and remove the shards that are in it.
+
+    ``last`` is called right before, and may refuse.
+    """
     temporary, spool = journal.temporary(), journal.temporary()
     try:
         with Packer(spool) as packer:
@@ -194,6 +225,7 @@ def _rewrite(path: Path, journal: Journal, view: View, contents: Contents, repac
         _check(temporary, contents)
         if view.main is not None:
             shutil.copymode(path, temporary)
+        last()
         os.replace(temporary, path)
         fsync_folder(path.parent)
         journal.mark()
