@@ -304,38 +304,40 @@ class HDF5Store(Store):
 
     def add_networks(self, records: Iterable[NetworkRecord]) -> None:
         """Add many networks: a few files of many rows, merged at once, in place of a shard each."""
+        files: list[Path] = []
         batch: list[NetworkRecord] = []
         size = 0
-        for record in records:
-            batch.append(record)
-            size += len(record.weights) + (64 << 10)
-            if size > BATCH_BYTES:
-                self._add_batch(batch)
-                batch, size = [], 0
-        self._add_batch(batch)
-
-    def _add_batch(self, records: Sequence[NetworkRecord]) -> None:
-        if len(records) < 2:
+        try:
             for record in records:
-                self.add_network(record)
-            return
+                batch.append(record)
+                size += len(record.weights) + (64 << 10)
+                if size > BATCH_BYTES:
+                    files.append(self._write_batch(batch))
+                    batch, size = [], 0
+            if batch:
+                files.append(self._write_batch(batch))
+            if files:
+                absorb(self.path, [Part(file, keep=True) for file in files], pack_them=True)
+        except Conflict as error:
+            raise ZooError(f"{self.path}: {error.name} is in the zoo already, with other content") from error
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+        self.refresh()
+
+    def _write_batch(self, records: Sequence[NetworkRecord]) -> Path:
         columns, about = batch_columns(records)
         self._check_shapes(records[0])
         journal = self._loader.journal
         temporary = journal.temporary()
         try:
-            try:
-                journal.folder.mkdir(parents=True, exist_ok=True)
-                write_file(temporary, columns, about)
-            except OSError as error:
-                raise ZooError(f"{journal.folder} cannot be written: {reason(error)}") from error
-            absorb(self.path, [Part(temporary, keep=False)])
-        except Conflict as error:
-            raise ZooError(f"{self.path}: {error.name} is in the zoo already, with other content") from error
-        finally:
+            journal.folder.mkdir(parents=True, exist_ok=True)
+            write_file(temporary, columns, about)
+        except OSError as error:
             with suppress(OSError):
                 temporary.unlink()
-        self.refresh()
+            raise ZooError(f"{journal.folder} cannot be written: {reason(error)}") from error
+        return temporary
 
     def absorb(self, other: Store) -> None:
         """Add what is in another store; from another zoo file, weights are copied as they are packed."""

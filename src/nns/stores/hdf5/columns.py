@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -193,13 +194,27 @@ def _header(about: Mapping[str, Any], digests: Mapping[str, bytes]) -> bytes:
 def _create(where: Any, leaf: str, column: Column) -> Any:
     import h5py
 
+    space = h5py.h5s.create_simple(column.shape)
+    return h5py.h5d.create(where, leaf.encode(), _type(np.dtype(column.dtype).str), space, _settings())
+
+
+@lru_cache(maxsize=1)
+def _settings() -> Any:
+    import h5py
+
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     settings.set_layout(h5py.h5d.CONTIGUOUS)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     settings.set_obj_track_times(False)
-    kind = h5py.h5t.py_create(np.dtype(column.dtype))
-    return h5py.h5d.create(where, leaf.encode(), kind, h5py.h5s.create_simple(column.shape), settings)
+    return settings
+
+
+@lru_cache(maxsize=16)
+def _type(dtype: str) -> Any:
+    import h5py
+
+    return h5py.h5t.py_create(np.dtype(dtype))
 
 
 def _nbytes(column: Column) -> int:

@@ -147,7 +147,10 @@ class Journal:
         """
         path = self.folder / _ADDING
         try:
-            path.write_bytes(canonical_json(sorted(names)))
+            try:
+                path.write_bytes(canonical_json(sorted(names)))
+            except OSError as error:
+                raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
             yield
         finally:
             path.unlink(missing_ok=True)

@@ -69,7 +69,9 @@ def merge(path: Path) -> None:
                 _rewrite(path, loader.journal, view, _contents(view))
 
 
-def absorb(path: Path, others: Sequence[Part], whole: bool = False, merged: Sequence[str] = ()) -> None:
+def absorb(
+    path: Path, others: Sequence[Part], whole: bool = False, merged: Sequence[str] = (), pack_them: bool = False
+) -> None:
     """Merge the zoo at ``path`` together with the networks, supernets, datasets and transfers of other files.
 
     Args:
@@ -77,6 +79,7 @@ def absorb(path: Path, others: Sequence[Part], whole: bool = False, merged: Sequ
         others: The other files.
         whole: Take their spaces and latencies as well.
         merged: Further names of shards that readers shall skip.
+        pack_them: The other files are made by the caller, with whole weights in a frame each.
 
     Raises:
         ZooError: If a network has the id of one that is here, and other content. Then nothing is changed.
@@ -97,7 +100,7 @@ def absorb(path: Path, others: Sequence[Part], whole: bool = False, merged: Sequ
             latest = loader.load()
             View(latest.main, latest.shards, others)
 
-        _rewrite(path, loader.journal, joined, contents, last=look_again)
+        _rewrite(path, loader.journal, joined, contents, last=look_again, fresh=others if pack_them else ())
 
 
 def remove(path: Path, ids: Collection[str]) -> None:
@@ -212,15 +215,16 @@ def _rewrite(
     contents: Contents,
     repack: bool = False,
     last: Callable[[], None] = lambda: None,
+    fresh: Sequence[Part] = (),
 ) -> None:
     """Write a new main file, put it in the place of the old one, and remove the shards that are in it.
 
-    ``last`` is called right before, and may refuse.
+    ``last`` is called right before, and may refuse. ``fresh`` are files whose weights are packed, not copied.
     """
     temporary, spool = journal.temporary(), journal.temporary()
     try:
         with Packer(spool) as packer:
-            columns, about = _columns(contents, packer, view, repack)
+            columns, about = _columns(contents, packer, view, repack, fresh)
             write_file(temporary, columns, about)
         _check(temporary, contents)
         if view.main is not None:
@@ -248,8 +252,11 @@ def _check(path: Path, contents: Contents) -> None:
     written.close()
 
 
-def _columns(contents: Contents, packer: Packer, view: View, repack: bool) -> tuple[dict[str, Column], dict[str, Any]]:
-    packed = pack(packer, contents.networks, contents.supernets, view.others, repack)
+def _columns(
+    contents: Contents, packer: Packer, view: View, repack: bool, fresh: Sequence[Part]
+) -> tuple[dict[str, Column], dict[str, Any]]:
+    foreign = [part for part in view.others if part not in fresh]
+    packed = pack(packer, contents.networks, contents.supernets, foreign, repack, fresh)
     columns = _network_columns(contents.networks, packed)
     if contents.supernets:
         columns |= _common_columns(contents.supernets, packed)

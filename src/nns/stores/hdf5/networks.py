@@ -150,11 +150,12 @@ class Networks(WeightsTable):
         )
 
     @cached_property
-    def _numbers(self) -> list[tuple[int, int, int, int, int, float]]:
-        return list(zip(*(self.file.array(f"networks/{name}").tolist() for name in NUMBERS), strict=True))
+    def _numbers(self) -> list[NDArray[Any]]:
+        return [self.file.array(f"networks/{name}") for name in NUMBERS]
 
     def _check(self, row: int, entry: NetworkEntry) -> None:
-        found, expected = self._numbers[row], numbers_of(entry)
+        found = tuple(column[row].item() for column in self._numbers)
+        expected = numbers_of(entry)
         if found != expected and repr(found) != repr(expected):  # NaN is not equal to itself
             raise ValueError(f"its numbers are {expected}, the columns have {found}")
 

@@ -189,6 +189,7 @@ def pack(
     supernets: Sequence[tuple[Supernets, int]],
     others: Sequence[Part],
     repack: bool,
+    fresh: Sequence[Part] = (),
 ) -> dict[Key, list[int]]:
     """Pack the weights of all networks and supernets; what a main file holds is taken over as it is.
 
@@ -198,6 +199,7 @@ def pack(
         supernets: Table and row of each supernet.
         others: Files of other zoos, whose digests are checked.
         repack: Encode everything anew.
+        fresh: Files whose weights are whole, to be packed.
 
     Returns:
         Rows of the frames of each.
@@ -205,7 +207,7 @@ def pack(
     Raises:
         ZooError: If something is damaged.
     """
-    foreign = {id(part.file) for part in others}
+    foreign, whole = ({id(part.file) for part in parts} for parts in (others, fresh))
     packed: dict[Key, list[int]] = {}
     waiting: list[tuple[WeightsTable, int]] = []
     for table, row in (*supernets, *networks):
@@ -213,7 +215,7 @@ def pack(
         if check:
             _check_digest(table, row)
             table.weights(row)
-        if table.file.keep and not repack:
+        if table.file.keep and not repack and id(table.file) not in whole:
             packed[_key(table, row)] = [packer.keep(table.frames, frame, check) for frame in table.rows(row)]
         else:
             waiting.append((table, row))

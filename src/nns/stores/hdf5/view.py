@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UnknownNameError, ZooError
+from nns.stores._codec import without_gc
 from nns.stores._digest import transfer_content_digest, transfer_key
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
@@ -191,7 +192,8 @@ def _joined(tables: Sequence[T], main: Part | None, shards: Collection[ZooFile])
     """
     where: dict[str, tuple[T, int]] = {}
     if tables:  # most often the only one
-        where = {network_id: (tables[0], row) for network_id, row in tables[0].index.items()}
+        with without_gc():
+            where = {network_id: (tables[0], row) for network_id, row in tables[0].index.items()}
     for table in tables[1:]:
         for network_id, row in table.index.items():
             first = where.setdefault(network_id, (table, row))
