@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from contextlib import nullcontext
 from functools import cached_property
@@ -102,8 +101,8 @@ class WeightsTable:
         """Read weights and check their sha256."""
         what, length = f"weights of {self.ids[row]}", int(self.lengths[row])
         with _one_large if length > LARGE else nullcontext():
-            data = self.frames.join(self.rows(row), length, what)
-        if hashlib.sha256(data).digest() != self.sha256[row].tobytes():
+            data, sha256 = self.frames.join(self.rows(row), length, what)
+        if sha256 != self.sha256[row].tobytes():
             raise ZooError(f"{self.file.path}: {what} are damaged (sha256); restore it from a copy")
         return data
 
