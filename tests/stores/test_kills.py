@@ -163,7 +163,6 @@ def test_records_are_told_apart(tmp_path):
     assert records.look(store)[1]
 
 
-@pytest.mark.xfail(reason="the folder is told by its inode number, and that comes again", strict=False)
 def test_a_journal_that_another_writer_makes_again_is_flushed_again(disk):
     """Its name in the folder of the zoo is a new one, also where the inode number is the old one."""
 
@@ -300,7 +299,6 @@ def test_a_supernet_is_added_while_garbage_is_collected(tmp_path, monkeypatch):
     assert len(HDF5Store(path).supernets()) == 1
 
 
-@pytest.mark.xfail(reason="the loader keeps shards by name, and a name comes again", strict=True)
 def test_an_id_that_comes_again_with_other_content(disk):
     """A store that is open sees the new network after a refresh, not what it remembers of the old shard."""
     mine, other = HDF5Store(disk / "zoo.h5"), HDF5Store(disk / "zoo.h5")
@@ -315,13 +313,7 @@ def test_an_id_that_comes_again_with_other_content(disk):
     assert mine.weights(old.entry.id) == new.weights
 
 
-@pytest.mark.parametrize(
-    "merged",
-    [
-        pytest.param(False, marks=pytest.mark.xfail(reason="the loader keeps shards by name", strict=True)),
-        True,
-    ],
-)
+@pytest.mark.parametrize("merged", [False, True])
 def test_a_network_that_is_replaced_while_it_is_read(disk, merged):
     """The weights of a new network are not given out with the description of the old one, nor called damaged."""
     for number in range(10):  # the inode number does not come again each time
@@ -351,6 +343,20 @@ def test_verifying_while_networks_are_removed(tmp_path):
     other.merge()
     other.remove([sample_network(1).entry.id])
     assert verify(store) == ()
+
+
+def test_a_batch_whose_journal_a_merge_removes(tmp_path, monkeypatch):
+    """The folder was empty, and goes between its making and the first file in it."""
+    mkdir = os.mkdir
+
+    def undone(path, *mode):
+        monkeypatch.setattr(os, "mkdir", mkdir)
+        mkdir(path, *mode)
+        os.rmdir(path)
+
+    monkeypatch.setattr(os, "mkdir", undone)
+    HDF5Store(tmp_path / "zoo.h5").add_networks([sample_network(1), sample_network(2)])
+    assert len(HDF5Store(tmp_path / "zoo.h5").ids()) == 2
 
 
 def test_a_batch_is_refused_as_a_network_is(tmp_path):

@@ -33,8 +33,7 @@ from nns.stores._records import (
     normal_space,
     normal_transfer,
 )
-from nns.stores.hdf5.columns import Column, write_file
-from nns.stores.hdf5.journal import reason
+from nns.stores.hdf5.columns import Column
 from nns.stores.hdf5.merge import absorb, collect_garbage, merge, remove
 from nns.stores.hdf5.networks import WeightsTable
 from nns.stores.hdf5.shards import (
@@ -328,16 +327,7 @@ class HDF5Store(Store):
     def _write_batch(self, records: Sequence[NetworkRecord]) -> Path:
         columns, about = batch_columns(records)
         self._check_shapes(records[0])
-        journal = self._loader.journal
-        temporary = journal.temporary()
-        try:
-            journal.folder.mkdir(parents=True, exist_ok=True)
-            write_file(temporary, columns, about)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            raise ZooError(f"{journal.folder} cannot be written: {reason(error)}") from error
-        return temporary
+        return self._loader.journal.write(columns, about)
 
     def absorb(self, other: Store) -> None:
         """Add what is in another store; from another zoo file, weights are copied as they are packed."""

@@ -32,6 +32,11 @@ CURRENT: Mapping[int, Mapping[str, schema.Table]] = {schema.FORMAT_VERSION: sche
 """The tables of the format versions that are read."""
 
 
+def file_key(status: os.stat_result) -> tuple[int, ...]:
+    """Tell files apart, also those that got the inode number of one that is gone."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class ZooFile:
     """A file whose columns are known and checked; HDF5 itself is closed again.
 
@@ -54,7 +59,7 @@ class ZooFile:
         self._checked: set[str] = set()
         self._descriptor, status = open_regular(path)
         self._size = status.st_size
-        self.key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        self.key = file_key(status)
         try:
             self.header, self._places = locate(path, self._descriptor, status.st_size, tables)
             if not keep:
@@ -86,7 +91,7 @@ class ZooFile:
             return
         descriptor, status = open_regular(self.path)
         try:
-            if (status.st_dev, status.st_ino) != self.key[:2]:
+            if file_key(status) != self.key:
                 raise FileNotFoundError(self.path)
             yield descriptor
         finally:

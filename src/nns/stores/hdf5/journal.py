@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nns.errors import ZooError
 from nns.stores._digest import canonical_json
@@ -26,6 +27,8 @@ _SHARD = re.compile(
     re.ASCII,
 )
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+T = TypeVar("T")
+
 _LOCK = ".lock"
 _BESIDE = ".beside-a-file"
 _ADDING = ".adding"
@@ -57,7 +60,8 @@ class Journal:
         self.path = path
         self._marked = False
         self.folder = path.with_name(path.name + ".journal")
-        self._flushed = -1
+        self._flushing = threading.Lock()
+        self._flushed: int | None = None  # a descriptor: while it is open no other folder gets the inode number
 
     def names(self) -> list[str]:
         """List the shards, in the order in which later ones win."""
@@ -89,40 +93,77 @@ class Journal:
         Raises:
             ZooError: If it cannot be written, for example for want of space.
         """
+        return self._in_folder(lambda: self._commit(name, columns, about))
+
+    def write(self, columns: Mapping[str, Column], about: Mapping[str, Any]) -> Path:
+        """Write a file that is no shard, under a temporary name. The caller removes it.
+
+        Raises:
+            ZooError: If it cannot be written.
+        """
+        return self._in_folder(lambda: self._write(columns, about))
+
+    def temporary(self) -> Path:
+        """Make a name for a file that is not finished."""
+        return self.folder / f"tmp-{os.getpid()}-{uuid.uuid4().hex}.h5"
+
+    def _in_folder(self, work: Callable[[], T]) -> T:
+        """Do something in the folder, which is made if need be; a merge may remove it, empty, at any moment."""
         self._refuse_link()
         try:
             for _ in range(100):
-                with suppress(FileNotFoundError):  # a merge may remove the empty folder at any moment
+                with suppress(FileNotFoundError):
                     if not self.folder.exists():
                         self._marked = False
                         self.folder.mkdir(parents=True, exist_ok=True)
                     if self.path.exists():
                         self.mark()
-                    return self._commit(name, columns, about)
+                    return work()
             raise ZooError(f"{self.folder} is removed again and again; write without merging at the same time")
         except ZooError:
             raise
         except OSError as error:
             raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
 
-    def temporary(self) -> Path:
-        """Make a name for a file that is not finished."""
-        return self.folder / f"tmp-{os.getpid()}-{uuid.uuid4().hex}.h5"
-
-    def _commit(self, name: str, columns: Mapping[str, Column], about: Mapping[str, Any]) -> bool:
+    def _write(self, columns: Mapping[str, Column], about: Mapping[str, Any]) -> Path:
         temporary = self.temporary()
         try:
             write_file(temporary, columns, about)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def _commit(self, name: str, columns: Mapping[str, Column], about: Mapping[str, Any]) -> bool:
+        temporary = self._write(columns, about)
+        try:
             fresh = _link(temporary, self.folder / name)
         finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+            temporary.unlink(missing_ok=True)
         with suppress(FileNotFoundError):  # merged already: then it is safe in the main file
             fsync_folder(self.folder)
-            if self._flushed != (inode := self.folder.stat().st_ino):
-                fsync_folder(self.folder.parent)
-                self._flushed = inode
+            self._flush_name()
         return fresh
+
+    def _flush_name(self) -> None:
+        """Flush the name of the folder itself, once for each folder: a merge may have removed the one before."""
+        with self._flushing:
+            if self._flushed is not None:
+                if os.path.samestat(os.fstat(self._flushed), self.folder.stat()):
+                    return
+                self._forget()
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fsync_folder(self.folder.parent)
+            self._flushed = descriptor
+
+    def _forget(self) -> None:
+        if self._flushed is not None:
+            os.close(self._flushed)
+            self._flushed = None
+
+    def __del__(self) -> None:
+        """Let go of the folder."""
+        self._forget()
 
     def remove(self, names: list[str]) -> None:
         """Delete shards, earlier ones first, and flush the folder.

@@ -17,7 +17,7 @@ from nns.errors import MissingZooError, ZooError
 from nns.stores._codec import decode_entry
 from nns.stores._records import normal_dataset
 from nns.stores.hdf5 import schema, schema_v1
-from nns.stores.hdf5.columns import Column, write_file
+from nns.stores.hdf5.columns import Column
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.journal import Journal, fsync_folder, reason
 from nns.stores.hdf5.merge import absorb
@@ -128,7 +128,6 @@ def _keep_old(path: Path, files: dict[str, ZooFile]) -> Path | None:
 def _convert(files: dict[str, ZooFile], target: Path) -> int:
     """Write everything into a new zoo at ``target``; gives the number of networks."""
     journal = Journal(target)
-    journal.folder.mkdir(parents=True, exist_ok=True)
     parts: list[Part] = []
     expected: dict[str, str] = {}
     for file in files.values():
@@ -138,9 +137,7 @@ def _convert(files: dict[str, ZooFile], target: Path) -> int:
         old = _Old(file)
         expected |= old.digests()
         for columns, about in old.columns():
-            temporary = journal.temporary()
-            write_file(temporary, columns, about)
-            parts.append(Part(temporary, keep=False))
+            parts.append(Part(journal.write(columns, about), keep=False))
     absorb(target, parts, whole=True, merged=[name for name in files if name])
     written = Part(target, keep=True).networks
     for network_id, digest in expected.items():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nns.errors import UnknownNameError, ZooError
 from nns.stores._codec import without_gc
 from nns.stores._digest import transfer_content_digest, transfer_key
-from nns.stores.hdf5.file import ZooFile
+from nns.stores.hdf5.file import ZooFile, file_key
 from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.journal import Journal
 from nns.stores.hdf5.networks import Networks, Supernets, WeightsTable
@@ -219,9 +219,7 @@ class Loader:
     def main(self) -> Part | None:
         """Open the main file, or give the one that is open if it is still the same."""
         try:
-            status = self.path.lstat()
-            key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            if self._main is None or self._main.file.key != key:
+            if self._main is None or self._main.file.key != file_key(self.path.lstat()):
                 self._main = Part(self.path, keep=True)
         except FileNotFoundError:
             self._main = None
@@ -237,7 +235,10 @@ class Loader:
 
     def shard(self, name: str) -> Part:
         """Open a shard. FileNotFoundError if it has been merged."""
-        return self._shards.get(name) or _own(Part(self.journal.folder / name, keep=False))
+        path, known = self.journal.folder / name, self._shards.get(name)
+        if known is not None and known.file.key == file_key(path.lstat()):  # a name may come again for another
+            return known
+        return _own(Part(path, keep=False))
 
     def load(self) -> View:
         """Take a snapshot.
