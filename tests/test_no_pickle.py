@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import pickle
 import subprocess
@@ -13,6 +12,10 @@ from pathlib import Path
 import pytest
 
 import nns
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+from store import making
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(nns.__path__[0])
@@ -111,15 +114,6 @@ def test_the_exception_is_still_there():
 # -- and at run time -------------------------------------------------------------------------------------------------
 
 
-def hostile_tools():
-    path = Path(__file__).parent / "stores" / "_hostile.py"
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[path.stem])
-    return sys.modules[path.stem]
-
-
 FIRST = "0000000000000000"
 READING = [
     ["zoo", "verify", "ZOO"],
@@ -138,16 +132,15 @@ def zoo(tmp_path_factory):
     from nns.testing import tiny_image_folder
 
     folder = tmp_path_factory.mktemp("pickles")
-    tools = hostile_tools()
-    good = tools.good_zoo(folder / "good.h5")
+    good = making.good_zoo(folder / "good.h5")
     columns, about = good.copy()
     payload = pickle.dumps(Payload(str(folder / "ran")))
-    tools.set_frames(columns, about, good, [tools.raw(payload)], [0], weights=payload)
-    rows = tools.rows_of(columns, "networks")
+    making.set_frames(columns, about, good, [making.raw(payload)], [0], weights=payload)
+    rows = making.rows_of(columns, "networks")
     rows[0]["provenance"] = {"py/object": "os.system", "py/reduce": payload.hex(), "__reduce__": payload.hex()}
     rows[0]["license"] = "__import__('os').system('true')"
-    tools.set_meta(columns, "networks", rows)
-    tools.write_zoo(folder / "zoo.h5", columns, about)
+    making.set_meta(columns, "networks", rows)
+    making.write_zoo(folder / "zoo.h5", columns, about)
     tiny_image_folder(folder / "images", classes=2, per_class=2)
     return folder
 

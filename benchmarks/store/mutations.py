@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -40,11 +39,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import h5py
 import numpy as np
+
+if __package__ in {None, ""}:  # run as a script: make this folder the package `store`
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from nns.errors import ZooError
 from nns.stores import HDF5Store, canonical_json
@@ -53,18 +54,7 @@ from nns.stores.hdf5 import schema
 from nns.testing._store import sample_network
 from nns.types import NetworkEntry
 from nns.zoo import verify, verify_path
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-making = sys.modules.get("_hostile") or _load(Path(__file__).parents[2] / "tests" / "stores" / "_hostile.py")
+from store import making
 
 MEMORY = "/dev/shm"
 SECONDS = 20.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import resource
 import sys
@@ -18,17 +17,9 @@ from nns.stores._frames import split
 from nns.testing._store import sample_network
 from nns.zoo import verify, verify_path
 
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-def load(name):
-    path = Path(__file__).parents[2] / "benchmarks" / "store" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"benchmarks_store_{name}", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hostile = load("hostile")
-making = hostile.making
+from store import hostile, making
 
 SLOW = re.compile("as long as may be|1 MiB of empty lists|every network as large")
 MEMORY = hostile.BUDGET

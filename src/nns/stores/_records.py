@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -187,3 +187,9 @@ def check_latencies(records: Sequence[LatencyRecord]) -> None:
             raise UsageError(f"device {record.device!r:.80} is not 1 to 256 characters")
         if not 0 <= record.seconds < 1e9:
             raise UsageError(f"latency of {record.network_id!r}: {record.seconds!r} s is no measured time")
+
+
+def unused_supernets(supernets: Iterable[str], networks: Iterable[NetworkEntry]) -> set[str]:
+    """Give the ids of those supernets that no network names as its base."""
+    named = [entry.provenance.get("base") for entry in networks]
+    return set(supernets).difference(base for base in named if isinstance(base, str))

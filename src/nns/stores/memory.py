@@ -26,6 +26,7 @@ from nns.stores._records import (
     normal_network,
     normal_space,
     normal_transfer,
+    unused_supernets,
 )
 from nns.types import (
     FINGERPRINT_PARTS,
@@ -185,8 +186,7 @@ class MemoryStore(Store):
     def collect_garbage(self) -> Garbage:
         """Remove supernets, latencies and transfers of networks that are gone."""
         before = sum(self.sizes().values())
-        bases = {record.entry.provenance.get("base") for record in self._networks.values()}
-        unused = sorted(self._supernets.keys() - bases)
+        unused = sorted(unused_supernets(self._supernets, [record.entry for record in self._networks.values()]))
         for name in unused:
             del self._supernets[name]
         transfers = [key for key in self._transfers if key[0] not in self._networks]

@@ -437,7 +437,8 @@ class StoreContract:
 
     def test_collecting_garbage(self, store: Store) -> None:
         """What nothing refers to goes: supernets without subnets, numbers of networks that are gone."""
-        records = [sample_network(1), sample_network(2), sample_subnet(3, 1)]
+        odd = sample_network(4, provenance={"base": ["no", "id"]})
+        records = [sample_network(1), sample_network(2), sample_subnet(3, 1), odd]
         store.add_supernet(sample_supernet(1))
         store.add_supernet(sample_supernet(2))
         for record in records:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,9 +53,7 @@ def kept(store: Store, ids: Collection[str]) -> Kept:
         sizes = [len(store.weights(name)) for name in store.ids() if name in wanted]
         sizes += [len(store.supernet_weights(each.id)) for each in store.supernets() if each.id in wanted]
         return Kept(sum(sizes), sum(sizes), sum(sizes), {"raw": len(sizes)} if sizes else {})
-    from nns.stores.hdf5.view import Loader
-
-    found = [_of_part(part, wanted) for part in Loader(store.path).load().parts]
+    found = store.from_view(lambda view: [_of_part(part, wanted) for part in view.parts])
     codecs: dict[str, int] = {}
     for each in found:
         for name, frames in each.codecs.items():
@@ -74,7 +70,7 @@ def kept(store: Store, ids: Collection[str]) -> Kept:
 def _of_part(part: Part, wanted: set[str]) -> Kept:
     from nns.stores._frames import NAMES
 
-    tables: list[WeightsTable] = [table for table in (part.supernets, part.networks) if table.ids]
+    tables: list[WeightsTable] = [table for table in part.weights_tables if table.ids]
     chosen = [np.array([name in wanted for name in table.ids]) for table in tables]
     if not any(mask.any() for mask in chosen):
         return Kept()
@@ -123,14 +119,7 @@ def disk_bytes(store: Store) -> tuple[int, int, int]:
     if not isinstance(store, HDF5Store):
         return sum(store.sizes().values()), 0, 0
     from nns.stores.hdf5.journal import Journal
+    from nns.stores.hdf5.merge import disk_usage
 
-    journal = Journal(store.path)
-    waiting = [_size(journal.folder / name) for name in journal.names()]
-    return _size(store.path), len(waiting), sum(waiting)
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:  # merged meanwhile, or not there yet
-        return 0
+    names, usage = Journal(store.path).names(), disk_usage(store.path)
+    return usage.get("", 0), len(names), sum(usage.get(name, 0) for name in names)

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,9 @@ def _problems(store: Store, quick: bool, on_progress: Callable[[int, int], None]
         except ZooError as error:
             return [Problem(network_id, str(error))]
 
+    with suppress(ZooError):  # told below
+        # networks cut from one supernet one after another: then that is decoded once
+        ids = [entry.id for entry in sorted(store.entries(), key=lambda e: str(e.provenance.get("base") or e.id))]
     # decoding and hashing leave the interpreter to other threads
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for done, problems in enumerate(pool.map(check, ids), 1):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from nns.errors import UnknownNameError
 from nns.stores import FORMAT_VERSION, HDF5Store, Store
+from nns.stores._records import unused_supernets
 from nns.types import DatasetRecord, Fingerprint, Garbage, NetworkEntry, Packing, SpaceRecord, TransferRecord
 from nns.zoo._kept import Kept, disk_bytes, kept
 
@@ -185,11 +186,11 @@ class Zoo:
     def garbage(self) -> Garbage:
         """Count what a collection of garbage would remove; the bytes afterwards are not known before."""
         ids = set(self.store.ids())
-        bases = {entry.provenance.get("base") for entry in self.store.entries()}
+        supernets = [entry.id for entry in self.store.supernets()]
         measured = [name for device in self.store.devices() for name in self.store.latencies(device)]
         size = self.disk_bytes()
         return Garbage(
-            supernets=tuple(entry.id for entry in self.store.supernets() if entry.id not in bases),
+            supernets=tuple(sorted(unused_supernets(supernets, self.store.entries()))),
             latencies=sum(name not in ids for name in measured),
             transfers=sum(record.network_id not in ids for record in self.store.transfers()),
             bytes_before=size,

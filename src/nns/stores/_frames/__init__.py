@@ -13,6 +13,7 @@ from nns.stores._frames.codecs import (
     ZSTD,
     Encoded,
     decode,
+    decode_into,
     encode,
     encode_difference,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Piece",
     "SliceIndex",
     "decode",
+    "decode_into",
     "encode",
     "encode_difference",
     "find_slice",

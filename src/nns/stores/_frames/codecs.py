@@ -164,16 +164,42 @@ def decode(
         ValueError: If anything about it is not as the format has it.
     """
     _check(codec, item, len(stored), length, base)
-    if codec == RAW:
-        return bytes(stored)
-    if codec == ZSTD and item == 1:
-        return _inflate(stored, length)
-    if codec == SLICE and base is not None:
-        return take(item, bytes(stored), length, as_array(base))
-    out = _unshuffle(as_array(_inflate(stored, length)), item)
-    if base is not None:
-        _add(item, out, as_array(base))
-    return out.tobytes()
+    planes = _planes(codec, stored, length)  # refused before anything is allocated
+    out = bytearray(length)
+    _write(out, codec, item, stored, planes, base)
+    del planes
+    return bytes(out)
+
+
+def decode_into(
+    out: bytearray | memoryview, codec: int, item: int, stored: bytes | memoryview, base: bytes | memoryview | None
+) -> None:
+    """Decode a frame into ``out``, which has its decoded bytes; else as :func:`decode`."""
+    _check(codec, item, len(stored), len(out), base)
+    _write(out, codec, item, stored, _planes(codec, stored, len(out)), base)
+
+
+def _planes(codec: int, stored: bytes | memoryview, length: int) -> bytes | None:
+    return _inflate(stored, length) if codec in (ZSTD, DIFFERENCE) else None
+
+
+def _write(
+    out: bytearray | memoryview,
+    codec: int,
+    item: int,
+    stored: bytes | memoryview,
+    planes: bytes | None,
+    base: bytes | memoryview | None,
+) -> None:
+    target = np.frombuffer(out, np.uint8)
+    if planes is not None:
+        _unshuffle(as_array(planes), item, target)
+        if base is not None:
+            _add(item, target, as_array(base))
+    elif codec == SLICE and base is not None:
+        take(item, bytes(stored), target, as_array(base))
+    else:
+        target[:] = as_array(stored)
 
 
 def _check_size(codec: int, item: int, length: int) -> None:
@@ -224,13 +250,12 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return kept
 
 
-def _unshuffle(planes: Bytes, item: int) -> Bytes:
-    out, count = np.empty_like(planes), len(planes) // item
+def _unshuffle(planes: Bytes, item: int, out: Bytes) -> None:
+    count = len(planes) // item
     body, rows = out[: count * item].reshape(count, item), planes[: count * item].reshape(item, count)
     for k in range(item):
         body[:, k] = rows[k]
     out[count * item :] = planes[count * item :]
-    return out
 
 
 def _add(item: int, out: Bytes, base: Bytes) -> None:

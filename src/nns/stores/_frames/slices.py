@@ -117,17 +117,18 @@ def _first(array: NDArray[Any], offset: tuple[int, ...]) -> bytes:
     return b"".join(array[(row, *between, *offset)].tobytes() for row in range(min(16, len(array))))
 
 
-def take(item: int, stored: bytes, length: int, base: Bytes) -> bytes:
+def take(item: int, stored: bytes, out: Bytes, base: Bytes) -> None:
+    """Copy the described corner of ``base`` into ``out``."""
     ndim = stored[1] if len(stored) > 1 else 0
     if not 1 <= ndim <= MAX_DIMS or len(stored) != 2 + 12 * ndim or stored[0] != item:
         raise ValueError("a slice whose description is damaged")
     numbers = struct.unpack_from(f"<{3 * ndim}I", stored, 2)
     dims, starts, counts = numbers[:ndim], numbers[ndim : 2 * ndim], numbers[2 * ndim :]
     inside = all(start + n <= size for size, start, n in zip(dims, starts, counts, strict=True))
-    if not inside or math.prod(dims) * item != len(base) or math.prod(counts) * item != length or not length:
+    if not inside or math.prod(dims) * item != len(base) or math.prod(counts) * item != len(out) or not len(out):
         raise ValueError("a slice that does not fit its base")
     part = tuple(slice(start, start + n) for start, n in zip(starts, counts, strict=True))
-    return base.view(f"<u{item}").reshape(dims)[part].tobytes()
+    out.view(f"<u{item}").reshape(counts)[...] = base.view(f"<u{item}").reshape(dims)[part]
 
 
 def as_array(data: bytes | memoryview) -> Bytes:

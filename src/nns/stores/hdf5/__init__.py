@@ -9,43 +9,31 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
 from nns.stores._base import SIZE_KINDS, Store
-from nns.stores._digest import (
-    dataset_content_digest,
-    network_content_digest,
-    supernet_content_digest,
-    transfer_content_digest,
-    transfer_key,
-    zoo_digest,
-)
-from nns.stores._records import (
-    check_latencies,
-    fixed_shapes,
-    normal_dataset,
-    normal_entry,
-    normal_network,
-    normal_space,
-    normal_transfer,
-)
+from nns.stores._digest import dataset_content_digest, transfer_content_digest, transfer_key, zoo_digest
+from nns.stores._records import check_latencies, fixed_shapes, normal_dataset, normal_space, normal_transfer
 from nns.stores.hdf5.columns import Column
 from nns.stores.hdf5.merge import absorb, collect_garbage, merge, remove
-from nns.stores.hdf5.networks import WeightsTable
+from nns.stores.hdf5.networks import Networks, Supernets, WeightsTable
 from nns.stores.hdf5.shards import (
     BATCH_BYTES,
+    Prepared,
     batch_columns,
     dataset_columns,
     header,
     latency_columns,
     lines_columns,
-    network_columns,
+    networks_columns,
+    prepare_network,
+    prepare_supernet,
     space_columns,
-    supernet_columns,
+    supernets_columns,
 )
 from nns.stores.hdf5.tables import read_space
 from nns.stores.hdf5.view import ATTEMPTS, Conflict, Loader, Part, View
@@ -103,8 +91,8 @@ class HDF5Store(Store):
                 self._view = self._loader.load()
             return self._view
 
-    def _lazily(self, read: Callable[[View], T]) -> T:
-        """Read what was left on disk; a shard that is gone has been merged, and is looked for anew."""
+    def from_view(self, read: Callable[[View], T]) -> T:
+        """Read what the snapshot left on disk; a shard that is gone has been merged, and is looked for anew."""
         view: View = self._current()
         for _ in range(ATTEMPTS):
             try:
@@ -151,21 +139,21 @@ class HDF5Store(Store):
 
         def read(view: View) -> bytes:
             table, row = view.find(network_id)
-            if table.digests[row].tobytes().hex() != expected:
+            if table.digest(row) != expected:
                 raise UnknownNameError(f"network {network_id!r} was replaced by another since it was listed")
             return table.weights(row)
 
-        return self._lazily(read)
+        return self.from_view(read)
 
     def network_digest(self, network_id: str) -> str:
         """Give the content digest of one network as it was recorded when the network was added."""
         table, row = self._current().find(network_id)
-        return str(table.digests[row].tobytes().hex())
+        return table.digest(row)
 
     def weights_sha256(self, network_id: str) -> str:
         """Give the sha256 of a network's weights as it was recorded when the network was added."""
         table, row = self._current().find(network_id)
-        return str(table.sha256[row].tobytes().hex())
+        return table.weights_sha256(row)
 
     def graphs(self) -> NDArray[np.float32]:
         """Read all graph statistics, (networks, GRAPH_DIM); read-only."""
@@ -195,7 +183,7 @@ class HDF5Store(Store):
                 raise UnknownNameError.among("space", name, view.spaces)
             return read_space(view.spaces[name].file, name)
 
-        return self._lazily(read)
+        return self.from_view(read)
 
     def latencies(self, device: str) -> dict[str, float]:
         """Read measured latencies of one device."""
@@ -208,8 +196,8 @@ class HDF5Store(Store):
     def digest(self) -> str:
         """Give the content digest of the zoo, from the digests recorded when its parts were added."""
         view = self._current()
-        networks = [table.digests[row].tobytes().hex() for table, row in view.order]
-        supernets = [table.digests[row].tobytes().hex() for table, row in view.supernets.values()]
+        networks = [table.digest(row) for table, row in view.order]
+        supernets = [table.digest(row) for table, row in view.supernets.values()]
         transfers = map(transfer_content_digest, view.transfers.values())
         return zoo_digest(networks, [digest for _, digest in view.datasets], supernets, transfers)
 
@@ -223,40 +211,33 @@ class HDF5Store(Store):
 
     def add_network(self, record: NetworkRecord) -> None:
         """Add a network; returns once it is safely in the journal."""
-        normal, meta = normal_network(record)
-        sha256 = hashlib.sha256(normal.weights).digest()
-        digest = network_content_digest(normal.entry, normal.fingerprint, sha256.hex())
-        self._check_shapes(normal)
-        self._add("networks", normal.entry.id, digest, network_columns(normal, meta, sha256, digest))
+        prepared = prepare_network(record)
+        self._check_shapes(prepared.record)
+        self._add(Networks, prepared, networks_columns([prepared]))
 
     def add_supernet(self, record: SupernetRecord) -> None:
         """Add a supernet; returns once it is safely in the journal."""
-        entry, meta = normal_entry(record.entry)
-        sha256 = hashlib.sha256(record.weights).digest()
-        digest = supernet_content_digest(entry, sha256.hex())
-        columns = supernet_columns(SupernetRecord(entry, bytes(record.weights)), meta, sha256, digest)
-        self._add("supernets", entry.id, digest, columns)
+        prepared = prepare_supernet(record)
+        self._add(Supernets, prepared, supernets_columns([prepared]))
 
-    def _add(self, table: Literal["networks", "supernets"], name: str, digest: str, columns: dict[str, Column]) -> None:
+    def _add(self, table: type[WeightsTable], prepared: Prepared[Any], columns: dict[str, Column]) -> None:
         """Commit a shard of one network or supernet, unless it is there already.
 
         A shard's name is taken once and for all, so two writers of one id meet at it. After a removal the name of
         the removed shard stays barred, and the next of ``id``, ``id~1``, ``id~2``, … is used.
         """
-        about = header({table: 1, "frames": int("frames/data" in columns)})
+        name, digest = prepared.record.entry.id, prepared.digest
+        about = header({table.table: 1, "frames": int("frames/data" in columns)})
         for _ in range(ATTEMPTS):
-            if self._has(self._main_table(table), name, digest):
-                self._loader.journal.settle(name)  # it may just be going
-                if self._has(self._main_table(table), name, digest):
-                    return
-                continue
-            self._loader.journal.settle(name)
-            shard = self._free_name(f"{table[:-1]}-{name}")
+            self._loader.journal.settle(name)  # it may just be coming or going
+            if self._has(self._main(), table, name, digest):
+                return
+            shard = self._free_name(f"{table.kind}-{name}")
             fresh = self._loader.journal.commit(shard, columns, about)
             try:
                 if fresh:  # another of that id may have come into the file meanwhile, or the name may be barred
                     self._loader.journal.settle(name)
-                    self._has(self._main_table(table), name, digest)
+                    self._has(self._main(), table, name, digest)
                     if shard in self._barred():
                         self._loader.journal.remove([shard])
                         continue
@@ -264,7 +245,7 @@ class HDF5Store(Store):
                     part = Part(self._loader.journal.folder / shard, keep=False)
                     if shard in self._barred():
                         continue
-                    if not self._has(getattr(part, table), name, digest):
+                    if not self._has(part, table, name, digest):
                         raise ZooError(f"{part.file.path} is damaged: it does not hold {name!r}; remove it")
             except FileNotFoundError:
                 continue
@@ -278,9 +259,8 @@ class HDF5Store(Store):
 
     def _barred(self) -> set[str]:
         """Give the names of shards that the main file says are in it or removed."""
-        with self._lock:
-            main = self._loader.main()
-            return set(main.file.header.merged) if main else set()
+        main = self._main()
+        return set(main.file.header.merged) if main else set()
 
     def _free_name(self, stem: str) -> str:
         barred = self._barred()
@@ -288,17 +268,17 @@ class HDF5Store(Store):
             name for number in count() if (name := f"{stem}~{number}.h5" if number else f"{stem}.h5") not in barred
         )
 
-    def _main_table(self, table: Literal["networks", "supernets"]) -> WeightsTable | None:
+    def _main(self) -> Part | None:
         with self._lock:
-            main = self._loader.main()
-            return getattr(main, table) if main else None
+            return self._loader.main()
 
-    def _has(self, table: WeightsTable | None, network_id: str, digest: str) -> bool:
-        if table is None or network_id not in table.index:
+    def _has(self, part: Part | None, of: type[WeightsTable], name: str, digest: str) -> bool:
+        with self._lock:
+            table = part.table(of) if part else None
+        if table is None or name not in table.index:
             return False
-        if table.digests[table.index[network_id]].tobytes().hex() != digest:
-            kind = table.table[:-1]
-            raise ZooError(f"{self.path}: {kind} {network_id!r} is in the zoo already, with other content")
+        if table.digest(table.index[name]) != digest:
+            raise ZooError(f"{self.path}: {table.kind} {name!r} is in the zoo already, with other content")
         return True
 
     def add_networks(self, records: Iterable[NetworkRecord]) -> None:
@@ -332,7 +312,7 @@ class HDF5Store(Store):
     def absorb(self, other: Store) -> None:
         """Add what is in another store; from another zoo file, weights are copied as they are packed."""
         if isinstance(other, HDF5Store):
-            other._lazily(lambda view: absorb(self.path, view.parts))
+            other.from_view(lambda view: absorb(self.path, view.parts))
             self.refresh()
         else:
             super().absorb(other)
@@ -359,7 +339,7 @@ class HDF5Store(Store):
         if supernet_id not in view.supernets:
             raise UnknownNameError.among("supernet", supernet_id, view.supernets)
         table, row = view.supernets[supernet_id]
-        return str(table.digests[row].tobytes().hex())
+        return table.digest(row)
 
     def supernet_weights(self, supernet_id: str) -> bytes:
         """Read one supernet's weights in safetensors format, checked against their sha256."""
@@ -370,7 +350,7 @@ class HDF5Store(Store):
             table, row = view.supernets[supernet_id]
             return table.weights(row)
 
-        return self._lazily(read)
+        return self.from_view(read)
 
     def transfers(self) -> Sequence[TransferRecord]:
         """Read all transfers, sorted by network, dataset digest and recipe."""

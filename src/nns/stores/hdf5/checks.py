@@ -22,6 +22,7 @@ from nns.errors import ZooError
 from nns.stores._codec import NAME, count, mapping, parse_json, text, texts
 from nns.stores._digest import canonical_json
 from nns.stores.hdf5 import schema
+from nns.stores.hdf5.seal import CHECKSUM_BYTES
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -45,7 +46,7 @@ class Header:
         rows: Rows of each table.
         spaces: Names of the spaces.
         merged: Journal shards that are in this file, or were removed from the zoo.
-        columns: sha256 of each column.
+        columns: XXH3-128 of each column.
     """
 
     version: int
@@ -141,7 +142,7 @@ def _no_plugins() -> None:
 
 def _expect(columns: set[str], header: Header) -> None:
     if columns != header.columns.keys():
-        raise ValueError("/format does not give the sha256 of each column")
+        raise ValueError("/format does not give the checksum of each column")
 
 
 def _header(path: Path, data: bytes, tables: Mapping[int, Mapping[str, schema.Table]]) -> Header:
@@ -166,14 +167,14 @@ def _header(path: Path, data: bytes, tables: Mapping[int, Mapping[str, schema.Ta
     rows = {table: count(value[table]) for table in tables[version]}
     if max(rows.values()) > schema.MAX_ROWS:
         raise ValueError(f"{max(rows.values())} rows")
-    columns = {name: _sha256(item) for name, item in mapping(value["columns"]).items()} if version > 1 else {}
+    columns = {name: _checksum(item) for name, item in mapping(value["columns"]).items()} if version > 1 else {}
     return Header(version, rows, spaces, merged, columns)
 
 
-def _sha256(value: object) -> bytes:
-    if len(digest := bytes.fromhex(text(value))) != 32:
-        raise ValueError("a sha256 has 32 bytes")
-    return digest
+def _checksum(value: object) -> bytes:
+    if len(checksum := bytes.fromhex(text(value))) != CHECKSUM_BYTES:
+        raise ValueError(f"a checksum has {CHECKSUM_BYTES} bytes")
+    return checksum
 
 
 class _Finder:

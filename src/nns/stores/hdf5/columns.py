@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from nns.errors import ZooError
 from nns.stores._digest import canonical_json
 from nns.stores.hdf5 import schema
-from nns.stores.hdf5.seal import SEAL_BYTES, seal_of
+from nns.stores.hdf5.seal import CHECKSUM_BYTES, SEAL_BYTES, seal_of
 
 BLOCK = 8 << 20
 _NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
@@ -81,7 +82,7 @@ def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, An
     for name, column in columns.items():
         if isinstance(column, Pieces) and sum(map(_length, column.parts)) != _nbytes(column):
             raise ValueError(f"pieces of {name} do not fill {column.shape}")
-    blank = _header(about, {name: bytes(SEAL_BYTES) for name in columns if name != schema.UNCHECKED})
+    blank = _header(about, {name: bytes(CHECKSUM_BYTES) for name in columns if name != schema.UNCHECKED})
     fixed: dict[str, Column] = {
         schema.HEADER: np.frombuffer(blank, "<u1"),
         schema.SEAL: np.zeros(SEAL_BYTES, "<u1"),
@@ -94,7 +95,7 @@ def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, An
             _write_all(descriptor, page[: max(0, structure.size - at)], at)
         digests = {}
         for name, column in columns.items():
-            digest = None if name == schema.UNCHECKED else hashlib.sha256()
+            digest = None if name == schema.UNCHECKED else xxhash.xxh3_128()
             parts = column.parts if isinstance(column, Pieces) else [_bytes(column)]
             _write_pieces(descriptor, offsets_of.get(name, 0), parts, digest)
             if digest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from nns.errors import ZooError
@@ -111,7 +111,7 @@ class ZooFile:
         return self._places[column].nbytes if column in self._places else 0
 
     def whole(self, column: str) -> memoryview:
-        """Read a column, check it against its sha256 the first time, and keep it if it is small.
+        """Read a column, check it against its checksum the first time, and keep it if it is small.
 
         Raises:
             ZooError: If it is damaged.
@@ -125,8 +125,8 @@ class ZooFile:
             data = memoryview(self._pread(column, place.offset, place.nbytes))
         expected = self.header.columns.get(column)
         if expected is not None and column not in self._checked:
-            if hashlib.sha256(data).digest() != expected:
-                raise ZooError(f"{self.path} is damaged: {column} (sha256); restore it from a copy")
+            if xxhash.xxh3_128_digest(data) != expected:
+                raise ZooError(f"{self.path} is damaged: {column} (checksum); restore it from a copy")
             self._checked.add(column)
         if place.nbytes < MAP_FROM and column.rpartition("/")[2] not in LAZY:
             self._loaded[column] = bytes(data)

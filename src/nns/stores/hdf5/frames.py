@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -21,13 +23,39 @@ from nns.stores.hdf5.file import ZooFile
 FULL = (_frames.RAW, _frames.ZSTD)
 """Codecs that need no base. Bases are of these, so no chain is longer than one."""
 
-HASH_AT_ONCE = 1 << 20
-"""Decoded bytes that are hashed while the next are decoded."""
+HASH_AT_ONCE = 256 << 10
+"""Decoded bytes that are hashed at once, while they are in the cache of the processor."""
+
+KEPT_BASES = 64 << 20
+"""Bytes of decoded bases that an open file keeps."""
 
 
 def max_weights() -> int:
     """Give the bytes that the weights of one network may have."""
     return int(os.environ.get("NNS_MAX_WEIGHTS") or schema.MAX_WEIGHTS)
+
+
+class _Bases:
+    """The bases that were decoded last: the networks cut from one supernet are often read one after another."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, row: int, decode: Callable[[int], bytes]) -> bytes:
+        with self._lock:
+            if row in self._kept:
+                self._kept.move_to_end(row)
+                return self._kept[row]
+        data = decode(row)
+        with self._lock:
+            if row not in self._kept and len(data) <= KEPT_BASES:
+                self._kept[row] = data
+                self._bytes += len(data)
+                while self._bytes > KEPT_BASES:
+                    self._bytes -= len(self._kept.popitem(last=False)[1])
+        return data
 
 
 class Frames:
@@ -36,6 +64,7 @@ class Frames:
     def __init__(self, file: ZooFile) -> None:
         """Name the file; nothing is read yet."""
         self.file = file
+        self._bases = _Bases()
 
     def __len__(self) -> int:
         """Count the frames."""
@@ -82,24 +111,34 @@ class Frames:
         Raises:
             ZooError: If it is damaged.
         """
+        codec, item, base = self._about(row)
+        with self._damaged(row):
+            return _frames.decode(codec, item, self._stored_bytes(row), int(self.length[row]), base)
+
+    def _decode_into(self, row: int, out: memoryview) -> None:
+        codec, item, base = self._about(row)
+        with self._damaged(row):
+            _frames.decode_into(out, codec, item, self._stored_bytes(row), base)
+
+    def _about(self, row: int) -> tuple[int, int, bytes | None]:
+        """Give codec, item and decoded base of a frame."""
         if not 0 <= row < len(self):
             raise ZooError(f"{self.file.path} is damaged: frame {row} does not exist; restore it from a copy")
         base, codec = int(self.base[row]), int(self.codec[row])
-        if base < -1 or (base >= 0) != (codec not in FULL) or base >= len(self) or not self._is_full(base):
+        full = base < 0 or (base < len(self) and int(self.codec[base]) in FULL)
+        if base < -1 or (base >= 0) != (codec not in FULL) or not full:
             raise ZooError(f"{self.file.path} is damaged: frame {row} has the base {base}; restore it from a copy")
+        return codec, int(self.item[row]), self._bases.get(base, self.decode) if base >= 0 else None
+
+    def _stored_bytes(self, row: int) -> bytes:
+        return self.file.read("frames/data", *self.stored(row))
+
+    @contextmanager
+    def _damaged(self, row: int) -> Iterator[None]:
         try:
-            return _frames.decode(
-                codec,
-                int(self.item[row]),
-                self.file.read("frames/data", *self.stored(row)),
-                int(self.length[row]),
-                self.decode(base) if base >= 0 else None,
-            )
+            yield
         except ValueError as error:
             raise ZooError(f"{self.file.path} is damaged: frame {row}: {error}; restore it from a copy") from error
-
-    def _is_full(self, base: int) -> bool:
-        return base < 0 or bool(np.isin(self.codec[base], FULL))
 
     def checked(self, row: int) -> bytes:
         """Decode one frame and check its sha256."""
@@ -110,8 +149,6 @@ class Frames:
 
     def join(self, rows: Sequence[int], length: int, what: str) -> tuple[bytes, bytes]:
         """Decode frames one after another; their lengths are checked before anything is allocated.
-
-        Decoding and hashing run side by side; more threads decode no faster.
 
         Returns:
             The bytes and their sha256.
@@ -132,26 +169,19 @@ class Frames:
                 f"{self.file.path}: {what} have {work} bytes with what they are stored as differences to, "
                 f"more than {max_weights()}; set NNS_MAX_WEIGHTS to read them all the same"
             )
-        if len(rows) == 1:
-            data = self.decode(rows[0])
-            return data, hashlib.sha256(data).digest()
         joined = BytesIO()  # gives its buffer away as bytes without a copy
         joined.seek(max(total - 1, 0))
         joined.write(bytes(min(total, 1)))
         digest = hashlib.sha256()
-        with joined.getbuffer() as view, ThreadPoolExecutor(1) as hasher:
+        with joined.getbuffer() as view:
             done = hashed = 0
-            waiting: list[Future[None]] = []
             for row in rows:
-                part = self.decode(row)
-                view[done : done + len(part)] = part
-                done += len(part)
+                size = int(self.length[row])
+                self._decode_into(row, view[done : done + size])
+                done += size
                 if done - hashed >= HASH_AT_ONCE or done == total:
-                    waiting.append(hasher.submit(digest.update, view[hashed:done]))
+                    digest.update(view[hashed:done])
                     hashed = done
-            for each in waiting:
-                each.result()
-            waiting.clear()
         return joined.getvalue(), digest.digest()
 
     def _bytes_of_bases(self, rows: Sequence[int]) -> int:

@@ -7,18 +7,18 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
-from nns.stores._records import normal_dataset, normal_transfer
+from nns.stores._records import normal_dataset, normal_transfer, unused_supernets
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, write_file
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.journal import Journal, fsync_folder, reason
-from nns.stores.hdf5.networks import NUMBERS, Networks, Supernets, WeightsTable
+from nns.stores.hdf5.networks import NUMBERS, RAGGED_PARTS, Networks, Supernets, WeightsTable
 from nns.stores.hdf5.pack import Packer, pack
 from nns.stores.hdf5.shards import (
     dataset_columns,
@@ -32,10 +32,7 @@ from nns.stores.hdf5.shards import (
 )
 from nns.stores.hdf5.tables import read_space
 from nns.stores.hdf5.view import Loader, Part, View, runs
-from nns.types import Garbage, LatencyRecord, SpaceRecord, TransferRecord
-
-RAGGED = {"topology": 4, "functional": 4}
-"""Ragged columns of numbers of the networks and the bytes of one value."""
+from nns.types import FIXED_PARTS, Garbage, LatencyRecord, SpaceRecord, TransferRecord
 
 SEQUENCED = ("space-", "latency-", "transfer-")
 
@@ -85,15 +82,12 @@ def absorb(
         ZooError: If a network has the id of one that is here, and other content. Then nothing is changed.
     """
     loader = Loader(path)
-    names = [name for part in others for name in (*part.networks.ids, *part.supernets.ids)]
+    names = [name for part in others for table in part.weights_tables for name in table.ids]
     with loader.journal.lock(make=True), loader.journal.announce(names):
         view = _prepare(loader)
-        mine = _contents(view)
         joined = View(view.main, view.shards, others)
-        contents = _contents(joined)
-        if not whole:
-            contents.spaces, contents.latencies = mine.spaces, mine.latencies
-        contents.merged = [*mine.merged, *merged]
+        contents = _contents(joined, own=joined if whole else view)
+        contents.merged += merged
 
         def look_again() -> None:
             """Refuse if somebody has linked a shard of another network meanwhile: that one is in the zoo."""
@@ -131,7 +125,7 @@ def collect_garbage(path: Path) -> Garbage:
     """Merge the zoo at ``path`` without what nothing refers to, every frame encoded anew."""
     loader = Loader(path)
     with loader.journal.lock(make=True):
-        before = _disk_usage(path, loader.journal)
+        before = sum(disk_usage(path).values())
         files = loader.journal.stale()
         unused = _unused(_contents(_prepare(loader)))
         # whoever names one of them as a base from now on waits, or is seen by the second look
@@ -154,13 +148,12 @@ def collect_garbage(path: Path) -> Garbage:
             contents.merged += _shards_of(view, unused)
             if view.parts:
                 _rewrite(path, loader.journal, view, contents, repack=True)
-    return Garbage(**{**garbage.__dict__, "bytes_after": _disk_usage(path, loader.journal)})
+    return replace(garbage, bytes_after=sum(disk_usage(path).values()))
 
 
 def _unused(contents: Contents) -> set[str]:
-    """Give the ids of supernets that no network names as its base."""
-    bases = {table.entry(row).provenance.get("base") for table, row in contents.networks}
-    return {table.ids[row] for table, row in contents.supernets} - bases
+    supernets = [table.ids[row] for table, row in contents.supernets]
+    return unused_supernets(supernets, (table.entries[row] for table, row in contents.networks))
 
 
 def _shards_of(view: View, ids: Collection[str]) -> list[str]:
@@ -169,17 +162,20 @@ def _shards_of(view: View, ids: Collection[str]) -> list[str]:
     return [
         name
         for name, part in view.shards.items()
-        if not name.startswith(SEQUENCED) and not gone.isdisjoint((*part.networks.ids, *part.supernets.ids))
+        if not name.startswith(SEQUENCED) and any(gone.intersection(table.ids) for table in part.weights_tables)
     ]
 
 
-def _disk_usage(path: Path, journal: Journal) -> int:
-    total = 0
+def disk_usage(path: Path) -> dict[str, int]:
+    """Give the bytes of the zoo file, under ``""``, and of all that is in its journal folder, by name."""
+    found: dict[str, int] = {}
     with suppress(OSError):
-        total += path.stat().st_size
+        found[""] = path.stat().st_size
     with suppress(OSError):
-        total += sum(item.stat().st_size for item in os.scandir(journal.folder))
-    return total
+        for item in os.scandir(Journal(path).folder):
+            with suppress(FileNotFoundError):
+                found[item.name] = item.stat().st_size
+    return found
 
 
 def _prepare(loader: Loader) -> View:
@@ -192,15 +188,17 @@ def _prepare(loader: Loader) -> View:
     return loader.load()
 
 
-def _contents(view: View) -> Contents:
+def _contents(view: View, own: View | None = None) -> Contents:
+    """List what ``view`` shows, but the spaces and latencies of ``own`` if it is given."""
+    own = own or view
     return Contents(
         networks=view.order,
         supernets=[view.supernets[name] for name in sorted(view.supernets)],
         datasets=view.datasets,
-        spaces=[read_space(part.file, name) for name, part in sorted(view.spaces.items())],
+        spaces=[read_space(part.file, name) for name, part in sorted(own.spaces.items())],
         latencies=[
             LatencyRecord(network_id, device, seconds)
-            for device, values in sorted(view.latencies.items())
+            for device, values in sorted(own.latencies.items())
             for network_id, seconds in sorted(values.items())
         ],
         transfers=list(view.transfers.values()),
@@ -306,20 +304,20 @@ def _network_columns(order: Sequence[tuple[Networks, int]], packed: Packed) -> d
         return {}
     columns = _common_columns(order, packed)
     blocks = list(runs(order))
-    for name, item in RAGGED.items():
+    for name in RAGGED_PARTS:
         parts: list[bytes | FileRange] = []
         lengths: list[int] = []
         for table, first, last in blocks:
             edges = table.bounds(name)[first : last + 1]
             lengths += np.diff(edges).tolist()
-            parts.append(table.file.part(f"networks/{name}", item * int(edges[0]), item * int(edges[-1])))
+            parts.append(table.file.part(f"networks/{name}", 4 * int(edges[0]), 4 * int(edges[-1])))
         columns[f"networks/{name}"] = Pieces("<f4", (sum(lengths),), parts)
         columns[f"networks/{name}_offset"] = offsets(lengths)
     for name, dtype in NUMBERS.items():
         columns[f"networks/{name}"] = np.concatenate(
             [table.file.array(f"networks/{name}")[first:last] for table, first, last in blocks], dtype=dtype
         )
-    for name in ("graph", "kernel", "surprise"):
+    for name in FIXED_PARTS:
         shapes = {getattr(table, name).shape[1:] for table, _, _ in blocks}
         if len(shapes) > 1:
             found = " and ".join(sorted(map(str, shapes)))

@@ -21,9 +21,10 @@ from nns.stores.hdf5.columns import Column
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.journal import Journal, fsync_folder, reason
 from nns.stores.hdf5.merge import absorb
+from nns.stores.hdf5.networks import RAGGED_PARTS
 from nns.stores.hdf5.shards import BATCH_BYTES, batch_columns, dataset_columns, header, latency_columns, space_columns
 from nns.stores.hdf5.tables import read_datasets, read_latencies, read_space
-from nns.stores.hdf5.view import Part
+from nns.stores.hdf5.view import Loader, Part
 from nns.types import FIXED_PARTS, Fingerprint, NetworkRecord
 
 BOTH = {1: schema_v1.TABLES, schema.FORMAT_VERSION: schema.TABLES}
@@ -49,19 +50,7 @@ class Migration:
     bytes_after: int
 
 
-def version_of(path: Path) -> int:
-    """Read the format version of a zoo file, current or older.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ZooError: If it is no zoo, or newer.
-    """
-    file = ZooFile(path, tables=BOTH)
-    file.close()
-    return file.header.version
-
-
-def migrate(path: Path) -> Migration:
+def migrate(path: str | os.PathLike[str]) -> Migration:
     """Write a zoo of an older version anew, and put it in the place of the old one, which stays beside it.
 
     The old file becomes ``NAME.v1`` and its journal ``NAME.v1.journal``. A crash leaves the old zoo or the new
@@ -69,17 +58,13 @@ def migrate(path: Path) -> Migration:
 
     Raises:
         MissingZooError: If there is no zoo.
-        ZooError: If it is damaged, or its content would not be the same.
+        ZooError: If it is damaged, newer, or no zoo, or its content would not be the same.
     """
+    path = Path(path)
     journal = Journal(path)
-    with journal.lock(make=True):
-        files: dict[str, ZooFile] = {}
-        for name in ["", *journal.names()]:
-            with suppress(FileNotFoundError):
-                files[name] = ZooFile(journal.folder / name if name else path, tables=BOTH)
-        if "" in files:
-            for name in files[""].header.merged:
-                files.pop(name, None)
+    _check(path)
+    with journal.lock(make=path.exists()) as locked:
+        files = _files(path, journal) if locked else {}
         if not files:
             raise MissingZooError(f"there is no zoo at {path}; make one with `nns zoo build {path}`")
         versions = {file.header.version for file in files.values()}
@@ -103,6 +88,26 @@ def migrate(path: Path) -> Migration:
                 _discard(target)
         journal.remove([name for name in files if name])
         return Migration(min(versions), networks, backup, size, path.stat().st_size)
+
+
+def _check(path: Path) -> None:
+    """Refuse what is no zoo, or one whose file is gone, before anything is made beside it."""
+    try:
+        ZooFile(path, tables=BOTH).close()
+    except FileNotFoundError:
+        Loader(path).main()
+
+
+def _files(path: Path, journal: Journal) -> dict[str, ZooFile]:
+    """Open the zoo file, under ``""``, and the shards that are not in it, by name."""
+    files: dict[str, ZooFile] = {}
+    for name in ["", *journal.names()]:
+        with suppress(FileNotFoundError):
+            files[name] = ZooFile(journal.folder / name if name else path, tables=BOTH)
+    if "" in files:
+        for name in files[""].header.merged:
+            files.pop(name, None)
+    return files
 
 
 def _discard(target: Path) -> None:
@@ -141,7 +146,7 @@ def _convert(files: dict[str, ZooFile], target: Path) -> int:
     absorb(target, parts, whole=True, merged=[name for name in files if name])
     written = Part(target, keep=True).networks
     for network_id, digest in expected.items():
-        if written.digests[written.index[network_id]].tobytes().hex() != digest:
+        if written.digest(written.index[network_id]) != digest:
             raise ZooError(f"network {network_id} would not be the same; the old zoo is as it was")
     return len(written.ids)
 
@@ -188,7 +193,7 @@ class _Old:
             return
         file = self._file
         sha256 = file.array("networks/weights_sha256")
-        bounds = {name: file.bounds(f"networks/{name}").tolist() for name in ("topology", "functional", "weights")}
+        bounds = {name: file.bounds(f"networks/{name}").tolist() for name in (*RAGGED_PARTS, "weights")}
         fixed = {name: file.array(f"networks/{name}") for name in FIXED_PARTS}
         for row, (network_id, value) in enumerate(zip(self._ids, file.rows("networks"), strict=True)):
             try:

@@ -26,6 +26,7 @@ class WeightsTable:
     """Networks or supernets of one file: entries, and weights in frames."""
 
     table = ""
+    kind = ""
 
     def __init__(self, file: ZooFile, frames: Frames) -> None:
         """Read the ids."""
@@ -86,6 +87,14 @@ class WeightsTable:
         """Digests of the weights, (n, 32)."""
         return self.file.array(f"{self.table}/weights_sha256")
 
+    def digest(self, row: int) -> str:
+        """Give the content digest as it was recorded."""
+        return str(self.digests[row].tobytes().hex())
+
+    def weights_sha256(self, row: int) -> str:
+        """Give the sha256 of the weights as it was recorded."""
+        return str(self.sha256[row].tobytes().hex())
+
     @cached_property
     def lengths(self) -> NDArray[np.uint64]:
         """Bytes of the weights, (n,)."""
@@ -111,12 +120,14 @@ class Supernets(WeightsTable):
     """The supernets of one file."""
 
     table = "supernets"
+    kind = "supernet"
 
 
 class Networks(WeightsTable):
     """The networks of one file."""
 
     table = "networks"
+    kind = "network"
 
     @cached_property
     def graph(self) -> NDArray[np.float32]:
@@ -158,6 +169,9 @@ class Networks(WeightsTable):
         if found != expected and repr(found) != repr(expected):  # NaN is not equal to itself
             raise ValueError(f"its numbers are {expected}, the columns have {found}")
 
+
+RAGGED_PARTS = ("topology", "functional")
+"""Parts of a fingerprint whose length differs between networks; the others are FIXED_PARTS."""
 
 NUMBERS = {
     "body_params": "<u8",

@@ -94,13 +94,13 @@ TABLES: dict[str, Table] = {
 """Tables with a number of rows in ``/format``."""
 
 UNCHECKED = "frames/data"
-"""The column without a sha256 of its own: each frame in it has one."""
+"""The column without a checksum of its own: each frame in it has a sha256."""
 
 ALIGNMENT_THRESHOLD = 65536
 ALIGNMENT_INTERVAL = 4096
 
 SEAL_BLOCK = 4 << 20
-"""Bytes of a block of the file whose sha256 goes into the seal."""
+"""Bytes of a block of the file whose XXH3-128 goes into the seal."""
 
 MAX_HEADER = 4 << 20
 """Bytes of ``/format``."""

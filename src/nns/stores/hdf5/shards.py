@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError, ZooError
-from nns.stores._digest import canonical_json, network_content_digest
+from nns.stores._digest import canonical_json, network_content_digest, supernet_content_digest
 from nns.stores._frames import RAW
-from nns.stores._records import fixed_shapes, normal_network
+from nns.stores._records import fixed_shapes, normal_entry, normal_network
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, ragged
-from nns.stores.hdf5.networks import NUMBERS, numbers_of
+from nns.stores.hdf5.networks import NUMBERS, RAGGED_PARTS, numbers_of
 from nns.types import (
     FIXED_PARTS,
     DatasetRecord,
-    Fingerprint,
     LatencyRecord,
     NetworkEntry,
     NetworkRecord,
@@ -30,6 +29,48 @@ from nns.types import (
 
 BATCH_BYTES = 256 << 20
 """Bytes of weights that are written at once when many networks are added."""
+
+Record = TypeVar("Record", NetworkRecord, SupernetRecord)
+
+
+@dataclass(frozen=True)
+class Prepared(Generic[Record]):
+    """A network or supernet that was checked, and what is written beside it.
+
+    Attributes:
+        record: As a reader will see it.
+        meta: JSON of its entry.
+        sha256: Digest of its weights.
+        digest: Its content digest.
+    """
+
+    record: Record
+    meta: bytes
+    sha256: bytes
+    digest: str
+
+
+def prepare_network(record: NetworkRecord) -> Prepared[NetworkRecord]:
+    """Check a network and compute its digests.
+
+    Raises:
+        UsageError: If it cannot be stored.
+    """
+    normal, meta = normal_network(record)
+    sha256 = hashlib.sha256(normal.weights).digest()
+    return Prepared(normal, meta, sha256, network_content_digest(normal.entry, normal.fingerprint, sha256.hex()))
+
+
+def prepare_supernet(record: SupernetRecord) -> Prepared[SupernetRecord]:
+    """Check a supernet and compute its digests.
+
+    Raises:
+        UsageError: If it cannot be stored.
+    """
+    entry, meta = normal_entry(record.entry)
+    sha256 = hashlib.sha256(record.weights).digest()
+    normal = SupernetRecord(entry, bytes(record.weights))
+    return Prepared(normal, meta, sha256, supernet_content_digest(entry, sha256.hex()))
 
 
 def as_bytes(data: bytes) -> NDArray[np.uint8]:
@@ -60,15 +101,6 @@ def lines_columns(table: str, rows: Sequence[bytes]) -> dict[str, Column]:
     return {f"{table}/meta": as_bytes(joined), f"{table}/meta_offset": offsets([len(row) + 1 for row in rows])}
 
 
-def fingerprint_columns(prints: Fingerprint) -> dict[str, Column]:
-    """Write the fingerprint of a network as columns of one row."""
-    columns: dict[str, Column] = {f"networks/{name}": getattr(prints, name)[None] for name in FIXED_PARTS}
-    for name in ("topology", "functional"):
-        column = getattr(prints, name)
-        columns |= {f"networks/{name}": column, f"networks/{name}_offset": offsets([len(column)])}
-    return columns
-
-
 def weights_columns(
     table: str, rows: Sequence[Sequence[int]], lengths: Sequence[int], sha256: Sequence[bytes], digests: Sequence[bytes]
 ) -> dict[str, Column]:
@@ -93,17 +125,20 @@ def numbers_columns(entries: Sequence[NetworkEntry]) -> dict[str, Column]:
     }
 
 
-def network_columns(record: NetworkRecord, meta: bytes, sha256: bytes, digest: str) -> dict[str, Column]:
-    """Write one network as a file of one row, its weights in one frame."""
-    columns = {"networks/id": ids_column([record.entry.id]), **lines_columns("networks", [meta])}
-    columns |= numbers_columns([record.entry]) | fingerprint_columns(record.fingerprint)
-    return columns | _whole_weights("networks", record.weights, sha256, digest)
+def networks_columns(prepared: Sequence[Prepared[NetworkRecord]]) -> dict[str, Column]:
+    """Write networks whose fingerprints have the same shapes, the weights of each in one frame."""
+    prints = [each.record.fingerprint for each in prepared]
+    columns = _described("networks", prepared) | numbers_columns([each.record.entry for each in prepared])
+    columns |= {f"networks/{name}": np.stack([getattr(each, name) for each in prints]) for name in FIXED_PARTS}
+    for name in RAGGED_PARTS:
+        values, edges = ragged([getattr(each, name) for each in prints], "<f4")
+        columns |= {f"networks/{name}": values, f"networks/{name}_offset": edges}
+    return columns | _whole_weights("networks", prepared)
 
 
-def supernet_columns(record: SupernetRecord, meta: bytes, sha256: bytes, digest: str) -> dict[str, Column]:
-    """Write one supernet as a file of one row, its weights in one frame."""
-    columns = {"supernets/id": ids_column([record.entry.id]), **lines_columns("supernets", [meta])}
-    return columns | _whole_weights("supernets", record.weights, sha256, digest)
+def supernets_columns(prepared: Sequence[Prepared[SupernetRecord]]) -> dict[str, Column]:
+    """Write supernets, the weights of each in one frame."""
+    return _described("supernets", prepared) | _whole_weights("supernets", prepared)
 
 
 def batch_columns(records: Sequence[NetworkRecord]) -> tuple[dict[str, Column], dict[str, Any]]:
@@ -113,40 +148,39 @@ def batch_columns(records: Sequence[NetworkRecord]) -> tuple[dict[str, Column], 
         UsageError: If one cannot be stored, or two have one id.
         ZooError: If their fingerprints differ in shape.
     """
-    pairs = [normal_network(record) for record in records]
-    prints = [record.fingerprint for record, _ in pairs]
-    ids = [record.entry.id for record, _ in pairs]
+    prepared = [prepare_network(record) for record in records]
+    ids = [each.record.entry.id for each in prepared]
     if len(set(ids)) != len(ids):
         raise UsageError("two networks of one id cannot be added at once")
-    for network_id, each in zip(ids, prints, strict=True):
-        if fixed_shapes(each) != fixed_shapes(prints[0]):
+    shapes = [fixed_shapes(each.record.fingerprint) for each in prepared]
+    for network_id, found in zip(ids, shapes, strict=True):
+        if found != shapes[0]:
             raise ZooError(f"network {network_id!r}: its fingerprint has other shapes than that of {ids[0]!r}")
-    columns = {"networks/id": ids_column(ids), **lines_columns("networks", [meta for _, meta in pairs])}
-    columns |= numbers_columns([record.entry for record, _ in pairs])
-    columns |= {f"networks/{name}": np.stack([getattr(each, name) for each in prints]) for name in FIXED_PARTS}
-    for name in ("topology", "functional"):
-        values, edges = ragged([getattr(each, name) for each in prints], "<f4")
-        columns |= {f"networks/{name}": values, f"networks/{name}_offset": edges}
+    frames = sum(bool(each.record.weights) for each in prepared)
+    return networks_columns(prepared), header({"networks": len(prepared), "frames": frames})
+
+
+def _described(table: str, prepared: Sequence[Prepared[Record]]) -> dict[str, Column]:
+    ids = [each.record.entry.id for each in prepared]
+    return {f"{table}/id": ids_column(ids), **lines_columns(table, [each.meta for each in prepared])}
+
+
+def _whole_weights(table: str, prepared: Sequence[Prepared[Record]]) -> dict[str, Column]:
     frames: list[FrameRow] = []
-    rows, sizes, sha256s, digests = [], [], [], []
-    for record, _ in pairs:
-        sha256 = hashlib.sha256(record.weights).digest()
-        rows.append(range(len(frames), len(frames) + bool(record.weights)))
-        if record.weights:
-            frames.append(FrameRow(sha256, len(record.weights), RAW, 1, -1, record.weights))
-        sizes.append(len(record.weights))
-        sha256s.append(sha256)
-        digests.append(bytes.fromhex(network_content_digest(record.entry, record.fingerprint, sha256.hex())))
-    columns |= weights_columns("networks", rows, sizes, sha256s, digests)
-    columns |= frames_columns(frames) if frames else {}
-    return columns, header({"networks": len(pairs), "frames": len(frames)})
-
-
-def _whole_weights(table: str, weights: bytes, sha256: bytes, digest: str) -> dict[str, Column]:
-    sizes = [len(weights)] if weights else []
-    columns = weights_columns(table, [range(len(sizes))], [len(weights)], [sha256], [bytes.fromhex(digest)])
-    frame = FrameRow(sha256, len(weights), RAW, 1, -1, weights)
-    return columns | (frames_columns([frame]) if weights else {})
+    rows: list[range] = []
+    for each in prepared:
+        weights = each.record.weights
+        rows.append(range(len(frames), len(frames) + bool(weights)))
+        if weights:
+            frames.append(FrameRow(each.sha256, len(weights), RAW, 1, -1, weights))
+    columns = weights_columns(
+        table,
+        rows,
+        [len(each.record.weights) for each in prepared],
+        [each.sha256 for each in prepared],
+        [bytes.fromhex(each.digest) for each in prepared],
+    )
+    return columns | (frames_columns(frames) if frames else {})
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ ATTEMPTS = 100
 PATIENCE = 20
 """How often two networks of one id are looked at again, 10 ms apart, before that is an error."""
 
+T = TypeVar("T", bound=WeightsTable)
+
 
 class Part:
     """One file of a zoo, its tables parsed at first use."""
@@ -45,6 +47,16 @@ class Part:
     def supernets(self) -> Supernets:
         """Its supernets."""
         return Supernets(self.file, self.frames)
+
+    @property
+    def weights_tables(self) -> tuple[Supernets, Networks]:
+        """What has weights, supernets first."""
+        return self.supernets, self.networks
+
+    def table(self, of: type[T]) -> T:
+        """Its networks or its supernets."""
+        found: T = getattr(self, of.table)
+        return found
 
     @cached_property
     def transfers(self) -> list[TransferRecord]:
@@ -181,9 +193,6 @@ class View:
         return found
 
 
-T = TypeVar("T", bound=WeightsTable)
-
-
 def _joined(tables: Sequence[T], main: Part | None, shards: Collection[ZooFile]) -> dict[str, tuple[T, int]]:
     """Find each id in the first table that has it; two of one id must have one content.
 
@@ -197,11 +206,11 @@ def _joined(tables: Sequence[T], main: Part | None, shards: Collection[ZooFile])
     for table in tables[1:]:
         for network_id, row in table.index.items():
             first = where.setdefault(network_id, (table, row))
-            if first[0] is table or first[0].digests[first[1]].tobytes() == table.digests[row].tobytes():
+            if first[0] is table or first[0].digest(first[1]) == table.digest(row):
                 continue
             if main is None or first[0].file is not main.file or table.file not in shards:
                 paths = f"{first[0].file.path} and {table.file.path}"
-                name = f"{table.table[:-1]} {network_id}"
+                name = f"{table.kind} {network_id}"
                 raise Conflict(name, f"{name} differs between {paths}; remove one of the two")
     return where
 
@@ -273,9 +282,9 @@ class Loader:
 def _own(part: Part) -> Part:
     """Refuse a shard whose name is that of another network or supernet: a writer would take it for stored."""
     kind, _, rest = part.file.path.name.partition("-")
-    for table in (part.networks, part.supernets):
+    for table in part.weights_tables:
         name = rest.removesuffix(".h5").partition("~")[0]
-        if table.ids and (kind != table.table[:-1] or table.ids != (name,)):
+        if table.ids and (kind != table.kind or table.ids != (name,)):
             raise ZooError(f"{part.file.path} is damaged: it holds {table.ids[0]}; remove it from the journal")
     return part
 

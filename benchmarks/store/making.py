@@ -1,8 +1,8 @@
 """Zoo files as a stranger would make them: any content, and every checksum right.
 
-:func:`write_zoo` writes any columns, :func:`edit` changes a file on the level of HDF5; both compute the sha256
+:func:`write_zoo` writes any columns, :func:`edit` changes a file on the level of HDF5; both compute the checksums
 of each column, the header and the seal anew, so that what is refused is refused for what it is and not for
-being damaged. tests/stores/_hostile_cases.py makes the hostile files with it.
+being damaged. hostile.py makes the hostile files with it, mutations.py the zoo that it changes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import xxhash
 
 from nns.stores import HDF5Store, canonical_json, dataset_content_digest, network_content_digest
 from nns.stores._codec import decode_entry
@@ -156,7 +157,13 @@ def searchable_space(ids: Sequence[str], name: str = "mixed", dim: int = 4, **ch
 
 
 def sha256(data: bytes) -> bytes:
+    """Digest bytes."""
     return hashlib.sha256(data).digest()
+
+
+def checksum(data: bytes | memoryview) -> bytes:
+    """Give the checksum of a column or a block."""
+    return xxhash.xxh3_128_digest(data)
 
 
 def header_bytes(about: dict[str, Any], columns: dict[str, str]) -> bytes:
@@ -168,7 +175,7 @@ def header_bytes(about: dict[str, Any], columns: dict[str, str]) -> bytes:
 def write_zoo(path: Path, columns: Columns, about: dict[str, Any], header: bytes | None = None) -> Path:
     """Write a file of these columns, its header (or ``header`` as it is) and its seal."""
     digests = {
-        name: sha256(np.ascontiguousarray(column).tobytes()).hex()
+        name: checksum(np.ascontiguousarray(column).tobytes()).hex()
         for name, column in columns.items()
         if name != schema.UNCHECKED
     }
@@ -208,7 +215,7 @@ def edit(path: Path, good: Good, change: Edit, columns: Sequence[str] = ()) -> P
 
 
 def reseal(path: Path, columns: Sequence[str] = (), known: Mapping[str, str] | None = None, **about: Any) -> None:
-    """Compute the sha256 of ``columns``, the header and the seal anew, as far as the file still has them.
+    """Compute the checksums of ``columns``, the header and the seal anew, as far as the file still has them.
 
     Args:
         path: The file.
@@ -258,17 +265,17 @@ def _header(file: h5py.File) -> Any:
 def _digest(file: h5py.File, name: str) -> str | None:
     """Digest a column; None if it cannot be read."""
     try:
-        return sha256(np.ascontiguousarray(_column(file, name)[()]).tobytes()).hex()
+        return checksum(np.ascontiguousarray(_column(file, name)[()]).tobytes()).hex()
     except Exception:  # noqa: BLE001 - whatever h5py finds wrong with a hostile column
         return None
 
 
 ZEROS = bytes(schema.SEAL_BLOCK)
-EMPTY_BLOCK = sha256(ZEROS)
+EMPTY_BLOCK = checksum(ZEROS)
 
 
 def seal(path: Path) -> None:
-    """Write the seal: sha256 over the sha256 of each block, the seal itself read as zeros."""
+    """Write the seal: sha256 over the checksum of each block, the seal itself read as zeros."""
     with h5py.File(path, "r") as file:
         found = _column(file, schema.SEAL)
         at = found.id.get_offset() if found is not None and found.nbytes == 32 else None
@@ -280,7 +287,7 @@ def seal(path: Path) -> None:
         raw.write(bytes(32))
         raw.seek(0)
         while block := raw.read(schema.SEAL_BLOCK):
-            total.update(EMPTY_BLOCK if block == ZEROS else sha256(block))
+            total.update(EMPTY_BLOCK if block == ZEROS else checksum(block))
         raw.seek(at)
         raw.write(total.digest())
 
