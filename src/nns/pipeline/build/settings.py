@@ -1,17 +1,52 @@
-"""What a zoo is built from: datasets, backends, how many networks, at which size."""
+"""What a zoo is built from: datasets, backends, how many networks, at which size, and how they are chosen."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 from nns.errors import UnknownNameError, UsageError
 
 WEIGHTS = ("fp32", "fp16")
 """Precisions in which weights are kept."""
+
+STRATEGIES = ("pareto", "random", "all")
+"""Ways to choose which pairs of dataset and architecture are trained."""
+
+OBJECTIVES = ("params", "macs", "latency")
+"""Costs against which the accuracy of networks can be weighed."""
+
+IMAGE_SIZES = 16, 512
+"""Smallest and largest side of the images, in pixels."""
+
+ROUND = 8
+"""Pairs chosen at once, at least, where the settings do not say."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The architectures of one backend that compete, and how they are trained.
+
+    Attributes:
+        architectures: Names or globs; empty: the backend's own choice.
+        candidates: Architectures at most; None: as many as a build usually takes.
+        image_size: Side of the images, in place of that of the build.
+        epochs: Epochs of every training, in place of those of the build.
+    """
+
+    architectures: tuple[str, ...] = ()
+    candidates: int | None = None
+    image_size: int | None = None
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            UsageError: If one is out of range.
+        """
+        _at_least(1, candidates=self.candidates, epochs=self.epochs)
+        _check_image_size(self.image_size)
 
 
 @dataclass(frozen=True)
@@ -21,13 +56,22 @@ class BuildSettings:
     Attributes:
         data: Datasets, as on the command line (folders, tables, ``torchvision:NAME``).
         backends: Backends, as ``NAME`` or ``NAME:ARCHITECTURE`` (a glob of architectures).
-        networks: Networks in all, spread evenly over datasets and backends; pretrained ones not counted.
+        networks: Networks in all, at most; pretrained ones not counted.
         image_size: Side of the square images at most; a backend may train on smaller ones.
         max_images: Training images of one dataset at most, drawn by class; None: all.
         pretrained: Whether networks that come trained (ImageNet) enter the zoo as they are.
         epochs: Epochs of every training, in place of each backend's own choice; None keeps that.
         weights: ``fp32`` keeps trained weights as they are, ``fp16`` rounded to half the bytes.
         seed: Of splits, architectures, weights and batches.
+        strategy: How pairs of dataset and architecture are chosen: ``pareto`` by what they are expected to add to
+            the curve of accuracy against costs, ``random``, or ``all`` of them, whatever ``networks`` says.
+        objectives: The costs that ``pareto`` weighs, of :data:`OBJECTIVES`.
+        round: Pairs chosen at once from the same knowledge; None: see :meth:`pairs_a_round`.
+        transfers: Further fine-tunings of networks of the zoo on other datasets of the zoo.
+        transfer_epochs: Epochs of each of those.
+        halving: Whether networks that fall behind are stopped early.
+        spaces: Name of a backend to what of it competes. What is said of a backend that is not named in
+            ``backends`` has no effect.
     """
 
     data: tuple[str, ...] = ()
@@ -39,68 +83,49 @@ class BuildSettings:
     epochs: int | None = None
     weights: str = "fp32"
     seed: int = 0
+    strategy: str = "pareto"
+    objectives: tuple[str, ...] = ("params",)
+    round: int | None = None
+    transfers: int = 0
+    transfer_epochs: int = 3
+    halving: bool = True
+    spaces: Mapping[str, SearchSpace] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check numbers and names.
 
         Raises:
-            UsageError: If one is out of range.
+            UsageError: If a number is out of range or an objective is named twice.
+            UnknownNameError: If there is no such strategy, objective or precision.
         """
-        if self.networks < 1:
-            raise UsageError(f"networks must be at least 1, not {self.networks}")
-        if not 16 <= self.image_size <= 512:
-            raise UsageError(f"image size must be 16 to 512 pixels, not {self.image_size}")
-        if self.max_images is not None and self.max_images < 2:
-            raise UsageError(f"max images must be at least 2, not {self.max_images}")
+        _at_least(1, networks=self.networks, epochs=self.epochs, round=self.round, transfer_epochs=self.transfer_epochs)
+        _at_least(0, transfers=self.transfers)
+        _at_least(2, max_images=self.max_images)
+        _check_image_size(self.image_size)
         if self.weights not in WEIGHTS:
             raise UnknownNameError.among("precision of weights", self.weights, WEIGHTS)
-        if self.epochs is not None and self.epochs < 1:
-            raise UsageError(f"epochs must be at least 1, not {self.epochs}")
+        if self.strategy not in STRATEGIES:
+            raise UnknownNameError.among("strategy", self.strategy, STRATEGIES)
+        if not self.objectives:
+            raise UsageError(f"objectives must name at least one of {', '.join(OBJECTIVES)}")
+        for turn, objective in enumerate(self.objectives):
+            if objective not in OBJECTIVES:
+                raise UnknownNameError.among("objective", objective, OBJECTIVES)
+            if objective in self.objectives[:turn]:
+                raise UsageError(f"objectives name {objective!r} twice")
+
+    def pairs_a_round(self, datasets: int) -> int:
+        """Say how many pairs are chosen at once: ``round``, else one for each dataset and at least 8."""
+        return max(ROUND, datasets) if self.round is None else self.round
 
 
-def read_recipe(path: Path) -> BuildSettings:
-    """Read settings from a TOML file: the attributes of :class:`BuildSettings` as top-level keys.
-
-    Relative paths in ``data`` are relative to the file.
-
-    Raises:
-        UsageError: If the file cannot be read, is no TOML, or has an unknown key or a wrong type.
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read recipe {str(path)!r}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe {str(path)!r} is no TOML: {error}") from error
-    settings = _checked(document, str(path))
-    data = tuple(d if d.startswith("torchvision:") else str(path.parent / d) for d in settings.data)
-    return replace(settings, data=data)
+def _at_least(least: int, **values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise UsageError(f"{name.replace('_', ' ')} must be at least {least}, not {value}")
 
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "data": (list,),
-    "backends": (list,),
-    "networks": (int,),
-    "image_size": (int,),
-    "max_images": (int,),
-    "pretrained": (bool,),
-    "epochs": (int,),
-    "weights": (str,),
-    "seed": (int,),
-}
-
-
-def _checked(document: Mapping[str, Any], where: str) -> BuildSettings:
-    known = [field.name for field in fields(BuildSettings)]
-    values: dict[str, Any] = {}
-    for key, value in document.items():
-        if key not in known:
-            raise UnknownNameError.among(f"key of recipe {where!r}", key, known)
-        if not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and bool not in _TYPES[key]):
-            raise UsageError(f"recipe {where!r}: {key} must be {_TYPES[key][0].__name__}, not {value!r}")
-        if isinstance(value, list):
-            if not all(isinstance(v, str) for v in value):
-                raise UsageError(f"recipe {where!r}: {key} must be a list of strings")
-            value = tuple(value)
-        values[key] = value
-    return BuildSettings(**values)
+def _check_image_size(size: int | None) -> None:
+    smallest, largest = IMAGE_SIZES
+    if size is not None and not smallest <= size <= largest:
+        raise UsageError(f"image size must be {smallest} to {largest} pixels, not {size}")
