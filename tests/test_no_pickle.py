@@ -38,7 +38,7 @@ WEIGHTS_ONLY = {"torch.load", "torch.hub.load_state_dict_from_url"}
 HIDES = {"pickle", "torch", "numpy", "os", "builtins"}
 """Modules out of which no function above may be imported by its bare name, where the tests would not see it."""
 
-STARTS_PROCESSES = {"pipeline/build/building.py", "testing/_backend.py"}
+STARTS_PROCESSES = {"pipeline/build/executors/local.py", "testing/_backend.py"}
 """Who may start processes: workers of a build, to which multiprocessing sends what this program made; a test."""
 
 

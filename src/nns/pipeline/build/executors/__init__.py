@@ -1,0 +1,63 @@
+"""Where the items of a build run: in this process, in others of this machine, or on a ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nns.errors import UnknownNameError, UsageError
+from nns.pipeline.build.executors._base import Executor, WorkerLostError
+from nns.pipeline.build.executors.inline import InlineExecutor
+from nns.pipeline.build.executors.local import LocalExecutor, default_workers
+from nns.pipeline.build.executors.ray import RayExecutor
+from nns.pipeline.build.worker import start_worker
+
+EXECUTORS = ("local", "ray")
+"""Names that :func:`make_executor` knows."""
+
+
+def make_executor(
+    name: str,
+    workers: int | None,
+    threads: int = 1,
+    address: str | None = None,
+    initializer: Callable[[int], None] = start_worker,
+    *,
+    gpus: bool = True,
+) -> Executor:
+    """Make an executor.
+
+    Args:
+        name: One of :data:`EXECUTORS`.
+        workers: Items at the same time; None: as many as there is room for; 0: all in this process, whatever the name.
+        threads: Threads of each item.
+        address: Of a ray cluster, see :class:`RayExecutor`.
+        initializer: Called with ``threads`` in each worker process before its first item.
+        gpus: Whether items use the GPUs of a ray cluster.
+
+    Raises:
+        UnknownNameError: If there is no such executor.
+        UsageError: If an argument does not fit it, ray is not installed, or there is no cluster at the address.
+    """
+    if name not in EXECUTORS:
+        raise UnknownNameError.among("executor", name, EXECUTORS)
+    if workers is not None and workers < 0:
+        raise UsageError(f"workers must be 0 or more, not {workers}")
+    if name == "local" and address is not None:
+        raise UsageError(f"--address {address} is that of a ray cluster: give --executor ray as well")
+    if workers == 0:
+        return InlineExecutor()
+    if name == "ray":
+        return RayExecutor(address, threads, workers, initializer, gpus=gpus)
+    return LocalExecutor(workers or default_workers(threads), threads, initializer)
+
+
+__all__ = [
+    "EXECUTORS",
+    "Executor",
+    "InlineExecutor",
+    "LocalExecutor",
+    "RayExecutor",
+    "WorkerLostError",
+    "default_workers",
+    "make_executor",
+]
