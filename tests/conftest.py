@@ -89,11 +89,18 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(zoo: SmallZoo) -> None:
     from nns import BuildSettings, Zoo, build_zoo, fit_space, load_plugins
+    from nns.pipeline.build import SearchSpace
 
     for name, digits in (ZOO_TASKS | QUERY_TASK).items():
         _write_digits(zoo.folder / name, digits)
     what = BuildSettings(
-        data=tuple(map(str, zoo.data)), backends=BACKENDS, networks=9, image_size=32, max_images=40, epochs=1
+        data=tuple(map(str, zoo.data)),
+        backends=BACKENDS,
+        strategy="all",
+        spaces={"ofa": SearchSpace(candidates=1), "example": SearchSpace(candidates=1)},
+        image_size=32,
+        max_images=40,
+        epochs=1,
     )
     registry = load_plugins()
     report = build_zoo(zoo.path, what, registry, workers=0)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.images import load_sample, open_dataset
+from nns.pipeline.build import BuildSettings
 from nns.pipeline.build.pairs import describe_architecture, join_descriptors
 from nns.pipeline.build.selection import AtRandom, ByGain, Chooser, Rounds, Volume
 from nns.pipeline.build.threads import limited_threads
@@ -88,7 +89,7 @@ def main() -> None:
         means = dataset_means(args.bank, tasks, args.table.with_suffix(".means.json"))
         descriptors = describe(names)
         volume = Volume.of(wanted)
-        size = max(8, len(tasks))
+        size = BuildSettings().pairs_a_round(len(tasks))
         ways: dict[str, Callable[[int], Chooser]] = {
             "random": lambda seed: AtRandom(*accuracies.shape, seed),
             "pareto": lambda seed: ByGain(means, descriptors, wanted, seed),
@@ -136,8 +137,17 @@ def compare(curves: dict[str, list[list[float]]], share: float) -> dict[str, obj
         "pairs of pareto": reached,
         "share of the budget": reached / budget,
         "share by seed: median, lowest, highest": [float(np.median(each)), min(each), max(each)],
+        "share of random's budget at budgets of 0.2 to 1.0 of all pairs": [
+            reached_at(means, share / 10) for share in range(2, 11)
+        ],
         "curves": {way: [round(float(v), 5) for v in mean] for way, mean in means.items()},
     }
+
+
+def reached_at(means: dict[str, FloatArray], share: float) -> float:
+    """Give the pairs that pareto needs for what random reaches with a budget, as a share of that budget."""
+    budget = math.floor(share * len(means["random"]))
+    return round((int(np.argmax(means["pareto"] >= means["random"][budget - 1])) + 1) / budget, 3)
 
 
 def write(path: Path, found: dict[str, object]) -> None:

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from nns.cli.build_display import build_display
 from nns.costs import device_key
-from nns.pipeline.build import BuildEvent, BuildSettings, build_zoo, default_workers
+from nns.pipeline.build import BuildSettings, build_zoo, default_workers
 from nns.pipeline.fitting import fit_space, space_data
 from nns.plugins import load_plugins
 from nns.space import evaluate_held_out
@@ -39,25 +40,24 @@ def main() -> None:
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--networks", type=int, default=434)
     parser.add_argument("--workers", type=int, default=default_workers())
-    parser.add_argument("--log", type=Path, help="a line for each event")
+    parser.add_argument("--strategy", default="pareto", choices=["pareto", "random", "all"])
+    parser.add_argument("--transfers", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="a JSON object for each event")
     args = parser.parse_args()
     registry = load_plugins()
     names = TASKS.read_text(encoding="utf-8").split()
-    settings = BuildSettings(data=tuple(str(args.bank / name) for name in names), networks=args.networks)
-    images = 0
-
-    def note(event: BuildEvent) -> None:
-        nonlocal images
-        images = event.images
-        if args.log:
-            with args.log.open("a", encoding="utf-8") as log:
-                log.write(f"{event.seconds:.1f} {event.kind} {event.done}/{event.total} {event.message}\n")
-
-    report = build_zoo(args.zoo, settings, registry, workers=args.workers, on_event=note)
+    settings = BuildSettings(
+        data=tuple(str(args.bank / name) for name in names),
+        networks=args.networks,
+        strategy=args.strategy,
+        transfers=args.transfers,
+    )
+    with build_display(args.log) as show:
+        report = build_zoo(args.zoo, settings, registry, workers=args.workers, on_event=show)
     processor = os.times().children_user + os.times().children_system
     print(f"- {report.networks} networks on {report.datasets} tasks, {len(report.failed)} items failed")
     print(f"- {report.seconds / 60:.1f} min wall-clock with {args.workers} workers of one thread each")
-    print(f"- {processor / 60:.1f} min of processor time, {images} training images in {report.added} networks added")
+    print(f"- {processor / 60:.1f} min of processor time, {report.images} images, {report.added} networks added")
     print(f"- zoo digest `{report.digest}`")
     print(f"- {device_key()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     with Zoo.open(args.zoo) as zoo:

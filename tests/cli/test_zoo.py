@@ -29,7 +29,7 @@ def test_ls(nns, small_zoo):
 
 
 def test_ls_within_limits_and_in_order(nns, small_zoo):
-    found = nns("zoo", "ls", small_zoo.path, "--max-params", "1M", "--sort", "params", "--limit", 2, "--json").json
+    found = nns("zoo", "ls", small_zoo.path, "--max-params", "2M", "--sort", "params", "--limit", 2, "--json").json
     params = [network["params"] for network in found["networks"]]
     assert (found["total"], len(params)) == (9, 2)
     assert params == sorted(params)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
+from nns.backends.batches import augmenter, batches, normalise
+from nns.backends.seeding import seeded
 from nns.errors import UsageError
 from nns.finetuning import Epoch, Recipe, TrainingResult, evaluate, resolve_device, train
 from nns.finetuning._run import cosine
@@ -44,6 +46,74 @@ def test_same_seed_same_weights_other_seed_others(digits: SplitArrays) -> None:
     assert same(run(digits, recipe, seed=3), run(digits, recipe, seed=3))
     assert not same(run(digits, recipe, seed=3), run(digits, recipe, seed=4))
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+class SmallMaps(torch.nn.Module):
+    """Convolutions of all kinds that training on the CPU computes in its own way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn = torch.nn
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 32, 3, stride=4, padding=1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.Hardswish(inplace=True),
+            nn.Conv2d(32, 32, 5, padding=2, groups=32, bias=False),
+            nn.Conv2d(32, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(128, 32, 3, padding=1),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Linear(32 * 4, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier(self.body(images))
+        return logits
+
+
+def small_maps() -> torch.nn.Module:
+    with seeded(0):
+        return SmallMaps()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_training_is_what_a_plain_loop_does(digits: SplitArrays, optimizer: Literal["adamw", "sgd"]) -> None:
+    """The layout, the fused optimizer and the products in place of convolutions change nothing but rounding."""
+    few = replace(digits, train=LabelledArrays(digits.train.images[:64], digits.train.labels[:64]))
+    recipe = replace(RECIPE, epochs=1, optimizer=optimizer, lr=1e-3, warmup=0.0, label_smoothing=0.1)
+    result = train(small_maps(), few, PREPROCESSING, recipe, seed=3)
+    module = small_maps()
+    decayed = [parameter for parameter in module.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in module.parameters() if parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.01}]
+    plain = (
+        torch.optim.AdamW(groups, fused=False)
+        if optimizer == "adamw"
+        else torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+    )
+    images, labels = normalise(few.train.images, PREPROCESSING), torch.from_numpy(few.train.labels)
+    with seeded(3):
+        augment = augmenter(PREPROCESSING.size)
+        for step, (batch, target) in enumerate(batches(images, labels, recipe.batch_size, augment)):
+            for group in plain.param_groups:
+                group["lr"] = recipe.lr * cosine(step / 2, 0.0)
+            plain.zero_grad()
+            torch.nn.functional.cross_entropy(module(batch), target, label_smoothing=0.1).backward()
+            plain.step()
+    expected = module.state_dict()
+    for name, tensor in result.module.state_dict().items():
+        torch.testing.assert_close(
+            tensor, expected[name], rtol=1e-3, atol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
+        )
+    assert evaluate(module.eval(), digits.val, PREPROCESSING)[0] == pytest.approx(result.best.val_loss, rel=1e-3)
+
+
+def test_same_seed_same_weights_with_all_kinds_of_convolutions(digits: SplitArrays) -> None:
+    results = [train(small_maps(), digits, PREPROCESSING, replace(RECIPE, epochs=2), seed=1) for _ in range(2)]
+    assert same(*results)
+    assert not any("forward" in vars(layer) for layer in results[0].module.modules())
 
 
 def test_only_the_head_is_trained(digits: SplitArrays) -> None:
@@ -115,6 +185,13 @@ def test_no_time_at_all_still_gives_a_measured_network(digits: SplitArrays) -> N
     assert result.stopped == "budget"
     assert len(result.history) == 1
     assert not math.isnan(result.val_accuracy)
+
+
+def test_what_falls_behind_is_stopped(digits: SplitArrays) -> None:
+    recipe = replace(RECIPE, epochs=4)
+    limits: list[dict[int, float]] = [{}, {2: 0.0}, {2: 1.1}, {5: 1.1}]
+    assert [len(run(digits, recipe, stop_below=each).history) for each in limits] == [4, 4, 2, 4]
+    assert run(digits, recipe, stop_below={1: 1.1}).stopped == "halved"
 
 
 def test_patience(digits: SplitArrays) -> None:

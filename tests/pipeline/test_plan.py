@@ -1,16 +1,15 @@
-"""Plans and recipes: what a build will do, without doing it."""
+"""Plans: which architectures compete, and what training one on a dataset is called."""
 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 
 import pytest
 
 from nns import UnknownNameError, UsageError, load_plugins
-from nns.pipeline.build import BuildSettings, read_recipe
+from nns.pipeline.build import SearchSpace
 from nns.pipeline.build.building import named_datasets
-from nns.pipeline.build.plan import item_seed, plan_build
+from nns.pipeline.build.plan import CANDIDATES, item_seed, make_item, plan_architectures
 
 
 @pytest.fixture(scope="module")
@@ -18,48 +17,89 @@ def datasets(plain_zoo):
     return named_datasets(plain_zoo.settings.data)
 
 
-def plan(plain_zoo, datasets, **changes):
-    return plan_build(plain_zoo.with_(**changes), load_plugins(), datasets)
+def plan(plain_zoo, **changes):
+    return plan_architectures(plain_zoo.with_(**changes), load_plugins())
 
 
-def test_a_plan_is_the_same_every_time_and_does_not_depend_on_the_order(plain_zoo, datasets):
-    first = plan(plain_zoo, datasets, networks=6)
-    assert first == plan(plain_zoo, named_datasets(plain_zoo.settings.data), networks=6)
-    turned = plan(plain_zoo, datasets[::-1], networks=6)
-    assert {i for item in first for i in item.ids} == {i for item in turned for i in item.ids}
+def names(works):
+    return [spec.name for work in works for spec in work.specs]
 
 
-def test_networks_are_spread_over_datasets_and_backends(plain_zoo, datasets):
-    items = plan(plain_zoo, datasets, networks=5, backends=("example", "ofa"))
-    counted = Counter()
-    for item in items:
-        counted[item.dataset_name, item.work.backend] += len(item.ids)
-    assert counted == {("a", "example"): 2, ("a", "ofa"): 1, ("b", "example"): 1, ("b", "ofa"): 1}
-    assert len({i for item in items for i in item.ids}) == 5
+def test_architectures_are_the_same_every_time_each_once_and_alone(plain_zoo):
+    works = plan(plain_zoo, backends=("example", "ofa", "example:plain-w8-*"))
+    assert works == plan(plain_zoo, backends=("example", "ofa", "example:plain-w8-*"))
+    assert len(set(names(works))) == len(names(works)) == len(works)
+    assert [work.backend for work in works] == ["example"] * 9 + ["ofa"] * CANDIDATES
+    assert names(works) != names(plan(plain_zoo, backends=("example", "ofa"), seed=1))
 
 
-def test_settings_reach_the_items(plain_zoo, datasets):
-    for item in plan(plain_zoo, datasets, epochs=3, image_size=24):
-        assert (item.work.settings["epochs"], item.work.image_size) == (3, 24)
-    ids = [{i for item in plan(plain_zoo, datasets, **change) for i in item.ids} for change in ({}, {"epochs": 2})]
-    assert not ids[0] & ids[1]
+def test_subnets_name_their_supernet(plain_zoo):
+    planned = plan(plain_zoo, backends=("ofa",))
+    named = plan(plain_zoo, backends=("ofa:mbv3-w0.25*",))
+    assert {work.supernet.config["width"] for work in planned} == {0.5}
+    assert {work.supernet.config["width"] for work in named} == {0.25}
+    assert all(work.supernet is None for work in plan(plain_zoo))
 
 
-def test_architectures_by_pattern(plain_zoo, datasets):
-    items = plan(plain_zoo, datasets, backends=("example:plain-w8-*",), networks=4)
-    assert {spec.config["width"] for item in items for spec in item.work.specs} == {8}
-    assert {item.work.settings["lr"] for item in items} == {3e-3}  # as the backend trains its own choices
+def test_settings_reach_the_works(plain_zoo):
+    for work in plan(plain_zoo, epochs=3, image_size=24):
+        assert (work.settings["epochs"], work.image_size) == (3, 24)
+    spaces = {"example": SearchSpace(("plain-w8-*", "plain-w24-d3"), candidates=3, image_size=16, epochs=2)}
+    works = plan(plain_zoo, epochs=5, spaces=spaces)
+    assert len(works) == 3
+    assert all(name.startswith(("plain-w8-", "plain-w24-d3")) for name in names(works))
+    assert {(work.settings["epochs"], work.image_size) for work in works} == {(2, 16)}
+
+
+def test_architectures_by_pattern(plain_zoo):
+    works = plan(plain_zoo, backends=("example:plain-w8-*",))
+    assert {spec.config["width"] for work in works for spec in work.specs} == {8}
+    assert {work.settings["lr"] for work in works} == {3e-3}  # as the backend trains its own choices
     with pytest.raises(UnknownNameError, match=r"'big\*'"):
-        plan(plain_zoo, datasets, backends=("example:big*",))
+        plan(plain_zoo, backends=("example:big*",))
 
 
-def test_impossible_plans(plain_zoo, datasets):
-    with pytest.raises(UsageError, match="raise --networks"):
-        plan(plain_zoo, datasets, networks=1)
+def test_impossible_plans(plain_zoo):
     with pytest.raises(UsageError, match="give --backend NAME"):
-        plan(plain_zoo, datasets, backends=())
+        plan(plain_zoo, backends=())
     with pytest.raises(UnknownNameError, match="did you mean 'example'"):
-        plan(plain_zoo, datasets, backends=("exampel",))
+        plan(plain_zoo, backends=("exampel",))
+
+
+def test_ids_and_seeds_come_from_what_an_item_is(plain_zoo, datasets):
+    (name, data), (_, other) = datasets
+    ofa, settings = plan(plain_zoo, backends=("ofa",))[:3], plain_zoo.settings
+    together = make_item(name, data, ofa, settings)
+    alone = [make_item(name, data, [work], settings) for work in ofa]
+    assert together.ids == tuple(item.ids[0] for item in alone)
+    assert {item.seed for item in alone} == {together.seed}
+    assert {item.supernet_id for item in alone} == {together.supernet_id} != {""}
+    assert make_item(name, other, ofa, settings).seed != together.seed
+    first, second = (make_item(name, data, [work], settings) for work in plan(plain_zoo)[:2])
+    assert first.seed != second.seed
+    assert first.supernet_id == ""
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"max_images": 7}, {"weights": "fp16"}])
+def test_what_changes_a_network_changes_its_id(plain_zoo, datasets, change):
+    name, data = datasets[0]
+    for backend in ("example", "ofa"):
+        work = plan(plain_zoo, backends=(backend,))[0]
+        before, after = (make_item(name, data, [work], s) for s in (plain_zoo.settings, plain_zoo.with_(**change)))
+        assert set(before.ids).isdisjoint(after.ids)
+        assert before.supernet_id != after.supernet_id or backend == "example"
+
+
+def test_a_network_that_may_be_given_up_is_another(plain_zoo, datasets):
+    name, data = datasets[0]
+    work = plan(plain_zoo)[0]
+    plain, watched, lower = (make_item(name, data, [work], plain_zoo.settings, m) for m in ({}, {5: 0.5}, {5: 0.4}))
+    assert len({plain.ids, watched.ids, lower.ids}) == 3
+    assert watched.stop_below == {5: 0.5}
+    ofa = plan(plain_zoo, backends=("ofa",))[0]
+    assert make_item(name, data, [ofa], plain_zoo.settings, {5: 0.5}) == make_item(
+        name, data, [ofa], plain_zoo.settings
+    )
 
 
 def test_folders_of_one_name_are_told_apart(plain_zoo, tmp_path):
@@ -68,55 +108,8 @@ def test_folders_of_one_name_are_told_apart(plain_zoo, tmp_path):
     assert [name for name, _ in named_datasets(copies)] == ["birds", "birds-2"]
 
 
-def test_seeds_come_from_what_an_item_is():
+def test_seeds_come_from_their_parts():
     seeds = {item_seed(seed, name, "x") for seed in range(20) for name in "abc"}
     assert len(seeds) == 60
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert item_seed(0, "ab", "c") != item_seed(0, "a", "bc")
-
-
-def test_a_recipe_is_read_relative_to_its_file(tmp_path):
-    (tmp_path / "recipe.toml").write_text(
-        'data = ["birds", "/abs/tiles", "torchvision:CIFAR10"]\nbackends = ["timm:mobilenet*"]\n'
-        "networks = 12\nimage_size = 48\nmax_images = 100\npretrained = false\nepochs = 2\nseed = 7\n"
-    )
-    assert read_recipe(tmp_path / "recipe.toml") == BuildSettings(
-        data=(str(tmp_path / "birds"), "/abs/tiles", "torchvision:CIFAR10"),
-        backends=("timm:mobilenet*",),
-        networks=12,
-        image_size=48,
-        max_images=100,
-        pretrained=False,
-        epochs=2,
-        seed=7,
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("netwroks = 3", r"unknown key .*'netwroks'; did you mean 'networks'"),
-        ("networks = true", "networks must be int, not True"),
-        ("networks = 2.5", "networks must be int"),
-        ("pretrained = 1", "pretrained must be bool"),
-        ('data = "birds"', "data must be list"),
-        ("data = [1]", "list of strings"),
-        ("networks = 0", "at least 1"),
-        ("image_size = 8", "16 to 512"),
-        ("max_images = 1", "at least 2"),
-        ("epochs = 0", "at least 1"),
-        ("networks = ", "is no TOML"),
-    ],
-)
-def test_a_bad_recipe_is_refused(text, message, tmp_path):
-    (tmp_path / "recipe.toml").write_text(text)
-    with pytest.raises(UsageError, match=message):
-        read_recipe(tmp_path / "recipe.toml")
-
-
-def test_a_recipe_that_is_no_text(tmp_path):
-    (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="is no TOML"):
-        read_recipe(tmp_path / "recipe.toml")
-    with pytest.raises(UsageError, match="cannot read recipe"):
-        read_recipe(tmp_path)

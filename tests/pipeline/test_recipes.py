@@ -512,7 +512,7 @@ def test_search_spaces_that_make_no_sense(wrong):
 
 
 def test_pairs_of_a_round():
-    assert [BuildSettings().pairs_a_round(datasets) for datasets in (1, 8, 30)] == [8, 8, 30]
+    assert [BuildSettings().pairs_a_round(datasets) for datasets in (1, 30, 62)] == [8, 8, 15]
     assert BuildSettings(round=5).pairs_a_round(30) == 5
 
 

@@ -1,5 +1,5 @@
 """Backends: where networks come from. The built-ins register through the same hook as outsiders."""
 
-from nns.backends._base import Backend, PretrainedOffer, ProducedNetwork, ProducedSupernet, Trainer, WorkItem
+from nns.backends._base import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem, load_weights
 
-__all__ = ["Backend", "PretrainedOffer", "ProducedNetwork", "ProducedSupernet", "Trainer", "WorkItem"]
+__all__ = ["Backend", "PretrainedOffer", "ProducedNetwork", "Trainer", "WorkItem", "load_weights"]

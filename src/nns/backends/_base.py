@@ -24,6 +24,8 @@ class WorkItem:
         image_size: Side of the square images it trains on.
         settings: JSON-able training settings that only the backend reads.
         seconds: Rough expected cost on one core for 300 training images, for progress and ordering.
+        supernet: The supernet that all of them are cut from, as the architecture of its largest subnet; None if
+            each is trained on its own.
     """
 
     backend: str
@@ -31,23 +33,7 @@ class WorkItem:
     image_size: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 10.0
-
-
-@dataclass(frozen=True)
-class ProducedSupernet:
-    """A trained supernet, from which networks are cut.
-
-    Attributes:
-        spec: The architecture of its largest subnet.
-        module: The supernet in eval mode on the CPU.
-        accuracy: Top-1 accuracy of its largest subnet on the validation split, 0..1; NaN if not measured.
-        provenance: Recipe, epochs, seconds: JSON-able.
-    """
-
-    spec: ArchitectureSpec
-    module: nn.Module
-    accuracy: float
-    provenance: Mapping[str, Any]
+    supernet: ArchitectureSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -59,14 +45,12 @@ class ProducedNetwork:
         module: The network in eval mode on the CPU.
         accuracy: Top-1 accuracy on the validation split, 0..1.
         provenance: Recipe, epochs, seconds: JSON-able.
-        supernet: What it was cut from, the same object for all networks that were; it is stored once.
     """
 
     spec: ArchitectureSpec
     module: nn.Module
     accuracy: float
     provenance: Mapping[str, Any]
-    supernet: ProducedSupernet | None = None
 
 
 @dataclass(frozen=True)
@@ -179,28 +163,15 @@ class Backend(ABC):
         """
         from dataclasses import replace
 
-        from nns.errors import WeightsError
-
-        module = self.build(replace(spec, source="random"), classes)
-        # load_state_dict would say so too, but that of some libraries leaves what is missing at random
-        wanted = module.state_dict().keys()
-        for what, names in (("lack", wanted - state.keys()), ("have an unknown", state.keys() - wanted)):
-            if names:
-                raise WeightsError(f"weights do not fit {spec.name!r}: they {what} {min(names)!r} ({len(names)} such)")
-        try:
-            module.load_state_dict(dict(state))
-        except RuntimeError as error:
-            first = str(error).strip().splitlines()
-            raise WeightsError(f"weights do not fit {spec.name!r}: {first[-1].strip()}") from error
-        return module.eval()
+        return load_weights(self.build(replace(spec, source="random"), classes), spec, state)
 
     def produce(self, item: WorkItem, data: SplitArrays, trainer: Trainer, seed: int) -> Iterator[ProducedNetwork]:
-        """Do the work of one item on one dataset; by default: build, train with ``trainer``, hand over.
-
-        Override where several networks come out of one training, as with a supernet.
-        """
+        """Do the work of one item on one dataset: build, train with ``trainer``, hand over; or cut from a supernet."""
         import time
 
+        if item.supernet is not None:
+            yield from self.cut(item, self.train_supernet(item, data, seed).module, data)
+            return
         for spec in item.specs:
             started = time.perf_counter()
             module = self.build(spec, len(data.classes), seed)
@@ -208,3 +179,50 @@ class Backend(ABC):
             module, accuracy = trainer(module, data, preprocessing, {"seed": seed, **item.settings})
             seconds = round(time.perf_counter() - started, 2)
             yield ProducedNetwork(spec, module.eval(), accuracy, {**item.settings, "seconds": seconds, "seed": seed})
+
+    def supernet_of(self, spec: ArchitectureSpec) -> ArchitectureSpec | None:
+        """Name the supernet that an architecture is cut from, by its largest subnet; None if it is trained alone."""
+        return None
+
+    def train_supernet(self, item: WorkItem, data: SplitArrays, seed: int) -> ProducedNetwork:
+        """Train the supernet of an item; its accuracy is that of its largest subnet, NaN if that is not measured.
+
+        A build keeps it in the zoo, and later subnets of it are cut by :meth:`cut` from what was kept.
+        """
+        raise NotImplementedError(f"backend {self.name!r} has no supernets")
+
+    def load_supernet(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
+        """Build a supernet, given the architecture of its largest subnet, and give it trained weights.
+
+        Raises:
+            WeightsError: If names or shapes do not fit the architecture.
+        """
+        raise NotImplementedError(f"backend {self.name!r} has no supernets")
+
+    def cut(self, item: WorkItem, supernet: nn.Module, data: SplitArrays) -> Iterator[ProducedNetwork]:
+        """Cut the networks of an item out of its trained supernet, and measure each.
+
+        What comes out depends on the weights of the supernet alone, not on what was cut from it before.
+        """
+        raise NotImplementedError(f"backend {self.name!r} has no supernets")
+
+
+def load_weights(module: nn.Module, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Give a network or supernet trained weights, and put it into eval mode.
+
+    Raises:
+        WeightsError: If names or shapes do not fit.
+    """
+    from nns.errors import WeightsError
+
+    # load_state_dict would say so too, but that of some libraries leaves what is missing at random
+    wanted = module.state_dict().keys()
+    for what, names in (("lack", wanted - state.keys()), ("have an unknown", state.keys() - wanted)):
+        if names:
+            raise WeightsError(f"weights do not fit {spec.name!r}: they {what} {min(names)!r} ({len(names)} such)")
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()
+        raise WeightsError(f"weights do not fit {spec.name!r}: {first[-1].strip()}") from error
+    return module.eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,8 @@ import typer
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.pipeline.build import BuildEvent, BuildReport, BuildSettings
+    from nns.pipeline.build import BuildReport, BuildSettings
+    from nns.plugins import Registry
 
 
 def build(
@@ -41,18 +44,40 @@ def build(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="fp32|fp16", help="Precision of the stored weights (fp32).")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes; 0: this one alone; default: one a core.")
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", metavar="pareto|random|all", help="How pairs of dataset and network are chosen."),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each process.")] = 1,
+    transfers: Annotated[
+        int | None, typer.Option("--transfers", min=0, help="Also fine-tune so many networks on other datasets.")
+    ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="local|ray", help="Where the training runs.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, help="Items at a time; 0: this process alone; default: by cores."),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each worker.")] = 1,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random (default 0).")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, how long and how large; train nothing.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
+    ] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Train networks on datasets and keep them, with fingerprints, in a zoo. Run it again to go on.
 
     Example: nns zoo build zoo.h5 --data ./birds ./tiles --backend ofa timm --networks 40
     """
-    from nns.cli.output import note, print_json, progress_bar
+    from nns.cli.build_display import build_display, report_document
+    from nns.cli.output import note, print_json
     from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
     from nns.pipeline.build import build_zoo, default_workers
 
@@ -64,18 +89,39 @@ def build(
             raise UnknownNameError.among("backend or dataset", name, registry.backend_names)
         target = (backend := backend or []) if is_backend else (data := data or [])
         target.append(name)
-    settings = _settings(recipe, data, backend, networks, image_size, max_images, epochs, pretrained, weights, seed)
-    with progress_bar() as update:
-
-        def show(event: BuildEvent) -> None:
-            update("networks", event.done, event.total, _what(event))
-            if event.kind == "failed" and event.item is not None:
-                note(f"failed: {event.item.work.backend} on {event.item.dataset_name}: {event.message}")
-
-        count = default_workers(threads) if workers is None else workers
-        report = build_zoo(zoo, settings, registry, workers=count, threads=threads, on_event=show)
+    changes = {
+        "networks": networks,
+        "image_size": image_size,
+        "max_images": max_images,
+        "epochs": epochs,
+        "pretrained": pretrained,
+        "weights": weights,
+        "strategy": strategy,
+        "transfers": transfers,
+        "seed": seed,
+    }
+    settings = _settings(recipe, data, backend, changes)
+    _check_place(executor, device)
+    if workers is None and executor == "local":
+        workers = default_workers(threads)
+    if dry_run:
+        _dry_run(settings, registry, 1 if workers is None else workers, threads, device, json)
+        return
+    with build_display(zoo, log) as show:
+        report = build_zoo(
+            zoo,
+            settings,
+            registry,
+            workers=workers,
+            threads=threads,
+            executor=executor,
+            address=address,
+            device=device,
+            on_event=show,
+        )
+        show(report)
     if json:
-        print_json(_document(report))
+        print_json(report_document(report))
     else:
         _render(report)
     if report.interrupted:
@@ -85,17 +131,71 @@ def build(
         raise NnsError(f"{len(report.failed)} items failed; run the same command again to retry them")
 
 
-def _document(report: BuildReport) -> dict[str, Any]:
-    return {
-        "zoo": report.zoo,
-        "digest": report.digest,
-        "networks": report.networks,
-        "added": report.added,
-        "datasets": report.datasets,
-        "failed": [{"dataset": name, "backend": by, "reason": why} for name, by, why in report.failed],
-        "seconds": round(report.seconds, 2),
-        "interrupted": report.interrupted,
-    }
+def _check_place(executor: str, device: str) -> None:
+    """See that there is such an executor and device, before anything is read or written.
+
+    Raises:
+        UsageError: If not.
+    """
+    from nns.errors import UnknownNameError
+    from nns.finetuning import resolve_device
+    from nns.pipeline.build.executors import EXECUTORS
+
+    if executor not in EXECUTORS:
+        raise UnknownNameError.among("executor", executor, EXECUTORS)
+    if executor == "local":  # the machines of a cluster are others
+        resolve_device(device)
+
+
+def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads: int, device: str, json: bool) -> None:
+    import sys
+    from contextlib import redirect_stdout
+    from dataclasses import asdict
+
+    from nns.cli.output import print_json, print_table, progress_bar
+    from nns.cli.text import counted, one_line
+    from nns.pipeline.build import estimate_build
+    from nns.quantities import format_bytes, format_count, format_seconds
+
+    with progress_bar() as update, redirect_stdout(sys.stderr):
+        found = estimate_build(
+            settings,
+            registry,
+            workers=workers,
+            threads=threads,
+            device=device,
+            on_progress=lambda done, total: update("timing architectures", done, total),
+        )
+    if json:
+        broken = [{"architecture": name, "reason": reason} for name, reason in found.broken]
+        print_json({"dry_run": True, "strategy": settings.strategy, **asdict(found), "broken": broken})
+        return
+    columns = [("architecture", "left"), ("weights", "left"), ("params", "right"), ("MACs", "right")]
+    columns += [("pixels", "right"), ("epochs", "right"), ("time", "right")]
+    rows = [
+        [
+            f"{each.backend}:{each.name}",
+            each.source,
+            format_count(each.params),
+            format_count(each.macs),
+            str(each.image_size),
+            str(each.epochs),
+            format_seconds(each.seconds),
+        ]
+        for each in found.architectures
+    ]
+    images = sum(dataset.images for dataset in found.datasets)
+    supernets = f"{counted(found.supernets, 'supernet')} ({format_seconds(found.supernet_seconds)} each)"
+    what = [
+        f"{counted(found.networks, 'network')} of {counted(len(found.datasets) * len(rows), 'pair')}"
+        f" ({settings.strategy}) on {counted(len(found.datasets), 'dataset')} with {images} training images",
+        *([f"about {supernets}"] if found.supernets else []),
+        *([counted(found.transfers, "transfer")] if found.transfers else []),
+    ]
+    about = f"about {format_seconds(found.seconds)} with {counted(max(1, found.workers), 'worker')}"
+    caption = [f"left out: {name}: {reason}" for name, reason in found.broken]
+    caption += [", ".join(what), f"{about}, and {format_bytes(found.bytes)}"]
+    print_table("Nothing was trained.", columns, rows, "\n".join(map(one_line, caption)))
 
 
 def _render(report: BuildReport) -> None:
@@ -105,24 +205,19 @@ def _render(report: BuildReport) -> None:
     rows = [
         ["networks", f"{report.networks} ({report.added} new)"],
         ["datasets", str(report.datasets)],
-        ["time", format_seconds(report.seconds)],
+        *([["transfers", str(report.transfers)]] if report.transfers else []),
+        ["time", f"{format_seconds(report.seconds)} ({report.images / max(report.seconds, 1e-9):.0f} images/s)"],
         ["digest", report.digest],
     ]
-    rows += [["failed", f"{by} on {name}: {why}"] for name, by, why in report.failed]
-    print_table(report.zoo, [("", "left"), ("", "left")], rows, caption=f"Next: nns space fit {report.zoo}")
+    for (name, backend, why), times in Counter(report.failed).items():
+        rows.append(["failed", f"{backend} on {name}{f', {times} times' if times > 1 else ''}: {why}"])
+    after = None if report.interrupted else f"Next: nns space fit {report.zoo}"
+    print_table(report.zoo, [("", "left"), ("", "left")], rows, caption=after)
 
 
-def _what(event: BuildEvent) -> str:
-    if event.kind == "dataset":
-        return f"query features of {event.message}"
-    if event.result is not None:
-        accuracy = sum(event.result.accuracies) / len(event.result.accuracies)
-        rate = event.images / event.seconds if event.seconds else 0
-        return f"{event.result.dataset}: {accuracy:.0%} · {rate:.0f} images/s"
-    return "writing the file" if event.kind == "merge" else ""
-
-
-def _settings(recipe: Path | None, data: list[str] | None, backend: list[str] | None, *more: Any) -> BuildSettings:
+def _settings(
+    recipe: Path | None, data: list[str] | None, backend: list[str] | None, changes: Mapping[str, Any]
+) -> BuildSettings:
     from dataclasses import replace
 
     from nns.errors import UsageError
@@ -131,10 +226,9 @@ def _settings(recipe: Path | None, data: list[str] | None, backend: list[str] | 
     if recipe is not None and data:
         raise UsageError("give either --recipe or --data, not both")
     settings = read_recipe(recipe) if recipe is not None else BuildSettings()
-    names = ("networks", "image_size", "max_images", "epochs", "pretrained", "weights", "seed")
-    changes: dict[str, Any] = {name: value for name, value in zip(names, more, strict=True) if value is not None}
+    given = {name: value for name, value in changes.items() if value is not None}
     if data:
-        changes["data"] = tuple(data)
+        given["data"] = tuple(data)
     if backend:
-        changes["backends"] = tuple(backend)
-    return replace(settings, **changes)
+        given["backends"] = tuple(backend)
+    return replace(settings, **given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class TrainingResult:
         module: The network at its best epoch, in eval mode on the CPU.
         val_accuracy: Top-1 accuracy of that epoch on the validation split, 0..1; NaN without such a split.
         history: All epochs; the last may be one that was cut short.
-        stopped: ``"epochs"``, ``"budget"``, ``"patience"`` or ``"interrupted"``.
+        stopped: ``"epochs"``, ``"budget"``, ``"patience"``, ``"halved"`` or ``"interrupted"``.
         seconds: Wall-clock time.
         device: Where it ran.
         best: The epoch whose weights these are.
@@ -70,6 +70,7 @@ def train(
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_images: Callable[[int], None] | None = None,
+    stop_below: Mapping[int, float] | None = None,
 ) -> TrainingResult:
     """Train a network in place and give it back at its best epoch.
 
@@ -88,6 +89,7 @@ def train(
         seed: Of shuffling and augmentation.
         on_epoch: Called after each epoch.
         on_images: Called after each step with the number of images.
+        stop_below: Epoch to validation accuracy: with less than that at that epoch, training ends.
 
     Returns:
         The network at its best epoch, with the history.
@@ -98,7 +100,7 @@ def train(
     run = Run(module, data, preprocessing, recipe, resolve_device(recipe.device), on_images)
     with seeded(seed):
         try:
-            stopped = _epochs(run, on_epoch)
+            stopped = _epochs(run, on_epoch, stop_below or {})
         except KeyboardInterrupt:
             stopped = "interrupted"
     best = run.best.epoch if run.best else run.measure(len(run.history) + 1)
@@ -115,7 +117,7 @@ def train(
     )
 
 
-def _epochs(run: Run, on_epoch: Callable[[Epoch], None] | None) -> str:
+def _epochs(run: Run, on_epoch: Callable[[Epoch], None] | None, stop_below: Mapping[int, float]) -> str:
     """Train until something ends it, and say what."""
     for number in range(1, run.recipe.epochs + 1):
         if not run.train_epoch(number):
@@ -123,6 +125,8 @@ def _epochs(run: Run, on_epoch: Callable[[Epoch], None] | None) -> str:
         epoch = run.measure(number)
         if on_epoch:
             on_epoch(epoch)
+        if epoch.val_accuracy < stop_below.get(number, 0.0):
+            return "halved"
         if run.budget.spent and number < run.recipe.epochs:
             return "budget"
         patience = run.recipe.patience

@@ -6,6 +6,7 @@ Importing this loads Pillow and numpy; torchvision is loaded when a ``torchvisio
 from __future__ import annotations
 
 from nns.images._dataset import ImageDataset, ImageItem
+from nns.images.cache import cached_arrays
 from nns.images.decoding import MemoryImage, Skipped, decode
 from nns.images.doctor import diagnose, inspect_dataset
 from nns.images.loading import load_arrays, load_images, load_sample, unreadable_images
@@ -20,6 +21,7 @@ __all__ = [
     "ImageItem",
     "MemoryImage",
     "Skipped",
+    "cached_arrays",
     "decode",
     "diagnose",
     "inspect_dataset",

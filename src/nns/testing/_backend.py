@@ -274,6 +274,27 @@ class BackendContract:
                 assert network.accuracy == same.accuracy
                 assert not _changed(network.module, same.module)
 
+    def test_supernets(self, backend: Backend) -> None:
+        """What is cut from a stored supernet is the same whatever was cut before; backends without one pass."""
+        for item in backend.plan(self.networks, self.image_size, seed=1):
+            for spec in item.specs:
+                assert backend.supernet_of(spec) == item.supernet
+            if item.supernet is None:
+                continue
+            data = tiny_split_arrays(self.classes, per_class=4, size=item.image_size)
+            work = replace(item, settings={**item.settings, "epochs": 1})
+            trained = backend.train_supernet(work, data, seed=1)
+            assert trained.spec == item.supernet
+            assert _survives_json(trained.provenance)
+            state = {name: tensor.clone() for name, tensor in trained.module.state_dict().items()}
+            loaded = backend.load_supernet(trained.spec, state, self.classes)
+            together = list(backend.cut(work, loaded, data))
+            assert tuple(network.spec for network in together) == item.specs
+            for spec, network in reversed(list(zip(item.specs, together, strict=True))):
+                (alone,) = backend.cut(replace(work, specs=(spec,)), loaded, data)
+                assert alone.accuracy == network.accuracy
+                assert not _changed(alone.module, network.module)
+
     def _produce(self, backend: Backend, item: object) -> list[ProducedNetwork]:
         from nns.backends import WorkItem
         from nns.pipeline.build.worker import train_network

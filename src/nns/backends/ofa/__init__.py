@@ -5,12 +5,12 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.backends._base import Backend, ProducedNetwork, ProducedSupernet, Trainer, WorkItem
+from nns.backends._base import Backend, ProducedNetwork, WorkItem, load_weights
 from nns.backends.ofa import space
 from nns.errors import UnknownNameError
 from nns.hookspecs import RegisterBackend, hookimpl
@@ -65,7 +65,9 @@ class OfaBackend(Backend):
         while len(specs) < networks:
             spec = space.sample_spec(rng, self.width)
             specs[spec.name] = spec
-        return [WorkItem(self.name, tuple(specs.values()), min(image_size, MAX_SIZE), {"epochs": 10}, 60.0)]
+        size = min(image_size, MAX_SIZE)
+        supernet = space.largest_spec(self.width, RANDOM)
+        return [WorkItem(self.name, tuple(specs.values()), size, {"epochs": 10}, 60.0, supernet)]
 
     def build(self, spec: ArchitectureSpec, classes: int, seed: int = 0) -> nn.Module:
         """Build a subnet; with source ``ofa_net`` its weights are those of the published supernet."""
@@ -116,34 +118,51 @@ class OfaBackend(Backend):
         renamed = {name.replace(".mobile_inverted_conv.", ".conv."): tensor for name, tensor in state.items()}
         return super().load(spec, renamed, classes)
 
-    def produce(self, item: WorkItem, data: SplitArrays, trainer: Trainer, seed: int) -> Iterator[ProducedNetwork]:
-        """Train one supernet, cut the subnets, recalibrate their batch norm, measure each."""
-        import torch
+    def supernet_of(self, spec: ArchitectureSpec) -> ArchitectureSpec:
+        """Name the supernet of the architecture's width."""
+        width, *_ = space.check_config(spec.config)
+        return space.largest_spec(width, spec.source)
 
-        from nns.backends.batches import as_tensors, top1_accuracy
+    def train_supernet(self, item: WorkItem, data: SplitArrays, seed: int) -> ProducedNetwork:
+        """Train by the sandwich rule with in-place distillation."""
         from nns.backends.ofa import supernet
         from nns.backends.ofa.training import SupernetRecipe, train_supernet
 
+        assert item.supernet is not None
         started = time.perf_counter()
-        width, *_ = space.check_config(item.specs[0].config)
-        if item.specs[0].source == OFA_NET:
+        width, *_ = space.check_config(item.supernet.config)
+        if item.supernet.source == OFA_NET:
             net = self.replace_head(supernet.load_pretrained_supernet(width), len(data.classes), seed)
         else:
             net = supernet.build_supernet(width, len(data.classes), seed)
         recipe = SupernetRecipe(**item.settings)
-        preprocessing = self.preprocessing(item.specs[0], item.image_size)
-        train_supernet(net, data, preprocessing, recipe, seed)
+        train_supernet(net, data, self.preprocessing(item.supernet, item.image_size), recipe, seed)
         seconds = round(time.perf_counter() - started, 2)
+        (largest,) = self.cut(replace(item, specs=(item.supernet,)), net, data)
+        provenance = {"recipe": "sandwich", **asdict(recipe), "seed": seed, "seconds": seconds}
+        return ProducedNetwork(item.supernet, net, largest.accuracy, provenance)
+
+    def load_supernet(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
+        """Build a supernet and give it trained weights."""
+        from nns.backends.ofa import supernet
+
+        width, *_ = space.check_config(spec.config)
+        return load_weights(supernet.build_supernet(width, classes, 0), spec, state)
+
+    def cut(self, item: WorkItem, supernet: nn.Module, data: SplitArrays) -> Iterator[ProducedNetwork]:
+        """Cut the subnets, recalibrate their batch norm on up to 1024 training images, measure each."""
+        import torch
+
+        from nns.backends.batches import as_tensors, top1_accuracy
+        from nns.backends.ofa.supernet import cut, recalibrate
+
+        preprocessing = self.preprocessing(item.specs[0], item.image_size)
         images, _ = as_tensors(data.train, preprocessing)
         val_images, val_labels = as_tensors(data.val, preprocessing)
         calibration = list(torch.split(images[:1024], 64))
-        provenance = {"recipe": "sandwich", **asdict(recipe), "seed": seed, "seconds": seconds}
-        largest = space.largest_spec(width, item.specs[0].source)
-        accuracy = top1_accuracy(supernet.recalibrate(supernet.cut(net, largest), calibration), val_images, val_labels)
-        source = ProducedSupernet(largest, net, accuracy, provenance)
         for spec in item.specs:
-            module = supernet.recalibrate(supernet.cut(net, spec), calibration)
-            yield ProducedNetwork(spec, module, top1_accuracy(module, val_images, val_labels), provenance, source)
+            module = recalibrate(cut(supernet, spec), calibration)
+            yield ProducedNetwork(spec, module, top1_accuracy(module, val_images, val_labels), {})
 
 
 @hookimpl

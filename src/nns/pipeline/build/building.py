@@ -1,26 +1,27 @@
-"""Running a build: worker processes take items, every finished network is safe at once, a rerun goes on."""
+"""Running a build: workers take items, every finished network is safe at once, a rerun goes on."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from nns.errors import DatasetError, NnsError
+from nns.errors import DatasetError, ZooError
 from nns.images import load_sample, open_dataset
-from nns.pipeline.build.plan import BuildItem, plan_build
+from nns.pipeline.build.events import BuildEvent, BuildReport, EventKind
+from nns.pipeline.build.executors import Executor, make_executor
+from nns.pipeline.build.pairs import PairPlan, check_spread
+from nns.pipeline.build.plan import BuildItem, plan_architectures
 from nns.pipeline.build.settings import BuildSettings
-from nns.pipeline.build.worker import ItemResult, Origin, describe, run_item, start_worker
+from nns.pipeline.build.threads import limited_threads
+from nns.pipeline.build.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
+from nns.pipeline.build.worker import ItemResult, Origin, Place, describe, run_item
 from nns.queries import EfficientNetLite0Extractor
-from nns.stores import HDF5Store
+from nns.stores import HDF5Store, canonical_json, without_timing
 from nns.types import DatasetRecord
 from nns.zoo import network_id
 
@@ -28,56 +29,11 @@ if TYPE_CHECKING:
     from nns.images import ImageDataset
     from nns.plugins import Registry
 
+MERGE_FROM = 300
+"""Shards from which the journal is merged while a build runs: each costs a reader 2 ms."""
 
-@dataclass(frozen=True)
-class BuildEvent:
-    """Progress of a build.
-
-    Attributes:
-        kind: ``"plan"`` once, ``"dataset"`` for each dataset whose query features are there, ``"network"``
-            for each finished item, ``"failed"`` for each that raised, ``"merge"`` before the file is written.
-        done: Networks in the zoo so far, of this build.
-        total: Networks that the build is to have.
-        images: Training images seen so far, epochs counted.
-        seconds: Since the build began.
-        item: The item that ended, if any.
-        result: What became of it, if it did not fail.
-        message: Reason of a failure, else a name.
-    """
-
-    kind: Literal["plan", "dataset", "network", "failed", "merge"]
-    done: int
-    total: int
-    images: int
-    seconds: float
-    item: BuildItem | None = None
-    result: ItemResult | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build came to.
-
-    Attributes:
-        zoo: Path of the zoo file.
-        digest: Content digest of the zoo.
-        networks: Networks in the zoo.
-        added: Networks that this run added.
-        datasets: Datasets in the zoo.
-        failed: ``(dataset, backend, reason)`` of each item that raised; the next run tries them again.
-        seconds: Wall-clock time of this run.
-        interrupted: Whether Ctrl-C ended it.
-    """
-
-    zoo: str
-    digest: str
-    networks: int
-    added: int
-    datasets: int
-    failed: tuple[tuple[str, str, str], ...]
-    seconds: float
-    interrupted: bool
+Item = BuildItem | TransferItem
+Result = ItemResult | TransferResult
 
 
 def build_zoo(
@@ -85,57 +41,48 @@ def build_zoo(
     settings: BuildSettings,
     registry: Registry,
     *,
-    workers: int = 1,
+    workers: int | None = 1,
     threads: int = 1,
+    executor: str = "local",
+    address: str | None = None,
+    device: str = "cpu",
     on_event: Callable[[BuildEvent], None] | None = None,
 ) -> BuildReport:
     """Build a zoo, or go on with one that holds part of the work already.
 
-    Ids and seeds come from what an item is, not from its turn, so that any number of workers and any
-    interruption give the same zoo. Ctrl-C ends the running items unfinished and keeps the finished ones.
+    Ids and seeds come from what an item is, not from its turn, and pairs are chosen from whole rounds of results, so
+    that any executor, any number of workers and any interruption give the same zoo. Ctrl-C ends the running items
+    unfinished and keeps the finished ones.
 
     Args:
-        zoo: The file to write; a journal folder lies beside it while the build runs.
+        zoo: The file to write; a journal folder and one of decoded images lie beside it while the build runs. All
+            workers write there, so with several machines it must be on a disk that they share.
         settings: What to build.
         registry: Where the backends are.
-        workers: Processes that train at the same time; 0: everything in this process, for small zoos and
-            for debugging.
+        workers: Items that are trained at the same time, each in a process; None: as many as there are processors
+            for; 0: everything in this process, for small zoos and for debugging.
         threads: Threads of each.
+        executor: ``"local"`` or ``"ray"``.
+        address: Of a ray cluster, ``"auto"`` for one that runs here; None starts one.
+        device: What to train on: ``"cpu"``, ``"cuda"``, or ``"auto"``. Only CPUs give the same zoo again bit for bit.
         on_event: Called in this process as things happen.
 
     Raises:
         DatasetError: If a dataset cannot be used, or two hold the same images.
         UsageError: If the settings make no sense.
-        NnsError: If a worker process dies.
-        ZooError: If the file is there and is no zoo.
+        ZooError: If the file is there and is no zoo, or cannot be written any more; what was finished stays.
     """
-    run = _Build(zoo, settings, registry, on_event)
+    run = _Build(zoo, settings, registry, device, on_event)
     interrupted = False
     try:
-        with _torch_threads(threads):  # what this process computes depends on them as well, in the last digits
+        with limited_threads(threads):  # what this process computes depends on them as well, in the last digits
             run.prepare()
-            run.train(workers, threads)
+            if run.has_work():
+                with make_executor(executor, workers, threads, address, gpus=device != "cpu") as started:
+                    run.train(started)
     except KeyboardInterrupt:
         interrupted = True
     return run.finish(interrupted)
-
-
-def default_workers(threads: int = 1) -> int:
-    """Choose the number of worker processes: the cores this process may use, shared out by ``threads``."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Build:
@@ -144,38 +91,58 @@ class _Build:
         zoo: str | os.PathLike[str],
         settings: BuildSettings,
         registry: Registry,
+        device: str,
         on_event: Callable[[BuildEvent], None] | None,
     ) -> None:
         self.zoo, self.settings, self.registry, self.on_event = Path(zoo), settings, registry, on_event
         self.started = time.perf_counter()
         self.store = HDF5Store(zoo)
-        self.items: tuple[BuildItem, ...] = ()
+        self.images_folder = self.zoo.with_name(self.zoo.name + ".images")
+        self.place = Place(str(self.zoo), str(self.images_folder), device)
+        self.datasets: list[tuple[str, ImageDataset]] = []
+        self.waiting: list[Item] = []
+        self.running: dict[Future[Any], Item] = {}
+        self.pretrained: list[str] = []
         self.failed: list[tuple[str, str, str]] = []
-        self.done = self.total = self.images = 0
+        self.images = self.transfers = self.transfers_total = self.unmerged = 0
+        self.transfers_planned = not settings.transfers
         self.before = len(self.store.ids())
+        self.pairs: PairPlan | None = None
 
-    def emit(self, kind: Literal["plan", "dataset", "network", "failed", "merge"], **more: object) -> None:
+    def emit(self, kind: EventKind, **more: Any) -> None:
         if self.on_event:
-            seconds = time.perf_counter() - self.started
-            self.on_event(BuildEvent(kind, self.done, self.total, self.images, seconds, **more))  # type: ignore[arg-type]
+            event = BuildEvent(
+                kind,
+                done=self.pairs.done if self.pairs else 0,
+                total=self.pairs.total if self.pairs else self.settings.networks,
+                transfers=self.transfers,
+                transfers_total=self.transfers_total,
+                running=len(self.running),
+                images=self.images,
+                seconds=time.perf_counter() - self.started,
+                **more,
+            )
+            self.on_event(event)
 
     def prepare(self) -> None:
-        """Open the datasets, plan, and add what needs no training."""
-        datasets = named_datasets(self.settings.data)
-        self.items = plan_build(self.settings, self.registry, datasets)
-        present = set(self.store.ids())
-        wanted = [network for item in self.items for network in item.ids]
-        self.total = len(wanted)
-        self.done = sum(network in present for network in wanted)
-        self.emit("plan")
-        self._add_datasets(datasets)
+        """Open the datasets, add what needs no training, and choose the first pairs."""
+        self.datasets = named_datasets(self.settings.data)
+        architectures = plan_architectures(self.settings, self.registry)
+        check_spread(self.settings, len(self.datasets))
+        self._add_datasets()
         if self.settings.pretrained:
-            self._add_pretrained(present)
+            self._add_pretrained()
+        self.pairs = PairPlan(self.settings, self.registry, self.datasets, architectures, self.store)
+        for backend, reason in self.pairs.broken:
+            self.failed.append(("all datasets", backend, reason))
+            self.emit("failed", message=reason)
+        self._plan(self.pairs)
+        self.emit("plan")
 
-    def _add_datasets(self, datasets: Sequence[tuple[str, ImageDataset]]) -> None:
+    def _add_datasets(self) -> None:
         known = {record.digest for record in self.store.datasets()}
         extractor = EfficientNetLite0Extractor()
-        for name, dataset in datasets:
+        for name, dataset in self.datasets:
             if dataset.digest not in known:
                 images, kept, _ = load_sample(dataset, extractor.image_size, seed=self.settings.seed, workers=1)
                 labels = dataset.labels[kept]
@@ -185,7 +152,8 @@ class _Build:
                 )
             self.emit("dataset", message=name)
 
-    def _add_pretrained(self, present: set[str]) -> None:
+    def _add_pretrained(self) -> None:
+        present = set(self.store.ids())
         for name in {backend.partition(":")[0] for backend in self.settings.backends}:
             backend = self.registry.backend(name)
             for offer in backend.pretrained():
@@ -193,6 +161,7 @@ class _Build:
                 if half := self.settings.weights == "fp16":
                     recipe["weights"] = "fp16"
                 identity = network_id(offer.spec, offer.dataset, 0, recipe)
+                self.pretrained.append(identity)
                 if identity in present:
                     continue
                 module = backend.load_pretrained(offer)
@@ -202,59 +171,96 @@ class _Build:
                     describe(backend, offer.spec, module, preprocessing, what, offer.accuracy, recipe, half)
                 )
 
-    def train(self, workers: int, threads: int) -> None:
-        """Run the items that are not in the zoo yet."""
-        present = set(self.store.ids())
-        waiting = [item for item in self.items if not set(item.ids) <= present]
-        if not waiting:
+    def _plan(self, pairs: PairPlan) -> None:
+        """Queue what can be chosen now; transfers once all networks are there."""
+        self.store.refresh()
+        self.waiting += pairs.next_items()
+        if self.transfers_planned or self.waiting or self.running:
             return
-        if not workers:
-            for item in waiting:
-                self._account(item, partial(self._run_here, item))
-            return
-        # spawn: a fork of a process that has run torch's thread pool can hang
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (threads,))
-        try:
-            self._drain(pool, waiting)
-        except KeyboardInterrupt:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _run_here(self, item: BuildItem) -> ItemResult:
-        return run_item(str(self.zoo), item, self.settings.seed, self.settings.max_images, self.registry)
-
-    def _drain(self, pool: ProcessPoolExecutor, waiting: Sequence[BuildItem]) -> None:
-        running: dict[Future[ItemResult], BuildItem] = {
-            pool.submit(run_item, str(self.zoo), item, self.settings.seed, self.settings.max_images): item
-            for item in waiting
+        self.transfers_planned = True
+        wanted = {*pairs.ids.values(), *self.pretrained}
+        entries = [entry for entry in self.store.entries() if entry.id in wanted]
+        planned = plan_transfers(self.settings, self.datasets, entries)
+        recipe = canonical_json(transfer_recipe(self.settings))
+        done = {
+            (record.network_id, record.dataset_digest)
+            for record in self.store.transfers()
+            if canonical_json(without_timing(record.recipe)) == recipe
         }
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                self._account(running.pop(future), future.result)
+        left = [item for item in planned if item.key not in done]
+        self.transfers, self.transfers_total = len(planned) - len(left), len(planned)
+        self.waiting += left
 
-    def _account(self, item: BuildItem, result_of: Callable[[], ItemResult]) -> None:
+    def has_work(self) -> bool:
+        """Tell whether anything is left to train."""
+        return bool(self.waiting)
+
+    def train(self, executor: Executor) -> None:
+        """Hand out items until none is left."""
+        assert self.pairs is not None
+        while self.waiting or self.running:
+            while len(self.running) < executor.slots and (item := self._next()) is not None:
+                self._start(executor, item)
+            finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                self._account(self.pairs, self.running.pop(future), future.result)
+            self._merge_journal()
+            self._plan(self.pairs)
+
+    def _next(self) -> Item | None:
+        """Take the first item whose supernet is not being trained just now for another."""
+        busy = {item.supernet_id for item in self.running.values() if isinstance(item, BuildItem)} - {""}
+        for position, item in enumerate(self.waiting):
+            if not isinstance(item, BuildItem) or item.supernet_id not in busy:
+                return self.waiting.pop(position)
+        return None
+
+    def _start(self, executor: Executor, item: Item) -> None:
+        function = run_item if isinstance(item, BuildItem) else run_transfer
+        registry = None if executor.slots_are_processes else self.registry
+        self.emit("start", item=item)
+        self.running[executor.submit(function, self.place, item, registry)] = item
+
+    def _account(self, pairs: PairPlan, item: Item, result_of: Callable[[], Result]) -> None:
         try:
             result = result_of()
-        except BrokenProcessPool as error:
-            raise NnsError(f"a worker process died ({error}); run the same command again to go on") from error
+        except ZooError:  # the zoo itself: nothing that is trained from now on could be kept
+            raise
         except Exception as error:  # noqa: BLE001 - one failed item does not stop the build
-            reason = f"{type(error).__name__}: {error}"
-            self.failed.append((item.dataset_name, item.work.backend, reason))
-            self.emit("failed", item=item, message=reason)
+            self._fail(pairs, item, f"{type(error).__name__}: {error}")
             return
-        self.done += result.added
         self.images += result.images
-        self.emit("network", item=item, result=result)
+        if isinstance(result, ItemResult):
+            self.unmerged += result.added
+            for identity, accuracy in zip(result.ids, result.accuracies, strict=True):
+                pairs.settle(identity, accuracy)
+            self.emit("network", item=item, result=result)
+        else:
+            self.unmerged += 1
+            self.transfers += 1
+            self.emit("transfer", item=item, result=result)
+
+    def _fail(self, pairs: PairPlan, item: Item, reason: str) -> None:
+        if isinstance(item, BuildItem):
+            self.store.refresh()
+            present = set(self.store.ids())
+            for identity in item.ids:
+                pairs.settle(identity, self.store.entry(identity).accuracy if identity in present else None)
+        self.failed.append((item.dataset_name, item.backend, reason))
+        self.emit("failed", item=item, message=reason)
+
+    def _merge_journal(self) -> None:
+        if self.unmerged >= MERGE_FROM:
+            self.store.merge()
+            self.unmerged = 0
 
     def finish(self, interrupted: bool) -> BuildReport:
         """Bring the journal into the file and report."""
         self.store.refresh()
         self.emit("merge")
         self.store.merge()
+        if not interrupted:
+            shutil.rmtree(self.images_folder, ignore_errors=True)
         networks = len(self.store.ids())
         return BuildReport(
             zoo=str(self.zoo),
@@ -262,8 +268,10 @@ class _Build:
             networks=networks,
             added=networks - self.before,
             datasets=len(self.store.datasets()),
+            transfers=len(self.store.transfers()),
             failed=tuple(sorted(self.failed)),
             seconds=time.perf_counter() - self.started,
+            images=self.images,
             interrupted=interrupted,
         )
 

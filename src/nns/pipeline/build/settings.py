@@ -115,8 +115,11 @@ class BuildSettings:
                 raise UsageError(f"objectives name {objective!r} twice")
 
     def pairs_a_round(self, datasets: int) -> int:
-        """Say how many pairs are chosen at once: ``round``, else one for each dataset and at least 8."""
-        return max(ROUND, datasets) if self.round is None else self.round
+        """Say how many pairs are chosen at once: ``round``, else one for every four datasets and at least 8.
+
+        Smaller rounds choose from more knowledge, but keep fewer workers busy: two rounds run at a time.
+        """
+        return max(ROUND, datasets // 4) if self.round is None else self.round
 
 
 def _at_least(least: int, **values: int | None) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nns.images import load_arrays, open_dataset
+from nns.images.cache import cached_arrays
 from nns.pipeline.build.plan import BuildItem
 from nns.stores import HDF5Store, Store
 from nns.types import (
     ArchitectureSpec,
-    LabelledArrays,
+    Json,
     NetworkCost,
     NetworkEntry,
     NetworkRecord,
@@ -24,13 +22,32 @@ from nns.types import (
     SplitArrays,
     SupernetRecord,
 )
-from nns.zoo import network_id
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nns.backends import Backend, ProducedSupernet
+    from nns.backends import Backend, ProducedNetwork, WorkItem
+    from nns.finetuning.training import TrainingResult
     from nns.plugins import Registry
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is the same for all items of a build.
+
+    Attributes:
+        zoo: Path of the zoo file, the same for all workers.
+        images: Folder of decoded images.
+        device: What to train on.
+    """
+
+    zoo: str
+    images: str
+    device: str = "cpu"
+
+    def arrays(self, data: str, digest: str, size: int, seed: int, max_images: int | None) -> SplitArrays:
+        """Give the decoded splits of a dataset, shared with other processes."""
+        return cached_arrays(Path(self.images), data, digest, size, seed, max_images)
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,7 @@ class ItemResult:
     Attributes:
         dataset: Name of the dataset.
         backend: Name of the backend.
+        ids: Of all its networks.
         accuracies: Of all its networks.
         added: Networks that were not in the zoo yet.
         images: Images trained on, epochs counted.
@@ -48,6 +66,7 @@ class ItemResult:
 
     dataset: str
     backend: str
+    ids: tuple[str, ...]
     accuracies: tuple[float, ...]
     added: int
     images: int
@@ -63,90 +82,114 @@ def start_worker(threads: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    threadpool_limits(threads)  # numpy's own threads, for the fingerprints
+    threadpool_limits(threads)
 
 
 @lru_cache(maxsize=1)
-def _registry() -> Registry:
+def installed() -> Registry:
+    """Load the installed plugins, once a process."""
     from nns.plugins import load_plugins
 
     return load_plugins()
 
 
-@lru_cache(maxsize=2)
-def _arrays(data: str, digest: str, size: int, seed: int, max_images: int | None) -> SplitArrays:
-    arrays, _ = load_arrays(open_dataset(data), size, seed=seed, workers=1, test=0.0)
-    if max_images is None or len(arrays.train) <= max_images:
-        return arrays
-    kept = _by_class(arrays.train.labels, max_images, seed)
-    train = LabelledArrays(arrays.train.images[kept], arrays.train.labels[kept])
-    return SplitArrays(arrays.name, arrays.classes, train, arrays.val, arrays.test)
-
-
-def _by_class(labels: np.ndarray[Any, np.dtype[np.int64]], limit: int, seed: int) -> np.ndarray[Any, Any]:
-    """Draw ``limit`` indices, as evenly over the classes as they allow."""
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(labels))
-    turn = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        turn[members] = np.arange(len(members))
-    order = shuffled[np.argsort(turn[shuffled], kind="stable")]
-    return np.sort(order[:limit])
-
-
-def run_item(
-    zoo: str, item: BuildItem, build_seed: int, max_images: int | None, registry: Registry | None = None
-) -> ItemResult:
+def run_item(place: Place, item: BuildItem, registry: Registry | None = None) -> ItemResult:
     """Train the networks of one item and add each to the zoo as soon as it is done.
 
     Args:
-        zoo: Path of the zoo file.
+        place: Where the zoo and the decoded images are, and what to train on.
         item: The item.
-        build_seed: Of the splits and of the images that are drawn.
-        max_images: Training images at most.
         registry: Where the backend is; by default that of the installed plugins, loaded once a process.
     """
     started = time.perf_counter()
-    backend = (registry or _registry()).backend(item.work.backend)
-    store = HDF5Store(Path(zoo))
-    arrays = _arrays(item.data, item.dataset_digest, item.work.image_size, build_seed, max_images)
-    accuracies = []
-    added = 0
-    produced = backend.produce(item.work, arrays, train_network, item.seed)
-    present = set(store.ids())
-    supernet: ProducedSupernet | None = None
-    base = ""
-    for identity, network in zip(item.ids, produced, strict=True):
-        if identity in present:  # an interrupted run stored it already
-            accuracies.append(network.accuracy)
-            continue
-        preprocessing = backend.preprocessing(network.spec, item.work.image_size)
-        common: dict[str, Any] = {"image_size": preprocessing.size, "images": len(arrays.train)}
-        half = item.recipe.get("weights") == "fp16"
-        if half:
-            common["weights"] = "fp16"
-        if network.supernet is not None:
-            if network.supernet is not supernet:
-                supernet = network.supernet
-                base = _add_supernet(store, backend, supernet, preprocessing, item, arrays.classes, common)
-            common["base"] = base
-        origin = Origin(identity, arrays.classes, item.dataset_name, item.dataset_digest)
-        provenance = {**network.provenance, **common}
-        store.add_network(
-            describe(backend, network.spec, network.module, preprocessing, origin, network.accuracy, provenance, half)
-        )
-        accuracies.append(network.accuracy)
-        added += 1
-    store.close()
+    backend = (registry or installed()).backend(item.work.backend)
+    arrays = place.arrays(
+        item.data, item.dataset_digest, item.work.image_size, item.data_seed, item.recipe["max_images"]
+    )
+    with HDF5Store(Path(place.zoo)) as store:
+        worker = _Worker(store, backend, item, arrays, place.device)
+        accuracies = worker.run()
     return ItemResult(
         dataset=item.dataset_name,
         backend=item.work.backend,
-        accuracies=tuple(accuracies),
-        added=added,
-        images=int(item.work.settings.get("epochs", 1)) * len(arrays.train),
+        ids=item.ids,
+        accuracies=accuracies,
+        added=worker.added,
+        images=worker.images,
         seconds=time.perf_counter() - started,
     )
+
+
+class _Worker:
+    """Does one item."""
+
+    def __init__(self, store: Store, backend: Backend, item: BuildItem, arrays: SplitArrays, device: str) -> None:
+        self.device = device
+        self.store, self.backend, self.item, self.arrays = store, backend, item, arrays
+        self.half = item.recipe.get("weights") == "fp16"
+        self.added = self.images = 0
+
+    def run(self) -> tuple[float, ...]:
+        """Do what is not in the zoo yet, and give the accuracies of all."""
+        present = set(self.store.ids())
+        work = self.item.work
+        wanted = [(each, spec) for each, spec in zip(self.item.ids, work.specs, strict=True) if each not in present]
+        if wanted:
+            work = replace(work, specs=tuple(spec for _, spec in wanted))
+            produced = self._cut(work) if work.supernet is not None else self._trained(work)
+            for (identity, _), (network, more) in zip(wanted, produced, strict=True):
+                self._add(identity, network, more)
+                self.added += 1
+        self.store.refresh()
+        return tuple(self.store.entry(identity).accuracy for identity in self.item.ids)
+
+    def _trained(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Json]]:
+        trainer = Trainer(self.item.stop_below, self.device)
+        for network in self.backend.produce(work, self.arrays, trainer, self.item.seed):
+            more = trainer.told()
+            epochs = int(more.get("trained_epochs", work.settings.get("epochs", 1)))
+            self.images += epochs * len(self.arrays.train)
+            yield network, more
+
+    def _cut(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Json]]:
+        from safetensors.torch import load
+
+        entry = next((each for each in self.store.supernets() if each.id == self.item.supernet_id), None)
+        if entry is None:
+            entry = self._add_supernet(self.backend.train_supernet(work, self.arrays, self.item.seed))
+            self.images += int(work.settings.get("epochs", 1)) * len(self.arrays.train)
+        # from what was stored in either case, so that what is cut later comes out the same
+        state = load(self.store.supernet_weights(entry.id))
+        module = self.backend.load_supernet(entry.spec, state, len(self.arrays.classes))
+        more = {**entry.provenance, "base": entry.id}
+        return ((network, more) for network in self.backend.cut(work, module, self.arrays))
+
+    def _add_supernet(self, supernet: ProducedNetwork) -> NetworkEntry:
+        from nns.costs import count_cost
+
+        preprocessing = self.backend.preprocessing(supernet.spec, self.item.work.image_size)
+        weights = serialise(supernet.module, self.half)
+        cost = count_cost(self.backend, supernet.module, preprocessing, len(self.arrays.classes))
+        provenance = {**supernet.provenance, **self._common(preprocessing)}
+        origin = self._origin(self.item.supernet_id)
+        entry = _entry(self.backend, supernet.spec, cost, preprocessing, origin, supernet.accuracy, provenance)
+        self.store.add_supernet(SupernetRecord(entry, weights))
+        return entry
+
+    def _add(self, identity: str, network: ProducedNetwork, more: Json) -> None:
+        preprocessing = self.backend.preprocessing(network.spec, self.item.work.image_size)
+        provenance = {**network.provenance, **more, **self._common(preprocessing)}
+        origin = self._origin(identity)
+        module, accuracy = network.module, network.accuracy
+        record = describe(self.backend, network.spec, module, preprocessing, origin, accuracy, provenance, self.half)
+        self.store.add_network(record)
+
+    def _origin(self, identity: str) -> Origin:
+        return Origin(identity, self.arrays.classes, self.item.dataset_name, self.item.dataset_digest)
+
+    def _common(self, preprocessing: Preprocessing) -> dict[str, Any]:
+        found: dict[str, Any] = {"image_size": preprocessing.size, "images": len(self.arrays.train)}
+        return {**found, "weights": "fp16"} if self.half else found
 
 
 @dataclass(frozen=True)
@@ -164,28 +207,6 @@ class Origin:
     classes: tuple[str, ...]
     source_dataset: str
     source_digest: str
-
-
-def _add_supernet(
-    store: Store,
-    backend: Backend,
-    supernet: ProducedSupernet,
-    preprocessing: Preprocessing,
-    item: BuildItem,
-    classes: tuple[str, ...],
-    common: Mapping[str, Any],
-) -> str:
-    from nns.costs import count_cost
-
-    recipe = {**item.recipe, "supernet": True}
-    identity = network_id(supernet.spec, item.dataset_digest, item.seed, recipe)
-    origin = Origin(identity, classes, item.dataset_name, item.dataset_digest)
-    cost = count_cost(backend, supernet.module, preprocessing, len(classes))
-    provenance = {**supernet.provenance, **common}
-    entry = _entry(backend, supernet.spec, cost, preprocessing, origin, supernet.accuracy, provenance)
-    half = common.get("weights") == "fp16"
-    store.add_supernet(SupernetRecord(entry, serialise(supernet.module, half)))
-    return identity
 
 
 def describe(
@@ -250,20 +271,51 @@ def serialise(module: nn.Module, half: bool = False) -> bytes:
     return save(state)
 
 
+class Trainer:
+    """Trains with the recipe that the settings describe; what they do not name is the default.
+
+    Args:
+        stop_below: Epoch to validation accuracy: a network that has less then is not trained on.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is any.
+    """
+
+    def __init__(self, stop_below: Mapping[int, float] | None = None, device: str = "cpu") -> None:
+        """Begin with nothing trained."""
+        self.stop_below, self.device = dict(stop_below or {}), device
+        self._last: TrainingResult | None = None
+
+    def __call__(
+        self, module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, settings: Mapping[str, Any]
+    ) -> tuple[nn.Module, float]:
+        """Train a network.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C; a network that is half trained must not enter a zoo.
+        """
+        from nns.finetuning.recipe import Recipe
+        from nns.finetuning.training import train
+
+        known = {field.name for field in fields(Recipe)}
+        recipe = Recipe(**{"device": self.device, **{k: v for k, v in settings.items() if k in known}})
+        seed = int(settings.get("seed", 0))
+        result = train(module, data, preprocessing, recipe, seed=seed, stop_below=self.stop_below)
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+        self._last = result
+        return result.module, result.val_accuracy
+
+    def told(self) -> dict[str, Any]:
+        """Give what is to be known about the last training, and forget it: epochs and their validation accuracies."""
+        result, self._last = self._last, None
+        if result is None:
+            return {}
+        curve = [round(epoch.val_accuracy, 6) for epoch in result.history]
+        found: dict[str, Any] = {"trained_epochs": len(curve), "val_curve": curve}
+        return {**found, "stopped": result.stopped} if result.stopped != "epochs" else found
+
+
 def train_network(
     module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, settings: Mapping[str, Any]
 ) -> tuple[nn.Module, float]:
-    """Train with the recipe that the settings describe; what they do not name is the default.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C; a network that is half trained must not enter a zoo.
-    """
-    from nns.finetuning.recipe import Recipe
-    from nns.finetuning.training import train
-
-    known = {field.name for field in fields(Recipe)}
-    recipe = Recipe(**{"device": "cpu", **{k: v for k, v in settings.items() if k in known}})
-    result = train(module, data, preprocessing, recipe, seed=int(settings.get("seed", 0)))
-    if result.stopped == "interrupted":
-        raise KeyboardInterrupt
-    return result.module, result.val_accuracy
+    """Train to the end, whatever happens, as :class:`Trainer` does."""
+    return Trainer()(module, data, preprocessing, settings)

@@ -1,0 +1,165 @@
+"""Transfers: fine-tuning networks of the zoo on other datasets of it for a short while, to learn how they move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.pipeline.build.plan import item_seed
+from nns.pipeline.build.worker import Place, Trainer, installed
+from nns.stores import HDF5Store
+from nns.types import Json, NetworkEntry, TransferRecord
+
+if TYPE_CHECKING:
+    from nns.images import ImageDataset
+    from nns.pipeline.build.settings import BuildSettings
+    from nns.plugins import Registry
+
+
+@dataclass(frozen=True)
+class TransferItem:
+    """Fine-tuning of one network on one dataset.
+
+    Attributes:
+        network_id: The network that it starts from.
+        backend: Its backend.
+        architecture: Its name.
+        data: The dataset, as it is opened.
+        dataset_name: Its name in the zoo.
+        dataset_digest: Its content digest.
+        seed: Of the new head and of batches.
+        data_seed: Of the splits and of the images that are drawn.
+        max_images: Training images at most.
+        recipe: Settings of the training.
+    """
+
+    network_id: str
+    backend: str
+    architecture: str
+    data: str
+    dataset_name: str
+    dataset_digest: str
+    seed: int
+    data_seed: int
+    max_images: int | None
+    recipe: Json
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Name of the architecture."""
+        return (self.architecture,)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Network and dataset."""
+        return self.network_id, self.dataset_digest
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """What a transfer came to.
+
+    Attributes:
+        accuracies: Top-1 accuracy on the validation split, 0..1.
+        images: Images trained on, epochs counted.
+        seconds: Wall-clock time.
+    """
+
+    accuracies: tuple[float]
+    images: int
+    seconds: float
+
+
+def transfer_recipe(settings: BuildSettings) -> dict[str, object]:
+    """Give the settings of the fine-tuning, which are part of the key under which a transfer is kept."""
+    return {
+        "epochs": settings.transfer_epochs,
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "max_images": settings.max_images,
+        "seed": settings.seed,
+    }
+
+
+def plan_transfers(
+    settings: BuildSettings,
+    datasets: Sequence[tuple[str, ImageDataset]],
+    entries: Sequence[NetworkEntry],
+) -> tuple[TransferItem, ...]:
+    """Draw pairs of network and foreign dataset: evenly over the datasets, and over the networks within each.
+
+    The same datasets and networks give the same pairs; more transfers begin with those of fewer.
+
+    Args:
+        settings: ``transfers`` is how many.
+        datasets: Name in the zoo and opened dataset.
+        entries: Networks to start from.
+    """
+    recipe = transfer_recipe(settings)
+    by_digest = sorted(datasets, key=lambda named: named[1].digest)
+    ordered = sorted(entries, key=lambda entry: entry.id)
+    rng = np.random.default_rng(item_seed(settings.seed, "transfers"))
+    turns: dict[str, list[NetworkEntry]] = {}
+    for _, dataset in by_digest:
+        foreign = [entry for entry in ordered if entry.source_digest != dataset.digest]
+        turns[dataset.digest] = [foreign[i] for i in rng.permutation(len(foreign))]
+    counts = dict.fromkeys((entry.id for entry in ordered), 0)
+    chosen: list[TransferItem] = []
+    while len(chosen) < settings.transfers and any(turns.values()):
+        for name, dataset in by_digest:
+            waiting = turns[dataset.digest]
+            if not waiting or len(chosen) == settings.transfers:
+                continue
+            entry = min(waiting, key=lambda each: counts[each.id])
+            waiting.remove(entry)
+            counts[entry.id] += 1
+            chosen.append(_item(name, dataset, entry, settings, recipe))
+    return tuple(chosen)
+
+
+def _item(name: str, dataset: ImageDataset, entry: NetworkEntry, settings: BuildSettings, recipe: Json) -> TransferItem:
+    return TransferItem(
+        network_id=entry.id,
+        backend=entry.spec.backend,
+        architecture=entry.spec.name,
+        data=dataset.path,
+        dataset_name=name,
+        dataset_digest=dataset.digest,
+        seed=item_seed(settings.seed, dataset.digest, entry.id),
+        data_seed=settings.seed,
+        max_images=settings.max_images,
+        recipe=recipe,
+    )
+
+
+def run_transfer(place: Place, item: TransferItem, registry: Registry | None = None) -> TransferResult:
+    """Fine-tune a network of the zoo with a new head, and note its accuracy in the zoo."""
+    from safetensors.torch import load
+
+    started = time.perf_counter()
+    with HDF5Store(Path(place.zoo)) as store:
+        entry = store.entry(item.network_id)
+        backend = (registry or installed()).backend(entry.spec.backend)
+        size = entry.preprocessing.size
+        arrays = place.arrays(item.data, item.dataset_digest, size, item.data_seed, item.max_images)
+        module = backend.load(entry.spec, load(store.weights(entry.id)), len(entry.classes))
+        module = backend.replace_head(module, len(arrays.classes), item.seed)
+        trainer = Trainer(device=place.device)
+        _, accuracy = trainer(module, arrays, entry.preprocessing, {**item.recipe, "seed": item.seed})
+        seconds = time.perf_counter() - started
+        epochs = int(item.recipe["epochs"])
+        record = TransferRecord(
+            network_id=entry.id,
+            dataset=item.dataset_name,
+            dataset_digest=item.dataset_digest,
+            accuracy=accuracy,
+            epochs=epochs,
+            recipe={**item.recipe, "seconds": round(seconds, 2)},
+        )
+        store.put_transfers([record])
+    return TransferResult((accuracy,), epochs * len(arrays.train), seconds)
