@@ -106,7 +106,7 @@ class Layout:
 
     @cached_property
     def digested(self) -> Sequence[str]:
-        """Names of those whose sha256 is in the header."""
+        """Names of those whose checksum is in the header."""
         return [name for name in self.columns if name != schema.UNCHECKED]
 
     def reseal(self, data: bytearray, columns: bool = True) -> None:
@@ -117,7 +117,7 @@ class Layout:
             del header["sha256"]
             for name in self.digested:
                 first, last = self.places[name]
-                header["columns"][name] = hashlib.sha256(data[first:last]).hexdigest()
+                header["columns"][name] = making.checksum(bytes(data[first:last])).hex()
             whole = canonical_json({**header, "sha256": hashlib.sha256(canonical_json(header)).hexdigest()})
             if len(whole) == stop - start:
                 data[start:stop] = whole
@@ -126,7 +126,7 @@ class Layout:
             return
         data[first:last] = bytes(32)
         blocks = range(0, len(data), schema.SEAL_BLOCK)
-        digests = [hashlib.sha256(data[at : at + schema.SEAL_BLOCK]).digest() for at in blocks]
+        digests = [making.checksum(bytes(data[at : at + schema.SEAL_BLOCK])) for at in blocks]
         data[first:last] = hashlib.sha256(b"".join(digests)).digest()
 
 
