@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +42,10 @@ END = "\0\n"
 """Line after which no strays come."""
 
 
+Running = tuple[BuildItem | TransferItem, float]
+"""An item that a worker has, and since when by the clock."""
+
+
 @dataclass
 class DatasetProgress:
     """What was seen of one dataset.
@@ -51,14 +55,14 @@ class DatasetProgress:
         transfers: Transfers to it in this run.
         failed: Items that failed in this run.
         best: Best validation accuracy of its networks, None before the first.
-        running: Items that workers have, and since when by the clock.
+        running: Items that workers have.
     """
 
     networks: int = 0
     transfers: int = 0
     failed: int = 0
     best: float | None = None
-    running: list[tuple[BuildItem | TransferItem, float]] = field(default_factory=list)
+    running: list[Running] = field(default_factory=list)
 
     def improve(self, accuracy: float) -> None:
         """Note the accuracy of a network."""
@@ -148,38 +152,38 @@ class BuildProgress:
     @property
     def running(self) -> int:
         """Items that workers have."""
-        return sum(len(row.running) for row in self.datasets.values())
+        return len(self._running())
 
-    def _paced(self, *kinds: bool) -> list[_Finished]:
-        """Give what to judge by: without the first item of each worker, which loads libraries, if others suffice."""
-        later = [each for each in self._finished[self._slots :] if each.is_transfer in kinds]
-        return later if len(later) >= self._slots else [each for each in self._finished if each.is_transfer in kinds]
+    def _running(self) -> list[Running]:
+        return [each for row in self.datasets.values() for each in row.running]
 
     @property
     def rate(self) -> float:
         """Images a second, at the pace of the finished items and with as many workers as are busy now."""
-        paced = self._paced(False, True)
-        seconds = sum(each.seconds for each in paced)
-        return self.running * sum(each.images for each in paced) / seconds if seconds else 0.0
+        seconds = sum(each.seconds for each in self._finished)
+        return self.running * sum(each.images for each in self._finished) / seconds if seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds that the rest will take at the pace of the finished items; None as long as there is none."""
         if self.last is None or not self._finished:
             return None
-        networks = max(0, self.last.total - self.last.done - self._lost[False])
-        transfers = max(0, self.last.transfers_total - self.last.transfers - self._lost[True])
-        mean = {kind: _mean(self._paced(kind) or self._finished) for kind in (False, True)}
-        work = networks * mean[False] + transfers * mean[True]
-        for row in self.datasets.values():
-            for item, since in row.running:
-                whole = mean[isinstance(item, TransferItem)] * len(item.architectures)
-                work -= min(self.clock() - since, whole)
-        return max(0.0, work) / max(1, min(self._slots, networks + transfers))
+        left = {False: self.last.total - self.last.done, True: self.last.transfers_total - self.last.transfers}
+        work = 0.0
+        for is_transfer, count in left.items():
+            running = [each for each in self._running() if isinstance(each[0], TransferItem) is is_transfer]
+            work += self._seconds_left(max(0, count - self._lost[is_transfer]), is_transfer, running)
+        return work / max(1, min(self._slots, sum(left.values()) - self.lost))
 
-
-def _mean(finished: list[_Finished]) -> float:
-    return sum(each.seconds for each in finished) / sum(each.count for each in finished)
+    def _seconds_left(self, count: int, is_transfer: bool, running: Sequence[Running]) -> float:
+        """Say how long one worker would take for networks, or for transfers."""
+        finished = [each for each in self._finished if each.is_transfer is is_transfer] or self._finished
+        seconds, number = sum(each.seconds for each in finished), sum(each.count for each in finished)
+        begun = [(self.clock() - since, len(item.architectures)) for item, since in running]
+        # what takes longer than the mean raises it before it is finished
+        late = [(elapsed, networks) for elapsed, networks in begun if elapsed * number > seconds * networks]
+        mean = (seconds + sum(each for each, _ in late)) / (number + sum(networks for _, networks in late))
+        return max(0.0, count * mean - sum(min(elapsed, mean * networks) for elapsed, networks in begun))
 
 
 def report_document(report: BuildReport) -> dict[str, Any]:
@@ -318,8 +322,9 @@ class _Live(_Lines):
         console = Console(stderr=True)
         if strays := _is_descriptor(sys.stderr, 2):
             terminal = self._stack.enter_context(os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding))
-            width, height = (None, None) if sys.stdin.isatty() else os.get_terminal_size(terminal.fileno())
-            console = Console(file=terminal, width=width, height=height)
+            # which Rich would ask stdin for, as stdout and stderr will be pipes
+            width, height = (0, 0) if sys.stdin and sys.stdin.isatty() else os.get_terminal_size(terminal.fileno())
+            console = Console(file=terminal, width=width or None, height=height or None)
         self._live = Live(self, console=console, transient=True)
         self._stack.enter_context(self._live)
         if strays:
@@ -407,7 +412,7 @@ def _ends_with_newline(path: Path) -> bool:
 @contextmanager
 def _descriptors(out: int, err: int) -> Iterator[None]:
     """Let what is printed to the descriptors 1 and 2, by processes that are started as well, go elsewhere."""
-    sys.stdout.flush()
+    print(end="", flush=True)
     kept = []
     try:
         for number, target in ((1, out), (2, err)):

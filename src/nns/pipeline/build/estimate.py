@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 MEASURED = 6
 """Architectures of one backend and source of weights that are timed; the others lie between them by MACs."""
 
-FEW, MORE = 32, 128
-"""Training images of the two short trainings from which fixed time and time an image are told apart."""
+IMAGES = 128
+"""Training images of a short training at most; one of a quarter tells fixed time and time an image apart."""
 
 REPEATS = 2
 """How often each is timed; the fastest counts, since what else runs on the machine only ever slows it."""
@@ -313,7 +313,7 @@ class _Timing:
         found = next((one for one in self.supernets if one.spec == work.supernet), None)
         if found is None:
             pace = _pace(lambda part: backend.train_supernet(work, part, 0), data)
-            module = backend.train_supernet(work, _part(data, FEW), 0).module
+            module = backend.train_supernet(work, _part(data, IMAGES // 4), 0).module
             size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
             found = _Supernet(work.supernet, epochs, size, pace, module)
             self.supernets.append(found)
@@ -348,13 +348,14 @@ def _size(name: str, dataset: ImageDataset, limit: int | None) -> DatasetSize:
 def _sample(datasets: Sequence[tuple[str, ImageDataset]], sizes: Sequence[DatasetSize]) -> ImageDataset:
     """Choose the smallest dataset that has enough images, else the largest: all of it is decoded."""
     ranked = sorted(zip(sizes, datasets, strict=True), key=lambda each: len(each[1][1]))
-    enough = [dataset for size, (_, dataset) in ranked if size.images >= MORE]
+    enough = [dataset for size, (_, dataset) in ranked if size.images >= IMAGES]
     return enough[0] if enough else ranked[-1][1][1]
 
 
 def _pace(job: Callable[[SplitArrays], object], data: SplitArrays) -> _Pace:
     """Time a job of one epoch on few images and on more."""
-    parts = [_part(data, FEW), _part(data, MORE)]
+    most = min(IMAGES, len(data.train))
+    parts = [_part(data, max(2, most // 4)), _part(data, most)]
     fastest = [math.inf, math.inf]
     for _ in range(REPEATS):
         for turn, part in enumerate(parts):
@@ -403,5 +404,6 @@ def _architecture(one: _Timed, images: float) -> ArchitectureEstimate:
 
 def _chance(supernet: _Supernet, timed: Sequence[_Timed], networks: float) -> float:
     """Say how likely a dataset that gets so many of the architectures gets one that is cut from the supernet."""
-    members = sum(each.work.supernet == supernet.spec for each in timed)
-    return 1.0 - math.pow(1 - members / len(timed), networks)
+    others = sum(each.work.supernet != supernet.spec for each in timed)
+    drawn = min(round(networks), len(timed))
+    return 1.0 - math.comb(others, drawn) / math.comb(len(timed), drawn)
