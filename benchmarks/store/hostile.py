@@ -45,6 +45,7 @@ if __package__ in {None, ""}:  # run as a script: make this folder the package `
 
 from nns.stores import HDF5Store, canonical_json
 from nns.stores.hdf5 import schema
+from nns.zoo import Zoo
 from store import making
 from store.making import Frame
 
@@ -1284,9 +1285,10 @@ def read_everything(store: Any) -> list[Any]:
     whole = (store.entries, store.graphs, store.kernels, store.surprises, store.datasets, store.supernets)
     found: list[Any] = [read() for read in (*whole, store.transfers, store.digest, store.sizes, store.packing)]
     for name in store.ids():
-        found += [store.entry(name), store.fingerprint(name), store.network_digest(name), store.weights(name)]
-    found += [store.supernet_weights(entry.id) for entry in store.supernets()]
+        found += [store.entry(name), store.fingerprint(name), store.network_digest(name), len(store.weights(name))]
+    found += [len(store.supernet_weights(entry.id)) for entry in store.supernets()]
     found += [store.space(name) for name in store.spaces()]
+    found += [Zoo(store).kept([name]) for name in store.ids()]
     return found + [store.latencies(name) for name in store.devices()]
 
 

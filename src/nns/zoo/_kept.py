@@ -77,15 +77,19 @@ def _of_part(part: Part, wanted: set[str]) -> Kept:
     used = [_frames(table, mask) for table, mask in zip(tables, chosen, strict=True)]
     mine = np.unique(np.concatenate(used))
     rest = np.concatenate([_frames(table, ~mask) for table, mask in zip(tables, chosen, strict=True)])
-    base = part.frames.base
-    if len(base) <= max(mine.max(initial=-1), rest.max(initial=-1)):
+    count = len(part.frames)
+    if not all(((rows >= 0) & (rows < count)).all() for rows in (mine, rest)):
         raise ZooError(f"{part.file.path} is damaged: weights have frames that do not exist; restore it from a copy")
+    decoded = sum(int(table.lengths[mask].sum()) for table, mask in zip(tables, chosen, strict=True))
+    if not count:
+        return Kept(decoded)
+    base = part.frames.base
     needed = np.concatenate([rest, base[rest]])
     stored = np.diff(part.frames.bounds).astype(np.int64)
     codecs, counts = np.unique(part.frames.codec[mine], return_counts=True)
     bases = base[mine]
     return Kept(
-        sum(int(table.lengths[mask].sum()) for table, mask in zip(tables, chosen, strict=True)),
+        decoded,
         int(stored[mine].sum()),
         int(stored[np.setdiff1d(mine, needed)].sum()),
         {NAMES.get(codec, f"codec {codec}"): n for codec, n in zip(codecs.tolist(), counts.tolist(), strict=True)},

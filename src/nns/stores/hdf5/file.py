@@ -28,6 +28,9 @@ MAP_FROM = 1 << 20
 LAZY = ("data", "weights", "tensors", "embeddings")
 """Columns of a shard that stay on disk; its others are read when it is opened."""
 
+UNBOUNDED = ("frames/data", "networks/frames", "supernets/frames", "networks/weights")
+"""Ragged columns whose rows have limits of their own."""
+
 CURRENT: Mapping[int, Mapping[str, schema.Table]] = {schema.FORMAT_VERSION: schema.TABLES}
 """The tables of the format versions that are read."""
 
@@ -184,7 +187,22 @@ class ZooFile:
         found = self.array(f"{column}_offset")
         if found[0] != 0 or found[-1] != self._places[column].shape[0] or (found[1:] < found[:-1]).any():
             raise ZooError(f"{self.path} is damaged: offsets of {column} are out of order; restore it from a copy")
+        size = np.dtype(self._places[column].dtype).itemsize
+        if column not in UNBOUNDED and int(np.diff(found).max(initial=0)) * size > schema.MAX_PART:
+            raise ZooError(
+                f"{self.path}: a row of {column} has more than {schema.MAX_PART} bytes; nns writes none such"
+            )
         return found
+
+    def small(self, column: str, most: int = schema.MAX_PART) -> bytes:
+        """Read a column of at most ``most`` bytes.
+
+        Raises:
+            ZooError: If it is larger, or damaged.
+        """
+        if self.nbytes(column) > most:
+            raise ZooError(f"{self.path}: {column} has more than {most} bytes; nns writes none such")
+        return bytes(self.whole(column))
 
     def names(self, column: str) -> tuple[str, ...]:
         """Read a column of ids."""

@@ -113,3 +113,9 @@ MAX_ROWS = 1 << 31
 
 MAX_WEIGHTS = 4 << 30
 """Bytes of the weights of one network; $NNS_MAX_WEIGHTS changes it."""
+
+MAX_PART = 64 << 20
+"""Bytes of what is read as a whole: a ragged row of numbers, the names of devices, the description of a space."""
+
+MAX_TENSORS = 256 << 20
+"""Bytes of the tensors of a space."""

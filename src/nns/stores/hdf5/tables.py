@@ -8,6 +8,7 @@ from nns.errors import UsageError, ZooError
 from nns.stores._codec import count, decode_transfer, mapping, parse_json, text, texts
 from nns.stores._digest import dataset_content_digest
 from nns.stores._records import check_latencies
+from nns.stores.hdf5 import schema
 from nns.stores.hdf5.file import ZooFile
 from nns.types import DatasetRecord, LatencyRecord, SpaceRecord, TransferRecord
 
@@ -52,11 +53,11 @@ def _check_dataset(file: ZooFile, record: DatasetRecord) -> None:
 
 
 def read_space(file: ZooFile, name: str) -> SpaceRecord:
-    """Read one space; its tensors and embeddings are checked against their sha256."""
+    """Read one space; its tensors and embeddings are checked against their checksums."""
     at = f"spaces/{name}"
     what = f"{file.path}: space {name!r}"
-    tensors, embeddings = bytes(file.whole(f"{at}/tensors")), file.array(f"{at}/embeddings")
-    value = parse_json(bytes(file.whole(f"{at}/meta")), what)
+    tensors, embeddings = file.small(f"{at}/tensors", schema.MAX_TENSORS), file.array(f"{at}/embeddings")
+    value = parse_json(file.small(f"{at}/meta"), what)
     ids = file.names(f"{at}/ids")
     if not np.isfinite(embeddings).all():
         raise ZooError(f"{what}: embeddings hold NaN or infinity; fit it again")
@@ -85,7 +86,7 @@ def read_latencies(file: ZooFile) -> list[LatencyRecord]:
     if not file.header.rows["latencies"]:
         return []
     table = "latencies" if file.header.version > 1 else "latency"
-    devices = bytes(file.whole(f"{table}/devices"))
+    devices = file.small(f"{table}/devices")
     device, seconds = file.array(f"{table}/device"), file.array(f"{table}/seconds")
     try:
         names = texts(parse_json(devices, f"{file.path}: {table}/devices"))
