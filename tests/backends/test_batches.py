@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from nns.backends.batches import augmenter, batches, normalise, top1_accuracy
+from nns.backends.batches import as_tensors, augmenter, batches, normalise, top1_accuracy
 from nns.backends.seeding import seeded
-from nns.types import Preprocessing
+from nns.types import LabelledArrays, Preprocessing
 
 
 def test_normalising():
@@ -64,3 +66,12 @@ def test_accuracy():
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 2, 0]), 3).float()
     assert top1_accuracy(torch.nn.Identity(), logits, labels, batch_size=2) == pytest.approx(0.8)
     assert np.isnan(top1_accuracy(torch.nn.Identity(), logits[:0], labels[:0]))
+
+
+def test_read_only_arrays_are_read_without_a_copy_or_a_warning():
+    images, labels = np.zeros((2, 3, 4, 4), np.uint8), np.arange(2)
+    images.flags.writeable = labels.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, tensor = as_tensors(LabelledArrays(images, labels), Preprocessing(4))
+    assert tensor.data_ptr() == labels.ctypes.data

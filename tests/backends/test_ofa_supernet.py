@@ -41,6 +41,16 @@ def test_training_reduces_the_loss(trained):
     assert losses[1] < losses[0] < 3
 
 
+def test_training_leaves_layers_as_they_are_and_repeats(trained):
+    net, data, _ = trained
+    again = supernet.build_supernet(0.25, 3, seed=0)
+    train_supernet(again, data, PREPROCESSING, SupernetRecipe(epochs=2, batch_size=8), seed=0)
+    other = again.state_dict()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in net.state_dict().items())
+    own = {type(layer).__name__ for layer in net.modules() if "forward" in vars(layer)}
+    assert own == {"DynamicSeparableConv2d"}  # those of crop_kernels_to_reach
+
+
 def test_a_cut_subnet_is_the_active_one_of_its_supernet(trained):
     net, _, _ = trained
     spec = space.subnet_spec(0.25, [3, 5, 7, 5] * 5, [3, 4, 6, 4] * 5, [2, 3, 4, 3, 2])

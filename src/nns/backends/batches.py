@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nns.types import LabelledArrays, Preprocessing
 
@@ -13,13 +14,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def shared_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Give a tensor on the memory of an array, which may be read-only: nothing may write into the tensor."""
+    import torch
+
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch knows no read-only tensors
+        return torch.from_numpy(array)
+
+
 def normalise(images: NDArray[np.uint8] | torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Turn (n, 3, size, size) of 0 to 255 into float32 with the mean and deviation a network expects."""
     import torch
 
     mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
-    return (torch.as_tensor(images).float() - mean) / std
+    pixels = images if isinstance(images, torch.Tensor) else shared_tensor(images)
+    return (pixels.float() - mean) / std
 
 
 def augmenter(size: int, *, flip: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -81,6 +94,4 @@ def top1_accuracy(module: torch.nn.Module, images: torch.Tensor, labels: torch.T
 
 def as_tensors(split: LabelledArrays, preprocessing: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
     """Give the normalised images and the labels of one split."""
-    import torch
-
-    return normalise(split.images, preprocessing), torch.from_numpy(split.labels)
+    return normalise(split.images, preprocessing), shared_tensor(split.labels)

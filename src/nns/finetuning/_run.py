@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nns.backends.batches import augmenter, batches
+from nns.backends.batches import augmenter, batches, shared_tensor
+from nns.backends.convolutions import quick_convolutions
 from nns.errors import UsageError
 from nns.finetuning._budget import FORWARD_SHARE, Budget
 from nns.finetuning.evaluating import evaluate
@@ -79,14 +81,14 @@ class Run:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0
         self._frozen = _freeze_body(module) if recipe.head_only else []
-        self._optimizer = _optimizer(self.module, recipe)
+        self._optimizer = _optimizer(self.module, recipe, fused=not self.cuda)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
 
     def _training_tensors(self, train: LabelledArrays) -> tuple[torch.Tensor, torch.Tensor]:
         """Give images as uint8 and labels, on the GPU where they fit."""
         import torch
 
-        images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
+        images, labels = shared_tensor(train.images), shared_tensor(train.labels)
         if self.cuda and images.nbytes < GPU_SHARE * torch.cuda.mem_get_info()[0]:
             images = images.to(self.device)
         return images, labels
@@ -97,6 +99,10 @@ class Run:
         Returns:
             Number of steps that were done.
         """
+        with nullcontext() if self.cuda else quick_convolutions(self.module):
+            return self._train_epoch(number, max_steps)
+
+    def _train_epoch(self, number: int, max_steps: int | None) -> int:
         import torch
 
         self.module.train(not self.recipe.head_only)  # in eval mode the statistics of a frozen body stay as they are
@@ -207,10 +213,12 @@ def _freeze_body(module: nn.Module) -> list[nn.Parameter]:
     return frozen
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, recipe: Recipe, *, fused: bool) -> torch.optim.Optimizer:
     from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 
+    # torch's fused SGD stops at parameters that get their first gradient later than others
+    more: dict[str, Any] = {"fused": True} if fused and recipe.optimizer == "adamw" else {}
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
-        module, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+        module, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum, **more
     )
     return optimizer

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from nns.backends.batches import normalise
+from nns.backends.batches import normalise, shared_tensor
+from nns.backends.convolutions import quick_convolutions
 from nns.types import LabelledArrays, Preprocessing
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ def evaluate(
     if not len(split):
         return float("nan"), float("nan")
     loss, hits = 0.0, 0
-    with torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=device == "cuda"):
+    quick = quick_convolutions(module) if device == "cpu" else nullcontext()
+    with quick, torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=device == "cuda"):
         for start in range(0, len(split), batch_size):
             images = normalise(split.images[start : start + batch_size], preprocessing).to(device)
-            target = torch.from_numpy(split.labels[start : start + batch_size]).to(device)
+            target = shared_tensor(split.labels[start : start + batch_size]).to(device)
             logits = module(images).float()
             loss += float(F.cross_entropy(logits, target, reduction="sum"))
             hits += int((logits.argmax(1) == target).sum())
