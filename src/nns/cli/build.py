@@ -32,11 +32,15 @@ def build(
     recipe: Annotated[
         Path | None, typer.Option("--recipe", metavar="FILE.toml", help="Settings from a file, instead of --data.")
     ] = None,
-    networks: Annotated[int | None, typer.Option("--networks", min=1, help="Networks to train in all.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", help="Side of the images in pixels at most.")
+    networks: Annotated[
+        int | None, typer.Option("--networks", min=1, help="Networks to train in all (default 400).")
     ] = None,
-    max_images: Annotated[int | None, typer.Option("--max-images", min=2, help="Training images a dataset.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Side of the images in pixels at most (default 64).")
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option("--max-images", min=2, help="Training images a dataset (default 300).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of every training.")] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
@@ -46,7 +50,9 @@ def build(
     ] = None,
     strategy: Annotated[
         str | None,
-        typer.Option("--strategy", metavar="pareto|random|all", help="How pairs of dataset and network are chosen."),
+        typer.Option(
+            "--strategy", metavar="pareto|random|all", help="How pairs of dataset and network are chosen (pareto)."
+        ),
     ] = None,
     transfers: Annotated[
         int | None, typer.Option("--transfers", min=0, help="Also fine-tune so many networks on other datasets.")
@@ -68,7 +74,8 @@ def build(
         bool, typer.Option("--dry-run", help="Say what would be trained, how long and how large; train nothing.")
     ] = False,
     log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Append what happens to a file, a JSON object a line.")
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="Append what happens to a file, one JSON object a line."),
     ] = None,
     json: options.JsonFlag = False,
 ) -> None:
