@@ -3,7 +3,8 @@
     python benchmarks/pairs/choosing.py BANK TABLE.jsonl [--seeds 20] [--output benchmarks/pairs/choosing.json]
 
 Random choice is given ``--share`` of all pairs; what counts is the number of pairs at which ``pareto`` reaches the
-mean normalised volume that random choice reaches with all of its budget. Writes the curves and a plot beside them.
+mean normalised volume that random choice reaches with all of its budget. Writes the curves, and a plot into
+docs/pictures.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from nns.plugins import load_plugins
 from nns.queries import EfficientNetLite0Extractor
 
 FloatArray = NDArray[np.float64]
+
+PLOT = Path(__file__).parents[2] / "docs" / "pictures" / "choosing.svg"
 
 
 def read_table(path: Path) -> tuple[list[str], list[str], FloatArray, FloatArray]:
@@ -171,7 +174,7 @@ def write(path: Path, found: dict[str, object]) -> None:
     axes.set_ylim(bottom=0.9 * values[len(values) // 20])
     axes.legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(path.with_suffix(".svg"))
+    figure.savefig(PLOT)
     for name, value in found.items():
         if name != "curves":
             print(f"{name}: {value}")
