@@ -102,6 +102,13 @@ def test_a_network_that_may_be_given_up_is_another(plain_zoo, datasets):
     )
 
 
+def test_items_name_their_data_for_workers_that_start_elsewhere(plain_zoo, tmp_path, monkeypatch):
+    shutil.copytree(plain_zoo.settings.data[0], tmp_path / "birds")
+    monkeypatch.chdir(tmp_path)
+    ((name, data),) = named_datasets(["birds"])
+    assert make_item(name, data, plan(plain_zoo)[:1], plain_zoo.settings).data == str(tmp_path / "birds")
+
+
 def test_folders_of_one_name_are_told_apart(plain_zoo, tmp_path):
     data = enumerate(plain_zoo.settings.data)
     copies = [str(shutil.copytree(folder, tmp_path / str(number) / "birds")) for number, folder in data]

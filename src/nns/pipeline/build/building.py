@@ -98,13 +98,14 @@ class _Build:
         self.started = time.perf_counter()
         self.store = HDF5Store(zoo)
         self.images_folder = self.zoo.with_name(self.zoo.name + ".images")
-        self.place = Place(str(self.zoo), str(self.images_folder), device)
+        self.place = Place(os.path.abspath(self.zoo), os.path.abspath(self.images_folder), device)
         self.datasets: list[tuple[str, ImageDataset]] = []
         self.waiting: list[Item] = []
         self.running: dict[Future[Any], Item] = {}
         self.pretrained: list[str] = []
         self.failed: list[tuple[str, str, str]] = []
-        self.images = self.transfers = self.transfers_total = self.unmerged = 0
+        self.images = self.transfers = self.unmerged = 0
+        self.transfers_total = settings.transfers
         self.transfers_planned = not settings.transfers
         self.before = len(self.store.ids())
         self.pairs: PairPlan | None = None
@@ -117,7 +118,7 @@ class _Build:
                 total=self.pairs.total if self.pairs else self.settings.networks,
                 transfers=self.transfers,
                 transfers_total=self.transfers_total,
-                running=len(self.running),
+                running=len(self.running) + (kind == "start"),
                 images=self.images,
                 seconds=time.perf_counter() - self.started,
                 **more,

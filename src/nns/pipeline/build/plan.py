@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,11 @@ def item_seed(seed: int, *parts: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFFFFFF
 
 
+def absolute(data: str) -> str:
+    """Give a dataset as it is opened from any folder: workers on other machines start elsewhere."""
+    return data if data.startswith("torchvision:") else os.path.abspath(data)
+
+
 def make_item(
     name: str,
     dataset: ImageDataset,
@@ -143,7 +149,7 @@ def make_item(
     elif stop_below:
         recipe["stop_below"] = {str(epoch): accuracy for epoch, accuracy in stop_below.items()}
     return BuildItem(
-        data=dataset.path,
+        data=absolute(dataset.path),
         dataset_name=name,
         dataset_digest=dataset.digest,
         work=work,

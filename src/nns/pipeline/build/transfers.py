@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.pipeline.build.plan import item_seed
+from nns.pipeline.build.plan import absolute, item_seed
 from nns.pipeline.build.worker import Place, Trainer, installed
 from nns.stores import HDF5Store
 from nns.types import Json, NetworkEntry, TransferRecord
@@ -127,7 +127,7 @@ def _item(name: str, dataset: ImageDataset, entry: NetworkEntry, settings: Build
         network_id=entry.id,
         backend=entry.spec.backend,
         architecture=entry.spec.name,
-        data=dataset.path,
+        data=absolute(dataset.path),
         dataset_name=name,
         dataset_digest=dataset.digest,
         seed=item_seed(settings.seed, dataset.digest, entry.id),
