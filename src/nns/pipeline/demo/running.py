@@ -12,7 +12,7 @@ import numpy as np
 
 from nns.finetuning import LadderResult, Recipe, climb
 from nns.images import open_dataset
-from nns.pipeline.build import BuildReport, BuildSettings, build_zoo
+from nns.pipeline.build import BuildReport, BuildSettings, SearchSpace, build_zoo
 from nns.pipeline.demo.data import lay_out
 from nns.pipeline.finetune import SizedData, candidate, hand_over
 from nns.pipeline.fitting import FitReport, fit_space
@@ -29,6 +29,13 @@ Progress = Callable[[str, int, int | None, str], None]
 CHOSEN = "nns search"
 LARGEST = "largest that fits"
 RANDOM = "drawn at random"
+
+
+SPACES = {
+    "timm": SearchSpace(("tf_efficientnet_lite0", "mobilenetv3_small_050", "tinynet_e", "resnet10t")),
+    "ofa": SearchSpace(candidates=3),
+}
+"""Few architectures, so that a small zoo has most of them on each dataset."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress:
             max_images=settings.max_images,
             epochs=settings.epochs,
             seed=settings.seed,
+            spaces=SPACES,
         ),
         registry,
         workers=settings.workers,
