@@ -448,6 +448,7 @@ def ratio(mine: Sequence[Run], theirs: Sequence[Run]) -> float:
 def measure_vmap() -> dict[str, Any]:
     """Time a training step of four networks of one architecture, one after the other and by vmap."""
     import copy
+    import warnings
 
     import timm
     import torch
@@ -456,6 +457,7 @@ def measure_vmap() -> dict[str, Any]:
 
     from nns.backends.convolutions import quick_convolutions
 
+    warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
     found = {}
     for name in SMALL:
         nets = [timm.create_model(name, num_classes=10).to(memory_format=torch.channels_last).train() for _ in "1234"]

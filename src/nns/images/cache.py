@@ -31,7 +31,9 @@ FORMAT = 1
 _ABOUT = "entry.json"
 
 
-def cached_arrays(folder: Path, data: str, digest: str, size: int, seed: int, max_images: int | None) -> SplitArrays:
+def cached_arrays(
+    folder: Path, data: str, digest: str, size: int, seed: int, max_images: int | None, test: float = 0.0
+) -> SplitArrays:
     """Give a labelled dataset decoded at one size, in a training and a validation split, from the cache if it is there.
 
     A dataset of the same content counts as the same, whatever its place and name: its images and its name are those
@@ -44,21 +46,30 @@ def cached_arrays(folder: Path, data: str, digest: str, size: int, seed: int, ma
         size: Side of the decoded square in pixels.
         seed: Of the splits, and of the training images that are drawn.
         max_images: Training images at most, drawn by class; None: all.
+        test: Share of each class for a test split, where the dataset has none of its own.
 
     Returns:
-        The splits; a test split only where the dataset has one of its own. The arrays are read-only, and other
+        The splits; a test split only where the dataset has one or ``test`` asks for it. The arrays are read-only, and other
         processes share their memory.
 
     Raises:
         DatasetError: As :func:`nns.images.load_arrays`.
     """
-    about = {"format": FORMAT, "digest": digest, "size": size, "seed": seed, "max_images": max_images}
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "digest": digest,
+        "size": size,
+        "seed": seed,
+        "max_images": max_images,
+    }
+    if test:
+        about["test"] = test
     entry = folder / hashlib.sha256(_canonical(about)).hexdigest()[:32]
     kept = _read(entry, about)
     if kept is not None:
         return kept
     dataset = open_dataset(data)
-    arrays, _ = load_arrays(dataset, size, seed=seed, workers=1, test=0.0)
+    arrays, _ = load_arrays(dataset, size, seed=seed, workers=1, test=test)
     if max_images is not None and len(arrays.train) > max_images:
         drawn = draw_by_class(arrays.train.labels, max_images, seed)
         train = LabelledArrays(arrays.train.images[drawn], arrays.train.labels[drawn])

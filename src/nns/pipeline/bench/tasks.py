@@ -1,0 +1,52 @@
+"""Which datasets a matrix is about, and which of them are near copies of each other."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nns.errors import UsageError
+
+COLUMNS = ("task", "family", "set")
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """What a dataset belongs to.
+
+    Attributes:
+        name: Name of the dataset.
+        family: Kind of data (emoji, icons, one script's glyphs, photographs): left out of fits as a whole.
+        set: The collection it was drawn from: networks trained on the same collection, or on another class split of
+            it, are no candidates for it.
+    """
+
+    name: str
+    family: str
+    set: str
+
+
+def read_groups(*files: Path) -> Mapping[str, TaskGroup]:
+    """Read tables with the columns ``task,family,set``.
+
+    Raises:
+        UsageError: If a file is missing, has other columns, or names a task twice.
+    """
+    found: dict[str, TaskGroup] = {}
+    for file in files:
+        try:
+            with file.open(newline="", encoding="utf-8") as stream:
+                reader = csv.DictReader(stream)
+                if tuple(reader.fieldnames or ()) != COLUMNS:
+                    raise UsageError(f"{file}: the first line must be {','.join(COLUMNS)}")
+                for line, row in enumerate(reader, 2):
+                    if None in row or not all(row[name] for name in COLUMNS):
+                        raise UsageError(f"{file}, line {line}: a task needs its name, family and set")
+                    if row["task"] in found:
+                        raise UsageError(f"{file}, line {line}: task {row['task']!r} is there twice")
+                    found[row["task"]] = TaskGroup(row["task"], row["family"], row["set"])
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"cannot read the tasks {file}: {error}") from error
+    return found
