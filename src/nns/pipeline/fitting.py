@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from nns.space import SpaceData, evaluate_held_out
 from nns.types import SpaceRecord
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nns.plugins import Registry
     from nns.zoo import Zoo
 
@@ -45,6 +48,7 @@ def space_data(zoo: Zoo) -> SpaceData:
     """Collect from a zoo what a space is fitted on."""
     entries, datasets = zoo.entries(), zoo.datasets()
     index = {record.digest: position for position, record in enumerate(datasets)}
+    networks, moved_to, accuracy = known_transfers(zoo, index)
     return SpaceData(
         network_ids=tuple(zoo.ids()),
         blocks=fingerprint_blocks(zoo),
@@ -53,7 +57,30 @@ def space_data(zoo: Zoo) -> SpaceData:
         dataset_names=tuple(record.name for record in datasets),
         queries=tuple(np.array(record.features) for record in datasets),
         query_labels=tuple(np.array(record.labels) for record in datasets),
+        transfer_network=networks,
+        transfer_dataset=moved_to,
+        transfer_accuracy=accuracy,
     )
+
+
+def known_transfers(
+    zoo: Zoo, index: Mapping[str, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Collect the zoo's transfers: network, dataset, and accuracy averaged over recipes and seeds, each (t,).
+
+    Args:
+        zoo: The zoo.
+        index: Position of each dataset by its digest; transfers to others are left out.
+    """
+    row_of = {network: row for row, network in enumerate(zoo.ids())}
+    found: dict[tuple[int, int], list[float]] = {}
+    for record in zoo.transfers():
+        if record.network_id in row_of and record.dataset_digest in index and np.isfinite(record.accuracy):
+            key = row_of[record.network_id], index[record.dataset_digest]
+            found.setdefault(key, []).append(record.accuracy)
+    keys = np.array(sorted(found), np.int64).reshape(-1, 2)
+    means = np.array([float(np.mean(found[key])) for key in sorted(found)], np.float64)
+    return keys[:, 0], keys[:, 1], means
 
 
 def fit_space(
@@ -90,7 +117,7 @@ def fit_space(
             settings=estimator.settings(),
             tensors=estimator.to_tensors(),
             network_ids=data.network_ids,
-            embeddings=estimator.embed_networks(data.blocks),
+            embeddings=estimator.embed_zoo(data),
             report=report,
         )
     )

@@ -52,6 +52,14 @@ class SpaceMethod(ABC):
     def embed_networks(self, blocks: Mapping[str, FloatArray]) -> FloatArray:
         """Embed networks, seen at the fit or not, (n, dim) float32; one forward pass, no refit."""
 
+    def embed_zoo(self, data: SpaceData) -> FloatArray:
+        """Embed the networks of the zoo that was fitted, (n, dim) float32, with all that the fit knows of each.
+
+        Args:
+            data: What was fitted on.
+        """
+        return self.embed_networks(data.blocks)
+
     @abstractmethod
     def embed_query(self, features: FloatArray, labels: IntArray | None = None) -> FloatArray:
         """Embed a dataset from its query features.
