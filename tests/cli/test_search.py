@@ -7,12 +7,14 @@ import shutil
 import pytest
 
 DOCUMENT = {"dataset", "zoo", "limits", "candidates", "static_choice", "seconds"} | {"space", "feasible"}
+DOCUMENT |= {"neighbours", "far", "expected_gain"}
 DATASET = {"path", "classes", "images", "skipped", "digest"}
 ZOO = {"path", "digest", "networks"}
 LIMITS = {"max_params", "max_macs", "max_size", "max_latency_ms", "backend", "license"}
 CANDIDATE = {"rank", "id", "backend", "architecture", "source_dataset", "params", "macs", "bytes", "latency_ms"}
 CANDIDATE |= {"score", "predicted_accuracy", "interval", "license"} | {"similarity", "prior"}
-SECONDS = {"features", "score", "total"}
+CANDIDATE |= {"terms", "probe"}
+SECONDS = {"features", "score", "total", "probe"}
 
 
 def without_seconds(document):
@@ -45,6 +47,42 @@ def test_the_same_input_and_seed_give_the_same_answer(search):
     first, again, other = search(), search(), search("--seed", 1)
     assert without_seconds(first.json) == without_seconds(again.json)
     assert other.json["candidates"][0]["score"] != first.json["candidates"][0]["score"]
+
+
+def test_a_probe_reorders_the_best_by_what_it_finds(search):
+    plain, probed = search("--top", 12).json, search("--top", 12, "--probe", "--probe-seconds", 600).json
+    assert all(candidate["probe"] is None for candidate in plain["candidates"])
+    assert {c["id"] for c in probed["candidates"][:10]} == {c["id"] for c in plain["candidates"][:10]}
+    first = [c for c in probed["candidates"] if c["probe"] is not None]
+    assert 10 <= len(first) <= 11  # the static choice is probed as well
+    assert [c["rank"] for c in first] == list(range(1, len(first) + 1))
+    scores = [c["score"] for c in first]
+    assert scores == sorted(scores, reverse=True)
+    before = {c["id"]: c["score"] for c in plain["candidates"]}
+    for candidate in first:
+        assert 0 <= candidate["probe"] <= 1
+        assert candidate["score"] == pytest.approx(before[candidate["id"]] + candidate["terms"]["probe"], abs=1e-5)
+    assert max(first, key=lambda c: c["terms"]["probe"])["probe"] == max(c["probe"] for c in first)
+    assert probed["seconds"]["probe"] > 0 == plain["seconds"]["probe"] // 1
+
+
+def test_a_probe_needs_labels(nns, small_zoo, tmp_path):
+    for path in small_zoo.query.glob("*/*.png"):
+        shutil.copy(path, tmp_path / f"{path.parent.name}-{path.name}")
+    done = nns("search", tmp_path, "--zoo", small_zoo.path, "--probe")
+    assert (done.code, done.out) == (2, "")
+    assert "labelled" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_an_explanation_names_datasets_parts_and_the_gain(nns, small_zoo):
+    done = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--explain", "--probe")
+    assert (done.code, done.err) == (0, "")
+    found = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--json").json
+    for neighbour in found["neighbours"]:
+        assert neighbour["dataset"] in done.out
+        assert 0 <= neighbour["distance"] <= 2
+    for part in ("prior", "space", "probe", "static choice", "nns choice"):
+        assert part in done.out
 
 
 def test_every_candidate_is_within_the_limits_with_its_head(search, small_zoo):

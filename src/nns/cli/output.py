@@ -75,6 +75,11 @@ def print_table(
         out.print(_plain(printable(caption)), style="dim italic", soft_wrap=True)
 
 
+def print_text(text: str) -> None:
+    """Print a sentence, its width that of the terminal."""
+    console().print(_plain(one_line(text)), soft_wrap=not sys.stdout.isatty())
+
+
 def _plain(text: str) -> Text:
     """Keep Rich from taking anything in a text for markup, links or emoji."""
     from rich.text import Text

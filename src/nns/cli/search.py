@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +30,15 @@ def search(
         int | None, typer.Option("--classes", min=1, help="Classes of the head, if DATA has no labels.")
     ] = None,
     space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Fitted space to rank by.")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Re-rank the best ten by a linear probe on your images.")
+    ] = False,
+    probe_seconds: Annotated[
+        float, typer.Option("--probe-seconds", min=0.1, metavar="S", help="Time for --probe at most.")
+    ] = 10.0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why: like which datasets, and what counts how much.")
+    ] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
@@ -37,8 +47,9 @@ def search(
 
     A limit counts each network with the head that DATA needs. A flat folder of images will do.
 
-    Example: nns search ./mydata --max-params 5M --max-latency 10ms
+    Example: nns search ./mydata --max-params 5M --max-latency 10ms --explain
     """
+    from nns.cli.explanation import render_explanation
     from nns.cli.output import print_json, progress_bar
     from nns.retrieval import search as run_search
 
@@ -49,12 +60,15 @@ def search(
     with progress_bar() as update:
         result = run_search(
             data, opened, registry, limits,
-            top=top, classes=classes, space=space, device=resolved, seed=seed, progress=update,
+            top=top, classes=classes, space=space, device=resolved, seed=seed,
+            probe_seconds=probe_seconds if probe else None, progress=update,
         )  # fmt: skip
     if json:
         print_json(search_document(result))
-    else:
-        render(result)
+        return
+    render(result)
+    if explain:
+        render_explanation(result)
 
 
 def search_document(result: SearchResult) -> dict[str, Any]:
@@ -81,9 +95,24 @@ def search_document(result: SearchResult) -> dict[str, Any]:
         "feasible": result.feasible,
         "candidates": [_candidate(candidate) for candidate in result.candidates],
         "static_choice": _candidate(result.static_choice),
+        "expected_gain": {
+            "points": round(result.gain.points, 4),
+            "interval": None if result.gain.interval is None else [round(v, 4) for v in result.gain.interval],
+        },
+        "neighbours": [
+            {
+                "dataset": neighbour.name,
+                "distance": round(neighbour.distance, 6),
+                "winner": neighbour.winner or None,
+                "accuracy": None if math.isnan(neighbour.accuracy) else round(neighbour.accuracy, 6),
+            }
+            for neighbour in result.neighbourhood.nearest
+        ],
+        "far": result.neighbourhood.far,
         "seconds": {
             "features": round(result.seconds.features, 4),
             "score": round(result.seconds.score, 6),
+            "probe": round(result.seconds.probe, 4),
             "total": round(result.seconds.total, 4),
         },
     }
@@ -106,6 +135,8 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "prior": round(candidate.prior, 6),
         "predicted_accuracy": round(candidate.predicted_accuracy, 6),
         "interval": None if candidate.interval is None else [round(v, 6) for v in candidate.interval],
+        "terms": {name: round(part, 6) for name, part in candidate.terms.items()},
+        "probe": None if candidate.probe is None else round(candidate.probe, 6),
         "license": entry.license,
     }
 
@@ -122,14 +153,18 @@ def render(result: SearchResult) -> None:
     timed = any(candidate.latency is not None for candidate in result.candidates)
     columns = [("#", "right"), ("network", "left"), ("architecture", "left"), ("trained on", "left")]
     columns += [("params", "right"), ("MACs", "right")] + ([("latency", "right")] if timed else [])
-    columns += [("expected", "right"), ("match", "right"), ("score", "right")]
+    probed = any(candidate.probe is not None for candidate in result.candidates)
+    columns += [("expected", "right"), ("match", "right")] + ([("probe", "right")] if probed else [])
+    columns += [("score", "right")]
     rows = []
     for candidate in result.candidates:
         entry = candidate.entry
         row = [str(candidate.rank), entry.id[:ID_SHOWN], entry.spec.name, entry.source_dataset]
         row += [format_count(candidate.params), format_count(candidate.macs)]
         row += [format_seconds(candidate.latency) if candidate.latency is not None else "-"] if timed else []
-        row += [_accuracy(candidate), f"{candidate.similarity:+.2f}", f"{candidate.score:.2f}"]
+        row += [_accuracy(candidate), f"{candidate.similarity:+.2f}"]
+        row += [f"{candidate.probe:.0%}" if candidate.probe is not None else "-"] if probed else []
+        row += [f"{candidate.score:.2f}"]
         rows.append(row)
     classes = f"{result.dataset.classes} classes" if result.dataset.classes is not None else "unlabelled"
     static = result.static_choice
@@ -142,6 +177,8 @@ def render(result: SearchResult) -> None:
         f"here it is number {static.rank}. {format_seconds(result.seconds.total)} in all, "
         f"{format_seconds(result.seconds.score)} of it to score.",
     )
+    if result.neighbourhood.far:
+        note("your images are far from every dataset of the zoo: expect less of the ranking than of its static choice")
 
 
 def _accuracy(candidate: Candidate) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nns.cli import build, options, zoo_writing
+from nns.cli import build, import_tans, options, zoo_writing
 from nns.cli.text import counted
 from nns.cli.zoo_documents import entry_document, info_document, milliseconds, show_document
 
@@ -307,4 +307,5 @@ app.command("rm")(zoo_writing.rm)
 app.command("gc")(zoo_writing.gc)
 app.command("migrate")(zoo_writing.migrate)
 app.command("add")(zoo_writing.add)
+app.command("import-tans")(import_tans.import_tans)
 app.command("export")(zoo_writing.export)

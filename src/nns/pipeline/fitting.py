@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DEFAULT_METHOD = "mixed"
 MIN_DATASETS_HELD_OUT = 3
 
+ENOUGH_TRANSFERS = 30
+"""Transfers from which on the interval of predictions comes from them, and not from networks on their own datasets."""
+
 
 @dataclass(frozen=True)
 class FitReport:
@@ -109,7 +112,10 @@ def fit_space(
     if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
         evaluated = evaluate_held_out(lambda: registry.method(method, **settings), data, seed=seed)
         report["held_out"] = evaluated
-        report["interval80"] = evaluated["accuracy"].get("error80")
+        moved = evaluated["transfer"]
+        known = moved if moved and len(data.transfer_network) >= ENOUGH_TRANSFERS else evaluated["accuracy"]
+        report["interval80"] = known["error80"]
+        report["gain80"] = known.get("gain80")
     zoo.store.put_space(
         SpaceRecord(
             name=method,

@@ -36,8 +36,8 @@ def log_me(features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
     left, singular, _ = np.linalg.svd(rows, full_matrices=False)
     squared = singular**2
     evidence = [_evidence(squared, left, (members == k).astype(np.float64), width) for k in range(members.max() + 1)]
-    mean = float(np.mean(evidence))
-    return mean / count
+    mean: float = sum(evidence) / len(evidence)
+    return mean / int(count)
 
 
 def _evidence(squared: NDArray[np.float64], left: NDArray[np.float64], y: NDArray[np.float64], width: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nns.errors import WeightsError
 from nns.types import LatencyRecord
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ def load_network(zoo: Zoo, registry: Registry, network_id: str) -> nn.Module:
 
     Raises:
         UnknownNameError: If there is no such network, or its backend is not installed.
+        WeightsError: If the zoo only describes it, and has no weights of it.
         ZooError: If the weights are damaged.
     """
     from safetensors.torch import load
 
     entry = zoo.entry(network_id)
-    state = load(zoo.load_weights(entry.id))
+    data = zoo.load_weights(entry.id)
+    if not data:
+        raise WeightsError(f"the zoo has no weights of network {entry.id}, only its description; take another")
+    state = load(data)
     return registry.backend(entry.spec.backend).load(entry.spec, state, len(entry.classes))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from nns.retrieval.neighbours import Neighbourhood
 from nns.types import Limits, NetworkEntry
 
 
@@ -42,6 +44,9 @@ class Candidate:
         prior: Accuracy expected whatever the dataset, 0..1.
         predicted_accuracy: 0..1.
         interval: 80 % interval of that, from errors on held-out datasets; None where the space has none.
+        terms: The parts of the score, by name.
+        probe: Leave-one-out accuracy of a ridge classifier on the network's features of the images, 0..1; None where
+            it was not probed. Where it was, the score has ``terms["probe"]`` in it.
     """
 
     rank: int
@@ -55,15 +60,31 @@ class Candidate:
     prior: float
     predicted_accuracy: float
     interval: tuple[float, float] | None
+    terms: Mapping[str, float] = field(default_factory=dict)
+    probe: float | None = None
 
 
 @dataclass(frozen=True)
 class SearchSeconds:
-    """Wall-clock seconds: reading images and computing features; filtering and scoring; everything."""
+    """Wall-clock seconds: reading images and computing features; filtering and scoring; everything; the probe."""
 
     features: float
     score: float
     total: float
+    probe: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the choice is expected to be ahead of the static choice by.
+
+    Attributes:
+        points: Difference of the predicted accuracies, in points (hundredths).
+        interval: 80 % interval of that, from the errors of such differences on held-out datasets; None if unknown.
+    """
+
+    points: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,8 @@ class SearchResult:
         candidates: The best, in order.
         static_choice: The network that a ranking blind to the dataset picks within the same limits.
         seconds: Where the time went.
+        neighbourhood: The datasets of the zoo that are most like it.
+        gain: Expected gain of the first candidate over the static choice.
     """
 
     dataset: QueryDataset
@@ -93,3 +116,5 @@ class SearchResult:
     candidates: tuple[Candidate, ...]
     static_choice: Candidate
     seconds: SearchSeconds
+    neighbourhood: Neighbourhood
+    gain: Gain

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +24,21 @@ DEFAULT_SPACE = "mixed"
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of n networks: see :class:`nns.retrieval.results.Candidate`; each (n,)."""
+    """Scores of n networks: see :class:`nns.retrieval.results.Candidate`; each (n,).
+
+    Attributes:
+        score: What the ranking is by.
+        similarity: Cosine of dataset and network in the space.
+        prior: Accuracy expected whatever the dataset, 0..1.
+        predicted: Accuracy predicted for the dataset, 0..1.
+        terms: The parts of the score, by name, each (n,).
+    """
 
     score: NDArray[np.float32]
     similarity: NDArray[np.float32]
     prior: NDArray[np.float32]
     predicted: NDArray[np.float32]
+    terms: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,12 +71,20 @@ class LoadedSpace:
                 self.method.similarity(embedding, networks),
                 self.prior[rows],
                 self.method.predict_accuracy(embedding, networks),
+                self.method.terms(embedding, networks),
             )
 
     def interval_margin(self) -> float | None:
         """Half-width of the 80 % interval of a predicted accuracy, from held-out errors; None if unknown."""
-        margin = self.record.report.get("interval80")
-        return float(margin) if isinstance(margin, int | float) else None
+        return self._reported("interval80")
+
+    def gain_margin(self) -> float | None:
+        """Half-width of the 80 % interval of a predicted difference of two networks on one dataset; None if unknown."""
+        return self._reported("gain80")
+
+    def _reported(self, name: str) -> float | None:
+        value = self.record.report.get(name)
+        return float(value) if isinstance(value, int | float) else None
 
 
 def choose_space(zoo: Zoo, name: str | None) -> str:
@@ -123,7 +140,8 @@ def _usable(name: str) -> Iterator[None]:
 def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.float32]]:
     """Read the fingerprint blocks of networks, in the order of the zoo's entries.
 
-    ``topology`` and ``functional`` are there only if all networks share their widths.
+    ``topology`` and ``functional`` are there only if all networks share their widths, the others only if they are
+    not empty, as they are where a zoo only describes its networks.
 
     Args:
         zoo: The zoo.
@@ -131,7 +149,7 @@ def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[
     """
     chosen = slice(None) if rows is None else rows
     columns = {"graph": zoo.graphs(), "kernel": zoo.kernels(), "surprise": zoo.surprises()}
-    blocks = {name: np.array(column[chosen]) for name, column in columns.items()}
+    blocks = {name: np.array(column[chosen]) for name, column in columns.items() if column.size}
     ids = np.array(zoo.ids(), dtype=object)[chosen]
     prints = [zoo.store.fingerprint(str(network)) for network in ids]
     for name in ("topology", "functional"):

@@ -10,10 +10,12 @@ import numpy as np
 
 from nns.errors import UsageError
 from nns.images import load_sample, open_dataset, unreadable_images
-from nns.queries import EfficientNetLite0Extractor
+from nns.queries import EfficientNetLite0Extractor, Extractor, extractor_of
 from nns.retrieval.limits import CostColumns, NetworkTable, feasible
 from nns.retrieval.measuring import latencies
-from nns.retrieval.results import Candidate, QueryDataset, SearchResult, SearchSeconds
+from nns.retrieval.neighbours import neighbourhood
+from nns.retrieval.probing import PROBED, probe, probe_terms
+from nns.retrieval.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
 from nns.retrieval.scoring import LoadedSpace, Scores, choose_space, load_space
 from nns.types import DatasetRecord, Limits, NetworkEntry
 
@@ -32,7 +34,7 @@ def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | 
 
 
 def query_record(
-    data: str, *, seed: int = 0, extractor: EfficientNetLite0Extractor | None = None, progress: Progress | None = None
+    data: str, *, seed: int = 0, extractor: Extractor | None = None, progress: Progress | None = None
 ) -> tuple[DatasetRecord, QueryDataset]:
     """Read a dataset's sample (up to ten images a class) and compute its query features.
 
@@ -75,6 +77,7 @@ def search(
     space: str | None = None,
     device: str = "cpu",
     seed: int = 0,
+    probe_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Rank the networks of a zoo that meet the limits, for a dataset.
@@ -89,12 +92,13 @@ def search(
         space: Name of the fitted space; None: the default method's.
         device: Where latencies count.
         seed: Of the sample of images.
+        probe_seconds: Re-rank the best by a linear probe on the images, within so many seconds; None: do not.
         progress: Called as things go on.
 
     Raises:
         DatasetError: If the data cannot be read.
         NoNetworkError: If no network meets the limits.
-        UsageError: If the zoo has no fitted space, or ``top`` is not positive.
+        UsageError: If the zoo has no fitted space, ``top`` is not positive, or a probe is asked for without labels.
     """
     started = time.perf_counter()
     if top < 1:
@@ -103,7 +107,7 @@ def search(
     chosen_space = choose_space(zoo, space)
     if limits.backend is not None:
         registry.backend(limits.backend)
-    query, dataset = query_record(data, seed=seed, progress=progress)
+    query, dataset = query_record(data, seed=seed, extractor=extractor_of(zoo.datasets()), progress=progress)
     features_done = time.perf_counter()
     loaded = load_space(zoo, registry, chosen_space)
     entries = zoo.entries()
@@ -118,7 +122,17 @@ def search(
     ids = all_ids[rows]
     order = np.lexsort((ids, -scores.score))
     score_seconds = time.perf_counter() - score_started
-    make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded)
+    probed: dict[str, float] = {}
+    if probe_seconds is not None:
+        best = [entries[int(rows[i])] for i in (*order[:PROBED], _static_index(scores, ids))]
+        best = list({entry.id: entry for entry in best}.values())
+        part = _part(progress, "probing networks")
+        probed = probe(data, zoo, registry, best, probe_seconds, seed=seed, progress=part)
+        order = _reordered(order, scores, ids, probed)
+    probe_done = time.perf_counter()
+    make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded, probed)
+    candidates = tuple(make(int(i), rank) for rank, i in enumerate(order[:top], 1))
+    static = _static(make, scores, order, ids)
     return SearchResult(
         dataset=dataset,
         zoo_path=str(zoo.path),
@@ -127,16 +141,45 @@ def search(
         space=chosen_space,
         limits=limits,
         feasible=len(rows),
-        candidates=tuple(make(int(i), rank) for rank, i in enumerate(order[:top], 1)),
-        static_choice=_static(make, scores, order, ids),
-        seconds=SearchSeconds(features_done - started, score_seconds, time.perf_counter() - started),
+        candidates=candidates,
+        static_choice=static,
+        seconds=SearchSeconds(
+            features=features_done - started,
+            score=score_seconds,
+            total=time.perf_counter() - started,
+            probe=probe_done - score_started - score_seconds,
+        ),
+        neighbourhood=neighbourhood(query, zoo),
+        gain=_gain(candidates[0], static, loaded),
     )
+
+
+def _reordered(
+    order: NDArray[np.int64], scores: Scores, ids: NDArray[np.str_], probed: dict[str, float]
+) -> NDArray[np.int64]:
+    """Put those that were probed in the order of their new scores, before all others."""
+    first = [int(i) for i in order if str(ids[i]) in probed]
+    terms = probe_terms(probed)
+    first.sort(key=lambda i: (-float(scores.score[i]) - terms[str(ids[i])], str(ids[i])))
+    return np.array([*first, *(int(i) for i in order if str(ids[i]) not in probed)], np.int64)
+
+
+def _gain(choice: Candidate, static: Candidate, space: LoadedSpace) -> Gain:
+    points = 100 * (choice.predicted_accuracy - static.predicted_accuracy)
+    margin = space.gain_margin()
+    if choice.entry.id == static.entry.id:
+        return Gain(0.0, (0.0, 0.0))
+    return Gain(points, None if margin is None else (points - 100 * margin, points + 100 * margin))
 
 
 def _static(make: _CandidateMaker, scores: Scores, order: NDArray[np.int64], ids: NDArray[np.str_]) -> Candidate:
     """Pick the network of the highest prior: what a ranking blind to the dataset would give."""
-    best = int(np.lexsort((ids, -scores.prior))[0])
+    best = _static_index(scores, ids)
     return make(best, int(np.flatnonzero(order == best)[0]) + 1)
+
+
+def _static_index(scores: Scores, ids: NDArray[np.str_]) -> int:
+    return int(np.lexsort((ids, -scores.prior))[0])
 
 
 class _CandidateMaker:
@@ -148,17 +191,23 @@ class _CandidateMaker:
         scores: Scores,
         latency: dict[str, float],
         space: LoadedSpace,
+        probed: dict[str, float],
     ) -> None:
+        self.probed, self.probe_terms = probed, probe_terms(probed)
         self.entries, self.costs, self.rows, self.scores = entries, costs, rows, scores
         self.latency, self.margin = latency, space.interval_margin()
 
     def __call__(self, index: int, rank: int) -> Candidate:
         row = int(self.rows[index])
         entry = self.entries[row]
-        predicted = float(self.scores.predicted[index])
+        added = self.probe_terms.get(entry.id, 0.0)
+        predicted = _moved(float(self.scores.predicted[index]), added)
         interval = None
         if self.margin is not None:
             interval = (max(0.0, predicted - self.margin), min(1.0, predicted + self.margin))
+        terms = {name: float(part[index]) for name, part in self.scores.terms.items()}
+        if entry.id in self.probed:
+            terms["probe"] = added
         return Candidate(
             rank=rank,
             entry=entry,
@@ -166,9 +215,19 @@ class _CandidateMaker:
             macs=int(self.costs.macs[row]),
             bytes=int(self.costs.bytes[row]),
             latency=self.latency.get(entry.id),
-            score=float(self.scores.score[index]),
+            score=float(self.scores.score[index]) + added,
             similarity=float(self.scores.similarity[index]),
             prior=float(self.scores.prior[index]),
             predicted_accuracy=predicted,
             interval=interval,
+            terms=terms,
+            probe=self.probed.get(entry.id),
         )
+
+
+def _moved(accuracy: float, logits: float) -> float:
+    """Move a predicted accuracy, 0..1, by so many logits."""
+    if not logits:
+        return accuracy
+    clipped = min(max(accuracy, 1e-6), 1 - 1e-6)
+    return float(1 / (1 + (1 / clipped - 1) * np.exp(-logits)))

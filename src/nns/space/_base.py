@@ -89,6 +89,10 @@ class SpaceMethod(ABC):
         scores: FloatArray = network_embeddings @ self.ranking_vector(query_embedding)
         return scores
 
+    def terms(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> dict[str, FloatArray]:
+        """Take the score apart: name of a part to (n,); together they are :meth:`score`, but for a constant."""
+        return {"space": self.score(query_embedding, network_embeddings)}
+
     def prior(self, network_embeddings: FloatArray) -> FloatArray:
         """Average the predicted accuracy over the zoo's own datasets, (n,): blind to the user's data."""
         means = np.zeros(len(network_embeddings), np.float32)

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nns.space._data import Outcomes
 from nns.space._forward import logit
 from nns.space._ridge import centre_within, fit_ridge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.space._data import FloatArray, Outcomes, SpaceData
+    from nns.space._data import FloatArray, SpaceData
+    from nns.space._history import History, Levels
 
 ENOUGH_TRANSFERS = 30
 """Transfer results from which on they decide how much similarity counts."""
@@ -44,7 +46,8 @@ def fit_predictor(
     Returns:
         ``quality.weight`` (P,), ``level.weight`` (R,); ``quality.range`` and ``level.range``, smallest and
         largest known, (2,) each; ``level.bias``, ``ranking_weight``,
-        ``accuracy_weight`` and ``usual_similarity`` (1,) each.
+        ``accuracy_weight`` and ``usual`` (1,) each, the last what the score has in it for a usual match;
+        ``history.units`` (0, 0): nothing is known of other datasets.
     """
     rows = data.outcomes()
     families = np.unique(data.families, return_inverse=True)[1].astype(np.int64)
@@ -69,7 +72,35 @@ def fit_predictor(
         "level.bias": np.array([bias]),
         "ranking_weight": np.array([similarity_weight if learned is None else learned]),
         "accuracy_weight": np.array([learned or 0.0]),
-        "usual_similarity": np.array([_usual(rows, similarities)]),
+        "usual": np.array([(learned or 0.0) * _usual(rows, similarities)]),
+        "history.units": np.zeros((0, 0)),
+    }
+    return {name: array.astype(np.float32) for name, array in found.items()}
+
+
+def fit_levels_of_queries(
+    history: History, levels: Levels, queries: FloatArray, terms: NDArray[np.float64]
+) -> dict[str, FloatArray]:
+    """Fit the level of a dataset from its query input, where transfers are known.
+
+    Args:
+        history: The known results.
+        levels: The additive model of them.
+        queries: (d, R) query inputs.
+        terms: (r,) what the terms beside the quality say of each result.
+
+    Returns:
+        ``level.weight`` (R,), ``level.bias`` (1,), ``level.range`` (2,) and ``usual`` (1,), the mean of the terms.
+    """
+    ones = np.ones(len(history.target))
+    left = history.target - levels.quality[history.network]
+    rows = Outcomes(history.network, history.dataset, history.target, np.zeros(len(ones), np.bool_))
+    weight, bias, known = _fit_level(rows, left, ones, queries, history.families)
+    found = {
+        "level.weight": weight,
+        "level.bias": np.array([bias]),
+        "level.range": _range_of(known),
+        "usual": np.array([terms.mean() if len(terms) else 0.0]),
     }
     return {name: array.astype(np.float32) for name, array in found.items()}
 

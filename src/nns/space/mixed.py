@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,29 +17,42 @@ from nns.space._contrastive import Encoders, Training, train_encoders
 from nns.space._data import FloatArray, IntArray, SpaceData
 from nns.space._epochs import choose_epochs
 from nns.space._forward import affine, sigmoid, unit
+from nns.space._history import TERMS, History, Learned, Levels, kernel_weights, learn
 from nns.space._inputs import describe_query, network_blocks, project
 from nns.space._pairs import PairSampler
-from nns.space._predictor import fit_predictor
+from nns.space._predictor import ENOUGH_TRANSFERS, fit_levels_of_queries, fit_predictor
 from nns.space._zoo_inputs import ZooInputs
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from numpy.typing import NDArray
+
+
+class _Own(NamedTuple):
+    """What a fit knows of each of its networks: quality (n,), loadings (n, h), direction of its dataset (n, K)."""
+
+    quality: NDArray[np.float64]
+    loadings: NDArray[np.float64]
+    source: FloatArray
 
 
 @dataclass(eq=False, kw_only=True)
 class Mixed(SpaceMethod):
     """Linear encoders on graph statistics ⊕ probe kernel and on mean ⊕ spread of the features.
 
-    A network embedding is its unit vector m followed by its quality, a query embedding the unit vector q
-    followed by the dataset's level, both in logits of accuracy. With w the ranking weight::
+    A network embedding is its unit vector m, its quality, how it did on each known dataset beyond that (loadings), and
+    the direction s of the dataset it was trained on; a query embedding the unit vector q, the dataset's level, the
+    weights k of the known datasets by their likeness, and its direction u. Quality and level are logits of accuracy::
 
-        score(q, m)     = quality(m) + w <q, m>
-        accuracy(q, m)  = sigmoid(level(q) + quality(m) + v (<q, m> - usual <q, m>))
+        score(q, m)     = quality(m) + w_history <k, loadings> + w_source <u, s> + w_space <q, m>
+        accuracy(q, m)  = sigmoid(level(q) + score(q, m) - usual)
 
-    The quality is learned from differences of accuracy *within* datasets, so that a network is not thought
-    good because its dataset was easy; quality and level stay within what the zoo has seen. v is zero unless
-    the zoo knows transfer results; then w and v are both what held-out datasets support, falling to zero
-    where similarity does not help.
+    The quality is the static ranking: each network's own level in an additive model of all transfers, and what its
+    fingerprint says where it has none. The weights are what families of datasets that were left out support, zero
+    where a term does not help there. A zoo without transfers has no w_history and w_source; the quality is then learned
+    from differences of accuracy *within* datasets, so that a network is not thought good because its dataset was easy,
+    and w_space is ``similarity_weight``.
 
     Args:
         dim: Width of the unit vectors.
@@ -54,6 +67,8 @@ class Mixed(SpaceMethod):
         nmax: Hardest negatives a row and a column; None counts all.
         views: Descriptions of each dataset, from random halves of its images, that training varies between.
         similarity_weight: w, logits a unit of cosine, used where the zoo knows no transfer results.
+        learn_history: Whether transfers give the static ranking and the terms beside it.
+        source_term: Whether likeness to the dataset that a network was trained on may count.
         seed: Seed of everything random.
     """
 
@@ -69,6 +84,8 @@ class Mixed(SpaceMethod):
     nmax: int | None = None
     views: int = 8
     similarity_weight: float = 1.0
+    learn_history: bool = True
+    source_term: bool = True
     seed: int = 0
 
     name: ClassVar[str] = "mixed"
@@ -102,51 +119,152 @@ class Mixed(SpaceMethod):
             self.seed,
             lambda _, trained: encoders.update(trained),
         )
-        predictor = fit_predictor(data, networks, views[:, 0], choice.similarities, self.similarity_weight)
+        cosines = self._all_cosines(encoders, networks, views[:, 0], choice.similarities)
+        predictor = fit_predictor(data, networks, views[:, 0], cosines, self.similarity_weight)
         self.tensors_ = tensors | encoders | predictor
+        self._own: _Own | None = None
+        if len(data.transfer_network) >= ENOUGH_TRANSFERS and self.learn_history:
+            self._learn(data, networks, views[:, 0], cosines)
         self.tensors_["datasets"] = self._embed_inputs(views[data.paired_datasets(), 0])
         self.history_ = [{"epoch": float(i + 1), "loss": loss} for i, loss in enumerate(losses)]
         for epoch, auc in choice.aucs.items():
             self.history_.append({"epoch": float(epoch), "held_out_auc": auc})
         return self
 
+    def _all_cosines(
+        self, encoders: Encoders, networks: FloatArray, queries: FloatArray, known: FloatArray
+    ) -> FloatArray:
+        """Fill in the cosines of datasets without networks of their own, which no encoder has seen."""
+        m = unit(affine(networks, encoders["network.weight"], encoders["network.bias"]))
+        q = unit(affine(queries, encoders["query.weight"], encoders["query.bias"]))
+        return np.where(np.isfinite(known), known, q @ m.T)
+
+    def _learn(self, data: SpaceData, networks: FloatArray, queries: FloatArray, cosines: FloatArray) -> None:
+        """Put the static ranking and the terms that react to the images in place of the fitted quality."""
+        units = unit(queries[:, : len(self.tensors_["query_input.0.directions"])])
+        history = History.of(data, networks, units, cosines)
+        learned = learn(history)
+        if not self.source_term:
+            learned.weights[TERMS.index("source")] = 0.0
+        levels = learned.levels
+        known_source = (data.dataset_index >= 0)[:, None]
+        source = np.where(known_source, units[data.dataset_index], 0.0).astype(np.float32)
+        self._own = _Own(levels.quality, levels.residuals[levels.known].T, source)
+        self.tensors_ |= {
+            name: np.asarray(array, np.float32)
+            for name, array in {
+                "history.units": units[levels.known],
+                "history.temperature": np.array([learned.temperature]),
+                "history.weights": learned.weights,
+                "history.explained": np.array([learned.explained]),
+                "quality.weight": levels.coefficients,
+                "quality.range": np.array([levels.quality.min(), levels.quality.max()]),
+            }.items()
+        }
+        self.tensors_ |= fit_levels_of_queries(history, levels, queries, self._terms_of(history, levels, learned))
+
+    def _terms_of(self, history: History, levels: Levels, learned: Learned) -> NDArray[np.float64]:
+        """Sum up the weighted terms of each known result, (r,)."""
+        total = np.zeros(len(history.target))
+        for position, (network, dataset) in enumerate(zip(history.network, history.dataset, strict=True)):
+            source = history.source[network]
+            likeness = float(history.units[dataset] @ history.units[source]) if source >= 0 else 0.0
+            cosine = float(np.nan_to_num(history.cosines[dataset, network]))
+            total[position] = learned.weights[1] * likeness + learned.weights[2] * cosine
+        return total
+
     def embed_networks(self, blocks: Mapping[str, FloatArray]) -> FloatArray:
-        """Embed networks from ``graph`` (n, G), ``kernel`` (n, m, m): unit vector, quality (n, dim + 1)."""
+        """Embed networks from ``graph`` (n, G) and ``kernel`` (n, m, m): (n, dim + 1 + h + K) for h known datasets.
+
+        Nothing is known of how they did elsewhere and of what they were trained on: those parts are zero.
+        """
         inputs = project(self.tensors_of_fit(), "network_input", network_blocks(blocks))
         vectors = unit(affine(inputs, self._fitted("network.weight"), self._fitted("network.bias")))
         low, high = self._fitted("quality.range")
         quality = np.clip(inputs @ self._fitted("quality.weight"), low, high)
-        return np.concatenate([vectors, quality[:, None]], axis=1)
+        rest = np.zeros((len(vectors), sum(self._fitted("history.units").shape)), np.float32)
+        return np.concatenate([vectors, quality[:, None], rest], axis=1)
+
+    def embed_zoo(self, data: SpaceData) -> FloatArray:
+        """Embed the networks that were fitted on, with how they did on other datasets."""
+        embeddings = self.embed_networks(data.blocks)
+        if self._own is not None:
+            start = self.dim + 1 + self._own.loadings.shape[1]
+            embeddings[:, self.dim] = self._own.quality
+            embeddings[:, self.dim + 1 : start] = self._own.loadings
+            embeddings[:, start:] = self._own.source
+        return embeddings
 
     def embed_query(self, features: FloatArray, labels: IntArray | None = None) -> FloatArray:
-        """Embed a dataset from features (images, D): unit vector and level (dim + 1,)."""
+        """Embed a dataset from features (images, D): unit vector, level, weights of known datasets, direction."""
         parts = describe_query(features, labels)
         return self._embed_inputs(project(self.tensors_of_fit(), "query_input", parts))
 
     def similarity(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> FloatArray:
         """Cosine of dataset and networks, (n,)."""
-        cosines: FloatArray = network_embeddings[:, :-1] @ query_embedding[:-1]
+        cosines: FloatArray = network_embeddings[:, : self.dim] @ query_embedding[: self.dim]
         return cosines
 
     def ranking_vector(self, query_embedding: FloatArray) -> FloatArray:
-        """Give (w q, 1), whose inner product with (m, quality) is the score."""
-        weight = self._fitted("ranking_weight")[0]
-        return np.append(weight * query_embedding[:-1], np.float32(1)).astype(np.float32)
+        """Give the vector whose inner product with a network's embedding is the score."""
+        history, source, space = self._weights()
+        start = self.dim + 1 + len(self._fitted("history.units"))
+        parts = [
+            space * query_embedding[: self.dim],
+            np.ones(1, np.float32),
+            history * query_embedding[self.dim + 1 : start],
+            source * query_embedding[start:],
+        ]
+        return np.concatenate(parts).astype(np.float32)
+
+    def terms(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> dict[str, FloatArray]:
+        """Take the score apart: ``prior`` (the quality), ``history``, ``source`` and ``space``, (n,) each."""
+        vector = self.ranking_vector(query_embedding)
+        middle, start = self.dim + 1, self.dim + 1 + len(self._fitted("history.units"))
+        slices = {
+            "prior": slice(self.dim, middle),
+            "history": slice(middle, start),
+            "source": slice(start, len(vector)),
+            "space": slice(0, self.dim),
+        }
+        return {name: network_embeddings[:, part] @ vector[part] for name, part in slices.items() if vector[part].any()}
 
     def predict_accuracy(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> FloatArray:
-        """Predict sigmoid(level + quality + v (cosine - usual cosine)), (n,)."""
-        logits = query_embedding[-1] + network_embeddings[:, -1]
-        weight = self._fitted("accuracy_weight")[0]
-        if weight:
-            cosines = self.similarity(query_embedding, network_embeddings)
-            logits = logits + weight * (cosines - self._fitted("usual_similarity")[0])
-        return sigmoid(logits)
+        """Predict sigmoid(level + score - usual), (n,); without transfers similarity does not count."""
+        if not self._fitted("accuracy_weight")[0] and not len(self._fitted("history.units")):
+            return sigmoid(query_embedding[self.dim] + network_embeddings[:, self.dim])
+        score = self.score(query_embedding, network_embeddings)
+        return sigmoid(query_embedding[self.dim] + score - self._fitted("usual")[0])
+
+    def prior(self, network_embeddings: FloatArray) -> FloatArray:
+        """Average over the zoo's datasets what the quality alone predicts, (n,): the static ranking."""
+        levels = self._fitted("datasets")[:, self.dim]
+        means = np.zeros(len(network_embeddings), np.float32)
+        for level in levels:
+            means += sigmoid(level + network_embeddings[:, self.dim])
+        return means / np.float32(max(len(levels), 1))
+
+    def _weights(self) -> tuple[float, float, float]:
+        """Give the weights of history, source and space."""
+        if len(self._fitted("history.units")):
+            history, source, space = self._fitted("history.weights").tolist()
+            return history, source, space
+        return 0.0, 0.0, float(self._fitted("ranking_weight")[0])
 
     def _embed_inputs(self, inputs: FloatArray) -> FloatArray:
+        """Embed projected query inputs, (R,) or (d, R)."""
         vectors = unit(affine(inputs, self._fitted("query.weight"), self._fitted("query.bias")))
         low, high = self._fitted("level.range")
         levels = np.clip(inputs @ self._fitted("level.weight") + self._fitted("level.bias")[0], low, high)
-        return np.concatenate([vectors, levels[..., None]], axis=-1).astype(np.float32)
+        parts = [vectors, levels[..., None]]
+        known = self._fitted("history.units")
+        if len(known):
+            units = unit(inputs[..., : known.shape[1]])
+            temperature = float(self._fitted("history.temperature")[0])
+            rows = units.reshape(-1, known.shape[1])
+            weights = np.array([kernel_weights(row, known, temperature) for row in rows])
+            parts += [weights.reshape(*units.shape[:-1], len(known)), units]
+        return np.concatenate(parts, axis=-1).astype(np.float32)
 
     def tensors_of_fit(self) -> dict[str, FloatArray]:
         """Give all fitted arrays.

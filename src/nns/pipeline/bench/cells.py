@@ -15,7 +15,7 @@ from nns.images.cache import cached_arrays, draw_by_class
 from nns.pipeline.bench.recipe import HEAD_PENALTIES, CellRecipe
 from nns.pipeline.build.plan import item_seed
 from nns.pipeline.build.worker import Place, installed
-from nns.probing import h_score, knn_accuracy, log_me, ridge_accuracy
+from nns.probing import features_of, h_score, knn_accuracy, log_me, ridge_accuracy
 from nns.types import Json, LabelledArrays, SplitArrays
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _frozen(backend: Backend, module: Any, entry: NetworkEntry, arrays: SplitArr
     """Score the frozen features of the training split, and train a head on them."""
     assert arrays.test is not None
     started = time.process_time()
-    features = {"train": features_of(backend, module, arrays.train, entry.preprocessing)}
+    features = {"train": features_of(backend, module, arrays.train.images, entry.preprocessing)}
     feature_seconds = time.process_time() - started
     scores, seconds = {}, {}
     for name, score in SCORES.items():
@@ -125,7 +125,7 @@ def _frozen(backend: Backend, module: Any, entry: NetworkEntry, arrays: SplitArr
         seconds[name] = round(time.process_time() - started, 4)
     started = time.process_time()
     for split, part in (("val", arrays.val), ("test", arrays.test)):
-        features[split] = features_of(backend, module, part, entry.preprocessing)
+        features[split] = features_of(backend, module, part.images, entry.preprocessing)
     val, test = _head(features, arrays)
     return {
         "feature_seconds": round(feature_seconds, 4),
@@ -135,23 +135,6 @@ def _frozen(backend: Backend, module: Any, entry: NetworkEntry, arrays: SplitArr
         "head_test": round(test, 6),
         "head_seconds": round(time.process_time() - started, 4),
     }
-
-
-def features_of(
-    backend: Backend, module: Any, split: LabelledArrays, preprocessing: Preprocessing, batch_size: int = 128
-) -> NDArray[np.float32]:
-    """Compute the features before the classifier, (n, d) float32; the network is in eval mode on the CPU."""
-    import torch
-
-    from nns.backends.batches import normalise
-    from nns.backends.convolutions import quick_convolutions
-
-    parts = []
-    with quick_convolutions(module), torch.inference_mode():
-        for start in range(0, len(split), batch_size):
-            images = normalise(split.images[start : start + batch_size], preprocessing)
-            parts.append(backend.features(module, images.to(memory_format=torch.channels_last)))
-    return torch.cat(parts).numpy().astype(np.float32)
 
 
 def _head(features: dict[str, NDArray[np.float32]], arrays: SplitArrays) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from nns.pipeline.build.settings import BuildSettings
 from nns.pipeline.build.threads import limited_threads
 from nns.pipeline.build.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
 from nns.pipeline.build.worker import ItemResult, Origin, Place, describe, run_item
-from nns.queries import EfficientNetLite0Extractor
+from nns.queries import extractor_of
 from nns.stores import HDF5Store, canonical_json, without_timing
 from nns.types import DatasetRecord
 from nns.zoo import network_id
@@ -141,8 +141,9 @@ class _Build:
         self.emit("plan")
 
     def _add_datasets(self) -> None:
-        known = {record.digest for record in self.store.datasets()}
-        extractor = EfficientNetLite0Extractor()
+        present = self.store.datasets()
+        known = {record.digest for record in present}
+        extractor = extractor_of(present)
         for name, dataset in self.datasets:
             if dataset.digest not in known:
                 images, kept, _ = load_sample(dataset, extractor.image_size, seed=self.settings.seed, workers=1)

@@ -1,0 +1,80 @@
+"""``nns zoo import-tans``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nns.cli import options
+from nns.cli.text import counted
+
+if TYPE_CHECKING:
+    from nns.pipeline.tans_files import TansImport
+
+NAMED = 3
+"""Files that are named on the terminal at most; ``--json`` has them all."""
+
+
+def import_tans(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with p_mod_zoo.pt, meta_train.pt, meta_test_*.pt, supernets.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="ZOO", help="Zoo file to write, or to add to.")],
+    trust_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickle", help="Unpickle supernets, in a process of its own, which can run any code in them."
+        ),
+    ] = False,
+    json: options.JsonFlag = False,
+) -> None:
+    """Make a zoo of the files that TANS was published with.
+
+    Networks come without weights, unless their supernets (NAME.pt, from ofa_nets.tar.gz) are in DIR or below it and
+    --trust-pickle is given. Nothing else is ever unpickled.
+
+    Example: nns zoo import-tans ./tans -o tans.h5
+    """
+    from nns.cli.output import note, print_json, progress_bar
+    from nns.pipeline.tans_files import import_tans as run_import
+    from nns.zoo import Zoo
+
+    with Zoo.open(output, must_exist=False) as zoo:
+        with progress_bar() as update:
+            done = run_import(folder, zoo, options.load_registry(), trusted=trust_pickle, progress=update)
+        networks, digest = len(zoo), zoo.digest()
+    if done.refused:
+        named = ", ".join(str(path) for path in done.refused[:NAMED]) + (", …" if len(done.refused) > NAMED else "")
+        note(
+            f"refused {counted(len(done.refused), 'supernet')} ({named}): whole pickled modules can run any code; "
+            "give --trust-pickle if you know where they come from"
+        )
+    if json:
+        print_json(import_document(output, done, networks, digest))
+        return
+    note(
+        f"{output}: {counted(networks, 'network')}, {done.added} new, of {counted(done.datasets, 'dataset')} and "
+        f"{done.test_sets} more for tests; {done.with_weights or 'none'} with weights"
+    )
+    if done.unmatched:
+        note(f"{counted(done.unmatched, 'network')} of datasets that meta_train.pt lacks: no space is fitted to them")
+    note(f"next: nns space fit {output} --method tans")
+
+
+def import_document(output: Path, done: TansImport, networks: int, digest: str) -> dict[str, Any]:
+    """Give what an import came to as JSON."""
+    return {
+        "zoo": str(output),
+        "networks": networks,
+        "added": done.added,
+        "published": done.networks,
+        "unmatched": done.unmatched,
+        "datasets": done.datasets,
+        "test_datasets": done.test_sets,
+        "with_weights": done.with_weights,
+        "supernets": list(done.supernets),
+        "refused": [str(path) for path in done.refused],
+        "digest": digest,
+    }

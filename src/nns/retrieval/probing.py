@@ -1,0 +1,101 @@
+"""Re-ranking the best candidates by a linear probe on the user's images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.errors import UsageError
+from nns.images import load_images, open_dataset
+from nns.images.cache import draw_by_class
+from nns.probing import features_of, ridge_accuracy
+from nns.retrieval.measuring import load_network
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nns.images import ImageDataset
+    from nns.plugins import Registry
+    from nns.types import NetworkEntry
+    from nns.zoo import Zoo
+
+PROBED = 10
+"""Candidates that are probed at most."""
+
+PROBE_IMAGES = 256
+"""Labelled images of the user at most, drawn by class."""
+
+PROBE_SECONDS = 10.0
+"""Seconds at most, unless the user says otherwise."""
+
+PROBE_WEIGHT = 1.0
+"""Weight of the probe's logit beside the score of the space; benchmarks/matrix decided it, see docs/method.md."""
+
+
+def probe(
+    data: str,
+    zoo: Zoo,
+    registry: Registry,
+    entries: Sequence[NetworkEntry],
+    seconds: float = PROBE_SECONDS,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
+    """Estimate how well a linear classifier on each network's frozen features would do on labelled images.
+
+    Networks are probed in the order given until the time is up; at least one is. With enough time the same data
+    gives the same numbers.
+
+    Args:
+        data: DATA, with labels.
+        zoo: The zoo.
+        registry: Where the backends are.
+        entries: Networks to probe.
+        seconds: Time at most; the network that is being probed when it ends is still finished.
+        seed: Of the images that are drawn.
+        progress: ``progress(done, total)``.
+
+    Returns:
+        Id to leave-one-out accuracy of a ridge classifier, 0..1, of the networks that were probed.
+
+    Raises:
+        UsageError: If the data has no labels, or fewer than two classes.
+    """
+    started = time.perf_counter()
+    dataset = open_dataset(data, require_labels=False)
+    if not dataset.labelled or len(dataset.classes) < 2:
+        raise UsageError("--probe needs labelled images of at least two classes: folders, one a class, or a table")
+    drawn = draw_by_class(np.asarray(dataset.labels), PROBE_IMAGES, seed)
+    decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
+    found: dict[str, float] = {}
+    for number, entry in enumerate(entries, 1):
+        if found and time.perf_counter() - started > seconds:
+            break
+        size = entry.preprocessing.size
+        if size not in decoded:
+            decoded[size] = _decode(dataset, drawn, size)
+        images, labels = decoded[size]
+        backend = registry.backend(entry.spec.backend)
+        module = load_network(zoo, registry, entry.id).eval()
+        found[entry.id] = ridge_accuracy(features_of(backend, module, images, entry.preprocessing), labels)
+        if progress:
+            progress(number, len(entries))
+    return found
+
+
+def _decode(dataset: ImageDataset, drawn: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, kept, _ = load_images(dataset, drawn, size)
+    return images, np.asarray(dataset.labels)[kept]
+
+
+def probe_terms(accuracies: Mapping[str, float]) -> dict[str, float]:
+    """Turn what the probe found, id to 0..1, into parts of the score: weighted logits, less their mean."""
+    clipped = {network: min(max(accuracy, 0.01), 0.99) for network, accuracy in accuracies.items()}
+    logits = {network: math.log(accuracy / (1 - accuracy)) for network, accuracy in clipped.items()}
+    usual = sum(logits.values()) / max(len(logits), 1)
+    return {network: PROBE_WEIGHT * (value - usual) for network, value in logits.items()}

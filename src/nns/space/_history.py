@@ -1,0 +1,224 @@
+"""What fine-tunings on other datasets teach: each network's own level, and which of them does well on what.
+
+The static ranking is the bar of every method that picks networks. So it is contained here: an additive model of the
+known results, whose network part is each network's *quality*, and beside it terms that react to the user's images, each
+with a weight that was found on families of datasets left out, and that falls to zero where the term does not help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import nnls
+
+from nns.space._forward import logit
+from nns.space._ridge import centre_within, fit_ridge
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nns.space._data import FloatArray, IntArray, SpaceData
+
+TEMPERATURES = (0.05, 0.1, 0.2, 0.5)
+"""Widths of the kernel over cosines of datasets that compete."""
+KERNEL_PRIOR = 0.5
+"""Weight of "nothing is known" beside the datasets' kernels."""
+SHRINKAGES = (0.3, 1.0, 3.0, 10.0)
+"""Results of a network that its own level is worth less, that compete."""
+SWEEPS = 30
+TERMS = ("history", "source", "space")
+"""Parts that react to the user's images: results on similar datasets, similarity to the dataset a network was trained
+on, and the cosine of the contrastive space."""
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Known results on foreign datasets, and all that is needed to explain them.
+
+    Attributes:
+        network: (r,) network of each result.
+        dataset: (r,) dataset of each result.
+        target: (r,) accuracy in logits.
+        families: (d,) family of each dataset, as a number.
+        inputs: (n, P) network inputs.
+        units: (d, K) direction of each dataset's mean features from the usual ones.
+        source: (n,) dataset each network was trained on, -1 unknown.
+        cosines: (d, n) cosines of the contrastive space from encoders that have not seen the dataset, NaN unknown.
+    """
+
+    network: IntArray
+    dataset: IntArray
+    target: NDArray[np.float64]
+    families: IntArray
+    inputs: FloatArray
+    units: FloatArray
+    source: IntArray
+    cosines: FloatArray
+
+    @classmethod
+    def of(cls, data: SpaceData, inputs: FloatArray, units: FloatArray, cosines: FloatArray) -> History:
+        """Collect the transfers of a zoo."""
+        rows = data.outcomes()
+        moved = ~rows.own
+        return cls(
+            rows.network[moved],
+            rows.dataset[moved],
+            logit(rows.accuracy[moved]),
+            np.unique(data.families, return_inverse=True)[1].astype(np.int64),
+            inputs,
+            units,
+            data.dataset_index,
+            cosines,
+        )
+
+    def only(self, kept: NDArray[np.bool_]) -> History:
+        """Keep some of the results."""
+        return replace(self, network=self.network[kept], dataset=self.dataset[kept], target=self.target[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """An additive model of results: level of the dataset plus quality of the network, in logits.
+
+    Attributes:
+        coefficients: (P,) of the network inputs, for networks without results.
+        quality: (n,) of every network: what its inputs say, moved towards its results.
+        residuals: (d, n) what is left of each known result, 0 where there is none.
+        known: (d,) datasets with results.
+    """
+
+    coefficients: NDArray[np.float64]
+    quality: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+    known: IntArray
+
+
+def fit_levels(history: History, shrinkage: float) -> Levels:
+    """Fit the additive model by turns; a network's deviation from its inputs is shrunk towards zero.
+
+    Args:
+        history: The results.
+        shrinkage: Number of results for which a deviation counts half.
+    """
+    d, n = len(history.families), len(history.inputs)
+    ones = np.ones(len(history.target))
+    rows = np.asarray(history.inputs, np.float64)[history.network]
+    coefficients, _ = fit_ridge(
+        centre_within(rows, history.dataset, ones),
+        centre_within(history.target, history.dataset, ones),
+        history.families[history.dataset],
+        ones,
+    )
+    base = np.asarray(history.inputs, np.float64) @ coefficients
+    left = history.target - base[history.network]
+    counts = np.bincount(history.network, minlength=n)
+    sizes = np.bincount(history.dataset, minlength=d)
+    deviation, level = np.zeros(n), np.zeros(d)
+    for _ in range(SWEEPS):
+        level = np.bincount(history.dataset, left - deviation[history.network], d) / np.maximum(sizes, 1)
+        deviation = np.bincount(history.network, left - level[history.dataset], n) / (counts + shrinkage)
+    residuals = np.zeros((d, n))
+    residuals[history.dataset, history.network] = left - level[history.dataset] - deviation[history.network]
+    return Levels(coefficients, base + deviation, residuals, np.flatnonzero(sizes).astype(np.int64))
+
+
+def kernel_weights(unit: FloatArray, known: FloatArray, temperature: float) -> NDArray[np.float64]:
+    """Weigh datasets (h, K) by their likeness to one (K,): (h,), less than one in all."""
+    kernel = np.exp((np.asarray(known, np.float64) @ np.asarray(unit, np.float64) - 1) / temperature)
+    weights: NDArray[np.float64] = kernel / (kernel.sum() + KERNEL_PRIOR)
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What the results taught.
+
+    Attributes:
+        levels: The additive model on all results.
+        temperature: Of the kernel over datasets.
+        weights: Weight of each of :data:`TERMS`, never negative.
+        explained: Share of the residual variance within left-out datasets that the terms explain.
+    """
+
+    levels: Levels
+    temperature: float
+    weights: NDArray[np.float64]
+    explained: float
+
+
+def learn(history: History) -> Learned:
+    """Choose shrinkage and temperature, and weigh the terms, on families left out one after another."""
+    families = np.unique(history.families[history.dataset])
+    best: tuple[float, float, float, list[NDArray[np.float64]], list[NDArray[np.float64]]] | None = None
+    for shrinkage in SHRINKAGES:
+        held = [_leave_out(history, int(family), shrinkage) for family in families] if len(families) > 2 else []
+        for position, temperature in enumerate(TEMPERATURES):
+            terms, targets = [fold[0][position] for fold in held], [fold[1] for fold in held]
+            if not held:
+                best = best or (np.inf, shrinkage, temperature, [], [])
+                continue
+            stacked, target = np.concatenate(terms), np.concatenate(targets)
+            error = float(((target - stacked @ nnls(stacked, target)[0]) ** 2).sum())
+            if best is None or error < best[0]:
+                best = (error, shrinkage, temperature, terms, targets)
+    assert best is not None
+    error, shrinkage, temperature, terms, targets = best
+    weights = _shrunk_weights(terms, targets)
+    explained = 0.0
+    if terms:
+        stacked, target = np.concatenate(terms), np.concatenate(targets)
+        total = float((target**2).sum())
+        explained = 1 - float(((target - stacked @ weights) ** 2).sum()) / max(total, 1e-12)
+    return Learned(fit_levels(history, shrinkage), temperature, weights, explained)
+
+
+def _leave_out(
+    history: History, family: int, shrinkage: float
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Fit without a family; give the terms (r, 3) of its results for each temperature, and what they should explain.
+
+    Both are centred within datasets.
+    """
+    out = history.families[history.dataset] == family
+    levels = fit_levels(history.only(~out), shrinkage)
+    network, dataset = history.network[out], history.dataset[out]
+    ones = np.ones(len(network))
+    target = centre_within(history.target[out] - levels.quality[network], dataset, ones)
+    source = history.source[network]
+    foreign = (source >= 0) & (history.families[source] != family)
+    likeness = np.where(foreign, (history.units[dataset] * history.units[source]).sum(axis=1), 0.0)
+    cosines = np.nan_to_num(history.cosines[dataset, network])
+    found = []
+    for temperature in TEMPERATURES:
+        smoothed = np.zeros(len(network))
+        for each in np.unique(dataset):
+            weights = kernel_weights(history.units[each], history.units[levels.known], temperature)
+            of_each = dataset == each
+            smoothed[of_each] = (weights @ levels.residuals[levels.known])[network[of_each]]
+        found.append(centre_within(np.stack([smoothed, likeness, cosines], axis=1), dataset, ones))
+    return found, target
+
+
+def _shrunk_weights(terms: list[NDArray[np.float64]], targets: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Weigh the terms by non-negative least squares, times the positive-part shrinkage 1 - 1 / t^2 of each.
+
+    The standard errors are those of the jackknife over families, whose results are not independent.
+    """
+    if len(terms) < 3:
+        return np.zeros(len(TERMS))
+
+    def fit(kept: list[int]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = nnls(
+            np.concatenate([terms[i] for i in kept]), np.concatenate([targets[i] for i in kept])
+        )[0]
+        return found
+
+    every = list(range(len(terms)))
+    weights = fit(every)
+    left = np.array([fit([i for i in every if i != out]) for out in every])
+    count = len(every)
+    errors = np.sqrt((count - 1) / count * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    shrunk: NDArray[np.float64] = weights * np.maximum(0.0, 1 - (errors / np.maximum(weights, 1e-12)) ** 2)
+    return shrunk
