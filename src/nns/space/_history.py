@@ -28,6 +28,7 @@ KERNEL_PRIOR = 0.5
 SHRINKAGES = (0.3, 1.0, 3.0, 10.0)
 """Results of a network that its own level is worth less, that compete."""
 SWEEPS = 30
+LEAST_WEIGHT = 0.01
 TERMS = ("history", "source", "space")
 """Parts that react to the user's images: results on similar datasets, similarity to the dataset a network was trained
 on, and the cosine of the contrastive space."""
@@ -41,6 +42,8 @@ class History:
         network: (r,) network of each result.
         dataset: (r,) dataset of each result.
         target: (r,) accuracy in logits.
+        weight: (r,) weight of each result, 0..1: an accuracy is as uncertain wherever it lies, so its logit is the more
+            uncertain the nearer it is to 0 or 1, by the derivative 1 / (p (1 - p)).
         families: (d,) family of each dataset, as a number.
         inputs: (n, P) network inputs.
         units: (d, K) direction of each dataset's mean features from the usual ones.
@@ -51,6 +54,7 @@ class History:
     network: IntArray
     dataset: IntArray
     target: NDArray[np.float64]
+    weight: NDArray[np.float64]
     families: IntArray
     inputs: FloatArray
     units: FloatArray
@@ -66,6 +70,7 @@ class History:
             rows.network[moved],
             rows.dataset[moved],
             logit(rows.accuracy[moved]),
+            np.maximum((4 * rows.accuracy[moved] * (1 - rows.accuracy[moved])) ** 2, LEAST_WEIGHT),
             np.unique(data.families, return_inverse=True)[1].astype(np.int64),
             inputs,
             units,
@@ -75,7 +80,8 @@ class History:
 
     def only(self, kept: NDArray[np.bool_]) -> History:
         """Keep some of the results."""
-        return replace(self, network=self.network[kept], dataset=self.dataset[kept], target=self.target[kept])
+        parts = ("network", "dataset", "target", "weight")
+        return replace(self, **{name: getattr(self, name)[kept] for name in parts})
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +91,8 @@ class Levels:
     Attributes:
         coefficients: (P,) of the network inputs, for networks without results.
         quality: (n,) of every network: what its inputs say, moved towards its results.
-        residuals: (d, n) what is left of each known result, 0 where there is none.
+        residuals: (d, n) what is left of each known result, times the root of its weight; 0 where
+            there is none.
         known: (d,) datasets with results.
     """
 
@@ -103,24 +110,29 @@ def fit_levels(history: History, shrinkage: float) -> Levels:
         shrinkage: Number of results for which a deviation counts half.
     """
     d, n = len(history.families), len(history.inputs)
-    ones = np.ones(len(history.target))
+    weight = history.weight
     rows = np.asarray(history.inputs, np.float64)[history.network]
     coefficients, _ = fit_ridge(
-        centre_within(rows, history.dataset, ones),
-        centre_within(history.target, history.dataset, ones),
+        centre_within(rows, history.dataset, weight),
+        centre_within(history.target, history.dataset, weight),
         history.families[history.dataset],
-        ones,
+        weight,
     )
     base = np.asarray(history.inputs, np.float64) @ coefficients
     left = history.target - base[history.network]
-    counts = np.bincount(history.network, minlength=n)
-    sizes = np.bincount(history.dataset, minlength=d)
-    deviation, level = np.zeros(n), np.zeros(d)
+    counts = np.bincount(history.network, weight, n)
+    sizes = np.bincount(history.dataset, weight, d)
+    deviation: NDArray[np.float64] = np.zeros(n)
+    level: NDArray[np.float64] = np.zeros(d)
     for _ in range(SWEEPS):
-        level = np.bincount(history.dataset, left - deviation[history.network], d) / np.maximum(sizes, 1)
-        deviation = np.bincount(history.network, left - level[history.dataset], n) / (counts + shrinkage)
+        totals = np.bincount(history.dataset, weight * (left - deviation[history.network]), d)
+        level = totals / np.maximum(sizes, 1e-9)
+        deviation = np.bincount(history.network, weight * (left - level[history.dataset]), n) / (counts + shrinkage)
     residuals = np.zeros((d, n))
-    residuals[history.dataset, history.network] = left - level[history.dataset] - deviation[history.network]
+    # what is uncertain counts less where residuals of several datasets are averaged
+    residuals[history.dataset, history.network] = np.sqrt(weight) * (
+        left - level[history.dataset] - deviation[history.network]
+    )
     return Levels(coefficients, base + deviation, residuals, np.flatnonzero(sizes).astype(np.int64))
 
 
@@ -160,7 +172,7 @@ def learn(history: History) -> Learned:
                 best = best or (np.inf, shrinkage, temperature, [], [])
                 continue
             stacked, target = np.concatenate(terms), np.concatenate(targets)
-            error = float(((target - stacked @ nnls(stacked, target)[0]) ** 2).sum())
+            error = float(((target - stacked @ _non_negative(stacked, target)) ** 2).sum())
             if best is None or error < best[0]:
                 best = (error, shrinkage, temperature, terms, targets)
     assert best is not None
@@ -179,13 +191,14 @@ def _leave_out(
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Fit without a family; give the terms (r, 3) of its results for each temperature, and what they should explain.
 
-    Both are centred within datasets.
+    Both are centred within datasets, and times the root of the result's weight.
     """
     out = history.families[history.dataset] == family
     levels = fit_levels(history.only(~out), shrinkage)
     network, dataset = history.network[out], history.dataset[out]
-    ones = np.ones(len(network))
-    target = centre_within(history.target[out] - levels.quality[network], dataset, ones)
+    weight = history.weight[out]
+    root = np.sqrt(weight)
+    target = root * centre_within(history.target[out] - levels.quality[network], dataset, weight)
     source = history.source[network]
     foreign = (source >= 0) & (history.families[source] != family)
     likeness = np.where(foreign, (history.units[dataset] * history.units[source]).sum(axis=1), 0.0)
@@ -197,7 +210,8 @@ def _leave_out(
             weights = kernel_weights(history.units[each], history.units[levels.known], temperature)
             of_each = dataset == each
             smoothed[of_each] = (weights @ levels.residuals[levels.known])[network[of_each]]
-        found.append(centre_within(np.stack([smoothed, likeness, cosines], axis=1), dataset, ones))
+        terms = centre_within(np.stack([smoothed, likeness, cosines], axis=1), dataset, weight)
+        found.append(root[:, None] * terms)
     return found, target
 
 
@@ -210,10 +224,7 @@ def _shrunk_weights(terms: list[NDArray[np.float64]], targets: list[NDArray[np.f
         return np.zeros(len(TERMS))
 
     def fit(kept: list[int]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = nnls(
-            np.concatenate([terms[i] for i in kept]), np.concatenate([targets[i] for i in kept])
-        )[0]
-        return found
+        return _non_negative(np.concatenate([terms[i] for i in kept]), np.concatenate([targets[i] for i in kept]))
 
     every = list(range(len(terms)))
     weights = fit(every)
@@ -222,3 +233,11 @@ def _shrunk_weights(terms: list[NDArray[np.float64]], targets: list[NDArray[np.f
     errors = np.sqrt((count - 1) / count * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
     shrunk: NDArray[np.float64] = weights * np.maximum(0.0, 1 - (errors / np.maximum(weights, 1e-12)) ** 2)
     return shrunk
+
+
+def _non_negative(terms: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve non-negative ridge regression: weights have a prior of deviation 1, as their terms are in logits."""
+    spread = np.sqrt(float((target**2).mean())) if len(target) else 1.0
+    rows = np.concatenate([terms, spread * np.eye(terms.shape[1])])
+    found: NDArray[np.float64] = nnls(rows, np.concatenate([target, np.zeros(terms.shape[1])]))[0]
+    return found

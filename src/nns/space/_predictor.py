@@ -92,10 +92,9 @@ def fit_levels_of_queries(
     Returns:
         ``level.weight`` (R,), ``level.bias`` (1,), ``level.range`` (2,) and ``usual`` (1,), the mean of the terms.
     """
-    ones = np.ones(len(history.target))
     left = history.target - levels.quality[history.network]
-    rows = Outcomes(history.network, history.dataset, history.target, np.zeros(len(ones), np.bool_))
-    weight, bias, known = _fit_level(rows, left, ones, queries, history.families)
+    rows = Outcomes(history.network, history.dataset, history.target, np.zeros(len(left), np.bool_))
+    weight, bias, known = _fit_level(rows, left, history.weight, queries, history.families)
     found = {
         "level.weight": weight,
         "level.bias": np.array([bias]),
