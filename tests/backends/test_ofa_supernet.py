@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from urllib.error import URLError
 
 import pytest
@@ -49,6 +50,44 @@ def test_training_leaves_layers_as_they_are_and_repeats(trained):
     assert all(torch.equal(tensor, other[name]) for name, tensor in net.state_dict().items())
     own = {type(layer).__name__ for layer in net.modules() if "forward" in vars(layer)}
     assert own == {"DynamicSeparableConv2d"}  # those of crop_kernels_to_reach
+
+
+def test_the_device_reaches_the_training(monkeypatch):
+    told = []
+    monkeypatch.setattr("nns.backends.ofa.training.train_supernet", lambda *_, device: told.append(device))
+    backend = OfaBackend(0.25)
+    (item,) = backend.plan(1, SIZE, seed=0)
+    data = tiny_split_arrays(size=SIZE)
+    backend.train_supernet(item, data, 0, device="cuda")
+    backend.train_supernet(item, data, 0)
+    assert told == ["cuda", "cpu"]
+
+
+def test_elsewhere_than_on_the_cpu_convolutions_are_those_of_torch(trained, monkeypatch):
+    """``cpu:0`` stands for another device: it is one in all but its name."""
+    _, data, losses = trained
+    monkeypatch.setattr("nns.backends.ofa.training.quick_convolutions", lambda *_: pytest.fail("meant for the CPU"))
+    net, found = supernet.build_supernet(0.25, 3, seed=0), []
+    recipe = SupernetRecipe(epochs=2, batch_size=8)
+    train_supernet(net, data, PREPROCESSING, recipe, 0, lambda _, loss: found.append(loss), device="cpu:0")
+    assert found == pytest.approx(losses, rel=0.05)
+    assert not net.training
+
+
+@pytest.mark.gpu
+def test_a_supernet_trains_on_cuda_and_comes_back():
+    backend = OfaBackend(0.25)
+    (item,) = backend.plan(1, SIZE, seed=0)
+    item = replace(item, settings={"epochs": 2, "batch_size": 8})
+    data = tiny_split_arrays(per_class=16, size=SIZE)
+    torch.cuda.reset_peak_memory_stats()
+    there, here = (backend.train_supernet(item, data, 0, device=device) for device in ("cuda", "cpu"))
+    assert torch.cuda.max_memory_allocated() > 0
+    assert {tensor.device.type for tensor in there.module.state_dict().values()} == {"cpu"}
+    assert 0 <= there.accuracy <= 1
+    classifier = [each.module.classifier.linear.weight for each in (there, here)]
+    assert not torch.equal(*classifier)  # trained elsewhere
+    torch.testing.assert_close(*classifier, atol=0.05, rtol=0.5)
 
 
 def test_a_cut_subnet_is_the_active_one_of_its_supernet(trained):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 
 import pytest
@@ -26,7 +27,11 @@ def test_the_log_tells_the_course_of_a_build(nns, command, tmp_path):
     assert (done.code, done.err) == (0, "")
     lines = read(tmp_path / "log")
     kinds = [line["event"] for line in lines]
-    assert kinds[:3] == ["dataset", "dataset", "plan"]
+    assert kinds[:12] == ["dataset", "dataset", *["architecture"] * 9, "plan"]
+    assert [(line["counted"], line["to_count"]) for line in lines[2:11]] == [(n, 9) for n in range(1, 10)]
+    assert {line["message"] for line in lines[2:11]} == {
+        f"example:plain-w{w}-d{d}" for w in (8, 16, 24) for d in (3, 4, 5)
+    }
     assert kinds[-2:] == ["merge", "end"]
     networks = [line for line in lines if line["event"] == "network"]
     assert kinds.count("start") == 11
@@ -54,8 +59,40 @@ def test_the_log_tells_the_course_of_a_build(nns, command, tmp_path):
     again = nns(*command, "--transfers", 2, "--log", tmp_path / "log", "--json")
     assert (again.json["added"], again.json["digest"]) == (0, done.json["digest"])
     second = read(tmp_path / "log")[len(lines) :]
-    assert [line["event"] for line in second] == ["dataset", "dataset", "plan", "merge", "end"]
-    assert (second[2]["done"], second[2]["transfers"]) == (9, 2)
+    assert [line["event"] for line in second] == [*kinds[:12], "merge", "end"]
+    assert (second[11]["done"], second[11]["transfers"]) == (9, 2)
+
+
+NO_RAY = '--executor ray needs ray: pip install "nns[ray]"'
+LOCAL = "--address auto is that of a ray cluster: give --executor ray as well"
+DEAD = "no ray cluster at '127.0.0.1:9', give HOST:PORT of one, or auto: [Errno 111] Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        (("--executor", "ray"), NO_RAY),
+        (("--executor", "ray", "--address", "auto"), NO_RAY),
+        (("--address", "auto"), LOCAL),
+        (("--executor", "ray", "--address", "127.0.0.1:9"), DEAD),
+        (("--executor", "slurm"), "'slurm'"),
+    ],
+)
+def test_a_place_that_is_not_there_is_found_out_before_anything_is_done(
+    nns, command, monkeypatch, tmp_path, where, why
+):
+    if why == DEAD:
+        pytest.importorskip("ray")
+    if why == NO_RAY:
+        monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("nns.pipeline.build.building.named_datasets", lambda data: pytest.fail("datasets were opened"))
+    done = nns(*command, "--workers", 1, *where)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert why in line
+    assert list(tmp_path.iterdir()) == []
+    if why != DEAD:
+        assert why in nns(*command, "--workers", 1, *where, "--dry-run").err
 
 
 def test_failures_are_told_once_listed_at_the_end_and_tried_again(nns, command, monkeypatch, tmp_path):

@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 import pytest
 
 from nns.backends import WorkItem
-from nns.cli.build_display import ROWS, BuildProgress, build_display, log_line, render
+from nns.cli.build_display import build_display
+from nns.cli.build_log import log_line
+from nns.cli.build_progress import BuildProgress
+from nns.cli.build_table import ROWS, render
 from nns.errors import UsageError
 from nns.pipeline.build import BuildEvent, BuildItem, BuildReport, TransferItem
 from nns.pipeline.build.transfers import TransferResult
@@ -246,6 +249,8 @@ def test_before_and_after_the_training():
     build.tell("dataset", message="birds")
     build.tell("dataset", message=EVIL)
     assert build.drawn().strip() == f"preparing · 2 datasets read, {EVIL_SHOWN} last · 3 s"
+    build.tell("architecture", message=f"timm:{EVIL}", counted=2, to_count=13)
+    assert build.drawn(100).strip() == f"preparing · 2/13 architectures counted, timm:{EVIL_SHOWN} last · 3 s"
     build.tell("merge")
     assert build.drawn().strip() == "writing the file · 3 s"
 
@@ -358,6 +363,18 @@ def test_a_line_of_the_log_has_what_happened():
     assert "accuracies" not in failed
     assert (transfer["event"], transfer["networks"], transfer["accuracies"]) == ("transfer", ["0123"], [0.5])
     assert (transfer["transfers"], transfer["seconds"]) == (1, 42.123)
+
+
+def test_an_architecture_that_was_counted_is_logged_with_how_many_there_are():
+    lines = []
+    build = Build(take=lambda event: lines.append(json.loads(log_line(event, NOON))))
+    build.tell("architecture", message="timm:lcnet_050", counted=2, to_count=13)
+    build.tell("plan")
+    counted, plan = lines
+    what = {"event": "architecture", "message": "timm:lcnet_050", "counted": 2, "to_count": 13}
+    assert counted.items() >= what.items()
+    assert (counted["done"], counted["total"]) == (0, 10)  # networks, as on every line
+    assert not {"counted", "to_count"} & plan.keys()
 
 
 def test_the_log_is_json_whatever_comes():

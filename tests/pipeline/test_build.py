@@ -85,7 +85,15 @@ def test_a_second_run_adds_nothing(plain_zoo, tmp_path):
 
     report = build_zoo(path, plain_zoo.settings, load_plugins(), workers=0, on_event=note)
     assert (report.added, report.networks, report.digest) == (0, 4, plain_zoo.report.digest)
-    assert kinds == [("dataset", 0), ("dataset", 0), ("plan", 4), ("merge", 4)]
+    assert kinds == [("dataset", 0), ("dataset", 0), *[("architecture", 0)] * 9, ("plan", 4), ("merge", 4)]
+
+
+@pytest.mark.parametrize("strategy", ["random", "all"])
+def test_no_architecture_is_counted_where_costs_do_not_matter(plain_zoo, tmp_path, strategy):
+    kinds = set()
+    settings = plain_zoo.with_(strategy=strategy, backends=("example:plain-w8-*",))
+    build_zoo(tmp_path / "zoo.h5", settings, load_plugins(), workers=0, on_event=lambda event: kinds.add(event.kind))
+    assert kinds == {"dataset", "plan", "start", "network", "merge"}
 
 
 def test_a_larger_build_goes_on_from_a_smaller_one(plain_zoo, tmp_path):
@@ -327,6 +335,36 @@ def test_a_supernet_is_stored_once_with_its_subnets_as_slices(plain_zoo, tmp_pat
         assert verify(zoo.store) == ()
     again = build_zoo(path, settings, registry, workers=0)
     assert (again.added, again.digest) == (0, report.digest)
+
+
+class OnDevice(Cuts):
+    """Notes where its supernet is to be trained."""
+
+    def train_supernet(self, item, data, seed, *, device="cpu"):
+        self.device = device
+        return super().train_supernet(item, data, seed)
+
+
+class Strict(Cuts):
+    """Written before there were devices: a keyword too many is an error."""
+
+    def train_supernet(self, item, data, seed):
+        self.device = "not told"
+        return super().train_supernet(item, data, seed)
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "told"),
+    [(OnDevice, "cuda", "cuda"), (Strict, "cuda", "not told"), (Strict, "cpu", "not told")],
+)
+def test_supernets_are_told_the_device(plain_zoo, tmp_path, monkeypatch, backend, device, told):
+    monkeypatch.setattr("nns.finetuning.training.resolve_device", lambda wanted: {"auto": "cuda"}.get(wanted, wanted))
+    settings = plain_zoo.with_(data=plain_zoo.settings.data[:1], networks=2)
+    instance = backend()
+    wanted = "auto" if device == "cuda" else device
+    report = build_zoo(tmp_path / "zoo.h5", settings, registry_of(instance), workers=0, device=wanted)
+    assert (report.failed, report.added) == ((), 2)
+    assert instance.device == told
 
 
 def test_weights_of_half_the_bytes(plain_zoo, tmp_path):

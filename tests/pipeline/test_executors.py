@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError, wait
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +26,76 @@ from nns.pipeline.build.executors import InlineExecutor, LocalExecutor, WorkerLo
 def executor():
     with LocalExecutor(2, initializer=items.no_preparation) as started:
         yield started
+
+
+class FakeRay:
+    """A ray that refuses to connect."""
+
+    __spec__ = "as a module has"
+
+    class AuthenticationError(Exception):
+        message = "no token was found"
+
+    def __init__(self, error=None):
+        self.exceptions = SimpleNamespace(AuthenticationError=self.AuthenticationError)
+        self._private = SimpleNamespace(worker=SimpleNamespace())
+        self.error, self.asked = error, []
+
+    def is_initialized(self):
+        return False
+
+    def shutdown(self):
+        pass
+
+    def init(self, address, **_):
+        self.asked.append(address)
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ConnectionError("Failed to connect"),
+            "no ray cluster at '{}', give HOST:PORT of one, or auto: Failed to connect",
+        ),
+        (RuntimeError("Version mismatch"), "no ray cluster at '{}', give HOST:PORT of one, or auto: Version mismatch"),
+        (FakeRay.AuthenticationError("no"), "the ray cluster at '{}' wants a token: no token was found"),
+    ],
+)
+def test_what_answers_but_lets_nobody_in_may_want_a_token(monkeypatch, error, said):
+    monkeypatch.setitem(sys.modules, "ray", ray := FakeRay(error))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UsageError) as caught:
+            make_executor("ray", 1, address=address)
+    assert ray.asked == [address]
+    message = str(caught.value)
+    assert message.startswith(said.format(address))
+    assert "\n" not in message
+    for name in ("RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN ", "~/.ray/auth_token", "`ray get-auth-token`"):
+        assert name in message
+
+
+def test_where_nothing_answers_ray_is_not_asked_which_tries_for_minutes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", ray := FakeRay())
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    for address in ("127.0.0.1:9", "auto", "ray://127.0.0.1:9", "nowhere"):
+        with pytest.raises(
+            UsageError, match=f"^no ray cluster at '{address}', give HOST:PORT of one, or auto: "
+        ) as caught:
+            make_executor("ray", 1, address=address)
+        assert "token" not in str(caught.value)
+    assert ray.asked == []
+
+
+def test_a_ray_of_its_own_is_not_started_before_it_is_needed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", ray := FakeRay(ConnectionError("asked for")))
+    with make_executor("ray", 1) as executor:
+        assert ray.asked == []
+        with pytest.raises(ConnectionError, match="asked for"):
+            executor.slots  # noqa: B018
+    assert ray.asked == ["local"]
 
 
 def is_alive(pid):

@@ -184,10 +184,20 @@ class Backend(ABC):
         """Name the supernet that an architecture is cut from, by its largest subnet; None if it is trained alone."""
         return None
 
-    def train_supernet(self, item: WorkItem, data: SplitArrays, seed: int) -> ProducedNetwork:
+    def train_supernet(self, item: WorkItem, data: SplitArrays, seed: int, *, device: str = "cpu") -> ProducedNetwork:
         """Train the supernet of an item; its accuracy is that of its largest subnet, NaN if that is not measured.
 
         A build keeps it in the zoo, and later subnets of it are cut by :meth:`cut` from what was kept.
+
+        Args:
+            item: The work; it has a supernet.
+            data: The dataset, on the CPU.
+            seed: Of weights, order and augmentation; on the CPU the same seed gives the same weights.
+            device: Where to train, ``"cpu"`` or ``"cuda"``. A build leaves the keyword out for ``"cpu"``, and where a
+                backend that was written for an older nns lacks it: that trains on the CPU.
+
+        Returns:
+            The supernet, on the CPU wherever it was trained.
         """
         raise NotImplementedError(f"backend {self.name!r} has no supernets")
 

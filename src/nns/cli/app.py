@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nns.cli import architectures, data, demo, finetune, handover, plugins, repro, search, space, zoo
+from nns.cli import architectures, bench, data, demo, finetune, handover, plugins, repro, search, space, zoo
 
 app = typer.Typer(
     name="nns",
@@ -45,6 +45,7 @@ app.command("predict")(handover.predict)
 app.command("export")(handover.export)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(space.app, name="space")
+app.add_typer(bench.app, name="bench")
 app.add_typer(repro.app, name="repro")
 app.command("architectures")(architectures.architectures)
 app.command("plugins")(plugins.plugins)

@@ -83,7 +83,8 @@ def build(
 
     Example: nns zoo build zoo.h5 --data ./birds ./tiles --backend ofa timm --networks 40
     """
-    from nns.cli.build_display import build_display, report_document
+    from nns.cli.build_display import build_display
+    from nns.cli.build_log import report_document
     from nns.cli.output import note, print_json
     from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
     from nns.pipeline.build import build_zoo, default_workers
@@ -108,7 +109,7 @@ def build(
         "seed": seed,
     }
     settings = _settings(recipe, data, backend, changes)
-    _check_place(executor, device)
+    _check_place(executor, workers, address, device)
     if workers is None and executor == "local":
         workers = default_workers(threads)
     if dry_run:
@@ -138,18 +139,16 @@ def build(
         raise NnsError(f"{len(report.failed)} items failed; run the same command again to retry them")
 
 
-def _check_place(executor: str, device: str) -> None:
-    """See that there is such an executor and device, before anything is read or written.
+def _check_place(executor: str, workers: int | None, address: str | None, device: str) -> None:
+    """See that there is such an executor and device, before anything is read or written; a cluster is not asked yet.
 
     Raises:
         UsageError: If not.
     """
-    from nns.errors import UnknownNameError
     from nns.finetuning import resolve_device
-    from nns.pipeline.build.executors import EXECUTORS
+    from nns.pipeline.build.executors import check_executor
 
-    if executor not in EXECUTORS:
-        raise UnknownNameError.among("executor", executor, EXECUTORS)
+    check_executor(executor, workers, address)
     if executor == "local":  # the machines of a cluster are others
         resolve_device(device)
 

@@ -2,229 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import math
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
+from nns.cli.build_log import BuildLog, error_line, log_line
+from nns.cli.build_progress import BuildProgress
+from nns.cli.build_table import label, render
 from nns.cli.output import note
-from nns.cli.text import counted, one_line, printable_json
-from nns.errors import MissingZooError, UsageError
-from nns.pipeline.build import BuildEvent, BuildItem, BuildReport, TransferItem
-from nns.quantities import format_seconds
+from nns.cli.text import one_line
+from nns.errors import MissingZooError
+from nns.pipeline.build import BuildEvent, BuildReport
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-    from rich.table import Table
-
-ROWS = 12
-"""Datasets shown at most: those that something runs on, then those that something happened on last."""
-
-AROUND = 5
-"""Lines that are not rows: bar, status, heading, datasets left out, and one to spare."""
-
-NAME_WIDTH = 0.3
-"""Share of the width that the name of a dataset may take."""
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 MARGIN = 5
 """Columns left free, so that the ^C which a terminal shows does not begin another line."""
 
 END = "\0\n"
 """Line after which no strays come."""
-
-
-Running = tuple[BuildItem | TransferItem, float]
-"""An item that a worker has, and since when by the clock."""
-
-
-@dataclass
-class DatasetProgress:
-    """What was seen of one dataset.
-
-    Attributes:
-        networks: Networks of it in the zoo.
-        transfers: Transfers to it in this run.
-        failed: Items that failed in this run.
-        best: Best validation accuracy of its networks, None before the first.
-        running: Items that workers have.
-    """
-
-    networks: int = 0
-    transfers: int = 0
-    failed: int = 0
-    best: float | None = None
-    running: list[Running] = field(default_factory=list)
-
-    def improve(self, accuracy: float) -> None:
-        """Note the accuracy of a network."""
-        if not math.isnan(accuracy):
-            self.best = max(accuracy, self.best or 0.0)
-
-
-@dataclass(frozen=True)
-class _Finished:
-    is_transfer: bool
-    seconds: float
-    count: int
-    images: int
-
-
-class BuildProgress:
-    """The state of a build, from its events.
-
-    Args:
-        clock: Gives seconds; time goes on between the events as well.
-
-    Attributes:
-        datasets: By name; what something happened on last comes last.
-        last: The last event.
-        clock: As given.
-        prepared: Datasets whose query features are there.
-        failed: Items that failed, and architectures that cannot be built.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin before the first event."""
-        self.datasets: dict[str, DatasetProgress] = {}
-        self.last: BuildEvent | None = None
-        self.prepared = self.failed = 0
-        self.clock, self._began = clock, clock()
-        self._known: dict[str, list[float]] = {}
-        self._finished: list[_Finished] = []
-        self._slots = 1
-        self._lost = {False: 0, True: 0}
-
-    def know(self, dataset_digest: str, accuracy: float) -> None:
-        """Note a network that was in the zoo before."""
-        self._known.setdefault(dataset_digest, []).append(accuracy)
-
-    def take(self, event: BuildEvent) -> None:
-        """Note an event."""
-        before, self.last = self.last, event
-        self.prepared += event.kind == "dataset"
-        self.failed += event.kind == "failed"
-        item, result = event.item, event.result
-        if item is None:
-            return
-        row = self.datasets.pop(item.dataset_name, None) or DatasetProgress()
-        self.datasets[item.dataset_name] = row
-        for accuracy in self._known.pop(item.dataset_digest, ()):
-            row.networks += 1
-            row.improve(accuracy)
-        is_transfer = isinstance(item, TransferItem)
-        if event.kind == "start":
-            row.running.append((item, self.clock()))
-            self._slots = max(self._slots, self.running)
-            return
-        row.running = [each for each in row.running if each[0] is not item]
-        if result is None:
-            row.failed += 1
-            kept = event.done - before.done if before else 0  # of several networks some may have been finished
-            row.networks += kept
-            self._lost[is_transfer] += len(item.architectures) - kept
-            return
-        self._finished.append(_Finished(is_transfer, result.seconds, len(result.accuracies), result.images))
-        if isinstance(item, TransferItem):
-            row.transfers += 1
-        else:
-            row.networks += getattr(result, "added", 0)
-            row.improve(max(result.accuracies))
-
-    @property
-    def lost(self) -> int:
-        """Networks and transfers that this run will not have."""
-        return sum(self._lost.values())
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return self.clock() - self._began
-
-    @property
-    def running(self) -> int:
-        """Items that workers have."""
-        return len(self._running())
-
-    def _running(self) -> list[Running]:
-        return [each for row in self.datasets.values() for each in row.running]
-
-    @property
-    def rate(self) -> float:
-        """Images a second, at the pace of the finished items and with as many workers as are busy now."""
-        seconds = sum(each.seconds for each in self._finished)
-        return self.running * sum(each.images for each in self._finished) / seconds if seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds that the rest will take at the pace of the finished items; None as long as there is none."""
-        if self.last is None or not self._finished:
-            return None
-        left = {False: self.last.total - self.last.done, True: self.last.transfers_total - self.last.transfers}
-        work = 0.0
-        for is_transfer, count in left.items():
-            running = [each for each in self._running() if isinstance(each[0], TransferItem) is is_transfer]
-            work += self._seconds_left(max(0, count - self._lost[is_transfer]), is_transfer, running)
-        return work / max(1, min(self._slots, sum(left.values()) - self.lost))
-
-    def _seconds_left(self, count: int, is_transfer: bool, running: Sequence[Running]) -> float:
-        """Say how long one worker would take for networks, or for transfers."""
-        finished = [each for each in self._finished if each.is_transfer is is_transfer] or self._finished
-        seconds, number = sum(each.seconds for each in finished), sum(each.count for each in finished)
-        begun = [(self.clock() - since, len(item.architectures)) for item, since in running]
-        # what takes longer than the mean raises it before it is finished
-        late = [(elapsed, networks) for elapsed, networks in begun if elapsed * number > seconds * networks]
-        mean = (seconds + sum(each for each, _ in late)) / (number + sum(networks for _, networks in late))
-        return max(0.0, count * mean - sum(min(elapsed, mean * networks) for elapsed, networks in begun))
-
-
-def report_document(report: BuildReport) -> dict[str, Any]:
-    """Give the report as a JSON document."""
-    failed = [{"dataset": name, "backend": backend, "reason": reason} for name, backend, reason in report.failed]
-    return {**asdict(report), "failed": failed, "seconds": round(report.seconds, 2)}
-
-
-def log_line(event: BuildEvent | BuildReport, at: datetime) -> str:
-    """Write an event, or the report at the end, as one line of JSON with the time ``at``."""
-    line: dict[str, Any] = {"time": _time_stamp(at)}
-    if isinstance(event, BuildReport):
-        return _json({**line, "event": "end", **report_document(event)})
-    line |= {
-        "event": event.kind,
-        "seconds": round(event.seconds, 3),
-        "done": event.done,
-        "total": event.total,
-        "transfers": event.transfers,
-        "transfers_total": event.transfers_total,
-        "running": event.running,
-        "images": event.images,
-    }
-    if (item := event.item) is not None:
-        ids = [item.network_id] if isinstance(item, TransferItem) else list(item.ids)
-        line |= {"dataset": item.dataset_name, "backend": item.backend}
-        line |= {"architectures": list(item.architectures), "networks": ids}
-    if (result := event.result) is not None:
-        line["accuracies"] = [None if math.isnan(each) else round(each, 6) for each in result.accuracies]
-        line |= {"item_seconds": round(result.seconds, 3), "item_images": result.images}
-    if event.message:
-        line["message"] = event.message
-    return _json(line)
-
-
-def _time_stamp(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
-
-
-def _json(line: dict[str, Any]) -> str:
-    return printable_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
 
 
 @contextmanager
@@ -248,7 +50,7 @@ def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[Buil
     progress = BuildProgress()
     told: set[tuple[str, str]] = set()
     with ExitStack() as stack:
-        lines = stack.enter_context(_Log(log)) if log is not None else None
+        lines = stack.enter_context(BuildLog(log)) if log is not None else None
         if sys.stderr.isatty():
             _know(progress, zoo)
             screen: _Lines | _Live = stack.enter_context(_Live(progress))
@@ -266,7 +68,7 @@ def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[Buil
                 item, where = event.item, event.item.dataset_name if event.item is not None else ""
                 if (where, event.message) not in told:
                     told.add((where, event.message))
-                    what = f"{item.backend}:{_label(item)} on {where}: " if item is not None else ""
+                    what = f"{item.backend}:{label(item)} on {where}: " if item is not None else ""
                     screen.say(f"failed: {what}{event.message}")
             screen.refresh()
 
@@ -274,7 +76,7 @@ def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[Buil
             yield take
         except Exception as error:
             if lines is not None:
-                lines.write(_json({"time": _time_stamp(datetime.now(UTC)), "event": "error", "message": str(error)}))
+                lines.write(error_line(error, datetime.now(UTC)))
             raise
 
 
@@ -369,46 +171,6 @@ class _Live(_Lines):
             thread.join()
 
 
-class _Log:
-    """Whole lines at the end of a file, on disk at once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.file = path.open("ab", buffering=0)
-            self.cut = path.is_file() and not _ends_with_newline(path)  # the last run was killed
-        except OSError as error:
-            raise UsageError(f"cannot write the log {str(path)!r}: {error.strerror}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
-    def write(self, line: str) -> str:
-        """Write a line, and say what is wrong if that fails; after that nothing is written."""
-        if self.file.closed:
-            return ""
-        whole = ("\n" if self.cut else "") + line + "\n"
-        self.cut = False
-        try:
-            content = whole.encode()
-            if self.file.write(content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            self.file.close()
-            return f"cannot write the log {str(self.path)!r} any more: {error.strerror}; the build goes on without"
-        return ""
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 1))
-        return file.read(1) in (b"", b"\n")
-
-
 @contextmanager
 def _descriptors(out: int, err: int) -> Iterator[None]:
     """Let what is printed to the descriptors 1 and 2, by processes that are started as well, go elsewhere."""
@@ -431,79 +193,3 @@ def _is_descriptor(stream: TextIO, number: int) -> bool:
         return stream.fileno() == number
     except (OSError, ValueError):
         return False
-
-
-def render(progress: BuildProgress, width: int = 80, height: int = 24) -> Group:
-    """Draw the state of a build: a bar, numbers, and a table of datasets as far as the height goes."""
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    event, clock = progress.last, _time(progress.seconds)
-    if event is None:
-        return Group(Text(f"opening the datasets · {clock}"))
-    if event.kind == "dataset":
-        read = f"{counted(progress.prepared, 'dataset')} read, {event.message} last"
-        return Group(Text(one_line(f"preparing · {read} · {clock}"), no_wrap=True, overflow="ellipsis"))
-    if event.kind == "merge":
-        return Group(Text(f"writing the file · {clock}"))
-    done, total = event.done + event.transfers + progress.lost, event.total + event.transfers_total
-    parts = [f"{event.done}/{event.total} networks"]
-    parts += [f"{event.transfers}/{event.transfers_total} transfers"] if event.transfers_total else []
-    parts += [f"{progress.running} running"] + ([f"{progress.failed} failed"] if progress.failed else [])
-    parts += ([f"{progress.rate:.0f} images/s"] if progress.rate else []) + [clock]
-    left = progress.seconds_left
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(
-        ProgressBar(total=max(1, total), completed=done, width=40),
-        f"{done / max(1, total):.0%}",
-        "" if left is None or done == total else f"about {_time(left)} left",
-    )
-    shown = _shown(progress, min(ROWS, height - AROUND))
-    lines: list[RenderableType] = [bar, Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")]
-    if shown:
-        lines.append(_table(shown, progress, bool(event.transfers_total), round(NAME_WIDTH * width)))
-    if 0 < len(shown) < len(progress.datasets):
-        lines.append(Text(f"and {counted(len(progress.datasets) - len(shown), 'more dataset')}", style="dim"))
-    return Group(*lines)
-
-
-def _shown(progress: BuildProgress, count: int) -> list[tuple[str, DatasetProgress]]:
-    rank = {name: (not row.running, -turn) for turn, (name, row) in enumerate(progress.datasets.items())}
-    return [(name, progress.datasets[name]) for name in sorted(sorted(rank, key=rank.__getitem__)[: max(0, count)])]
-
-
-def _table(
-    shown: list[tuple[str, DatasetProgress]], progress: BuildProgress, transfers: bool, name_width: int
-) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, expand=True)
-    table.add_column("dataset", no_wrap=True, max_width=name_width)
-    numbers = ["networks", *(["transfers"] if transfers else []), *(["failed"] if progress.failed else []), "best"]
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("running", no_wrap=True, ratio=1)
-    now = progress.clock()
-    for name, row in shown:
-        cells = {
-            "networks": str(row.networks),
-            "transfers": str(row.transfers or ""),
-            "failed": str(row.failed or ""),
-            "best": "–" if row.best is None else f"{row.best:.1%}",
-        }
-        running = ", ".join(f"{_label(item)} {_time(now - since)}" for item, since in row.running)
-        table.add_row(Text(one_line(name)), *[cells[heading] for heading in numbers], Text(one_line(running)))
-    return table
-
-
-def _label(item: BuildItem | TransferItem) -> str:
-    names = item.architectures
-    label = names[0] if len(names) == 1 else f"{len(names)} of {names[0].rpartition('-')[0] or names[0]}"
-    return f"{label} transfer" if isinstance(item, TransferItem) else label
-
-
-def _time(seconds: float) -> str:
-    return format_seconds(max(1, round(seconds)))

@@ -49,8 +49,8 @@ def cached_arrays(
         test: Share of each class for a test split, where the dataset has none of its own.
 
     Returns:
-        The splits; a test split only where the dataset has one or ``test`` asks for it. The arrays are read-only, and other
-        processes share their memory.
+        The splits; a test split only where the dataset has one or ``test`` asks for it. The arrays are read-only, and
+        other processes share their memory.
 
     Raises:
         DatasetError: As :func:`nns.images.load_arrays`.

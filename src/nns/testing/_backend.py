@@ -275,7 +275,10 @@ class BackendContract:
                 assert not _changed(network.module, same.module)
 
     def test_supernets(self, backend: Backend) -> None:
-        """What is cut from a stored supernet is the same whatever was cut before; backends without one pass."""
+        """What is cut from a stored supernet is the same whatever was cut before; backends without one pass.
+
+        A supernet takes the device to train on, and comes back on the CPU.
+        """
         for item in backend.plan(self.networks, self.image_size, seed=1):
             for spec in item.specs:
                 assert backend.supernet_of(spec) == item.supernet
@@ -283,7 +286,8 @@ class BackendContract:
                 continue
             data = tiny_split_arrays(self.classes, per_class=4, size=item.image_size)
             work = replace(item, settings={**item.settings, "epochs": 1})
-            trained = backend.train_supernet(work, data, seed=1)
+            trained = backend.train_supernet(work, data, seed=1, device="cpu")
+            assert {tensor.device.type for tensor in trained.module.state_dict().values()} == {"cpu"}
             assert trained.spec == item.supernet
             assert _survives_json(trained.provenance)
             state = {name: tensor.clone() for name, tensor in trained.module.state_dict().items()}

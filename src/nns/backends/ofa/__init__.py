@@ -123,8 +123,8 @@ class OfaBackend(Backend):
         width, *_ = space.check_config(spec.config)
         return space.largest_spec(width, spec.source)
 
-    def train_supernet(self, item: WorkItem, data: SplitArrays, seed: int) -> ProducedNetwork:
-        """Train by the sandwich rule with in-place distillation."""
+    def train_supernet(self, item: WorkItem, data: SplitArrays, seed: int, *, device: str = "cpu") -> ProducedNetwork:
+        """Train by the sandwich rule with in-place distillation; its largest subnet is measured on the CPU."""
         from nns.backends.ofa import supernet
         from nns.backends.ofa.training import SupernetRecipe, train_supernet
 
@@ -136,7 +136,7 @@ class OfaBackend(Backend):
         else:
             net = supernet.build_supernet(width, len(data.classes), seed)
         recipe = SupernetRecipe(**item.settings)
-        train_supernet(net, data, self.preprocessing(item.supernet, item.image_size), recipe, seed)
+        train_supernet(net, data, self.preprocessing(item.supernet, item.image_size), recipe, seed, device=device)
         seconds = round(time.perf_counter() - started, 2)
         (largest,) = self.cut(replace(item, specs=(item.supernet,)), net, data)
         provenance = {"recipe": "sandwich", **asdict(recipe), "seed": seed, "seconds": seconds}

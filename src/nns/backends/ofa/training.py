@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,19 @@ def train_supernet(
     recipe: SupernetRecipe,
     seed: int,
     on_epoch: Callable[[int, float], None] | None = None,
+    device: str = "cpu",
 ) -> None:
-    """Train in place; ``on_epoch(epoch, loss of the largest subnet)`` is called after each epoch."""
+    """Train in place.
+
+    Args:
+        supernet: The supernet; it is on the CPU afterwards, wherever it is trained.
+        data: The dataset; only its training split is looked at.
+        preprocessing: What the images are normalised for.
+        recipe: How to train.
+        seed: Of order, augmentation and random subnets: drawn on the CPU, so that they are the same on any device.
+        on_epoch: Called after each epoch with its number and the mean loss of the largest subnet.
+        device: Where to train; images go there a batch at a time.
+    """
     import torch
     from ofa.imagenet_classification.elastic_nn.modules import dynamic_op
     from torch.nn import functional as F
@@ -59,6 +70,7 @@ def train_supernet(
     images, labels = as_tensors(data.train, preprocessing)
     steps = recipe.epochs * max(1, math.ceil(len(labels) / recipe.batch_size))
     warmup = max(1, steps // recipe.epochs)
+    supernet.to(device)
     optimizer = torch.optim.SGD(
         supernet.parameters(), lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
@@ -68,13 +80,15 @@ def train_supernet(
     supernet.to(memory_format=torch.channels_last)
     crop_kernels_to_reach(supernet)
     dynamic = (dynamic_op.DynamicConv2d, dynamic_op.DynamicSeparableConv2d, dynamic_op.DynamicSE)
-    with seeded(seed), quick_convolutions(supernet, *dynamic), _native_activations(supernet):
+    quick = quick_convolutions(supernet, *dynamic) if device == "cpu" else nullcontext()
+    with seeded(seed), quick, _native_activations(supernet):
         augment = augmenter(preprocessing.size)
         for epoch in range(recipe.epochs):
             supernet.train()
             total = 0.0
             for batch, target in batches(images, labels, recipe.batch_size, augment):
-                batch = batch.to(memory_format=torch.channels_last)
+                batch = batch.to(device, memory_format=torch.channels_last)
+                target = target.to(device)
                 optimizer.zero_grad()
                 supernet.set_max_net()
                 logits = supernet(batch)
@@ -90,7 +104,7 @@ def train_supernet(
                 schedule.step()
             if on_epoch:
                 on_epoch(epoch, total / max(1, len(labels)))
-    supernet.eval()
+    supernet.to("cpu").eval()
 
 
 @contextmanager

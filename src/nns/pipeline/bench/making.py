@@ -112,7 +112,7 @@ class CellFile:
         """Read what is there.
 
         Raises:
-            UsageError: If the file holds cells of another zoo or recipe.
+            UsageError: If the file holds cells of another zoo or recipe, or is none of nns.
         """
         self.path, self.about = path, about
         self.cells: dict[tuple[str, str, int], Json] = {}
@@ -123,9 +123,13 @@ class CellFile:
                 if not line.endswith(b"\n"):
                     break
                 whole += len(line)
-                row = json.loads(line)
+                try:
+                    row = json.loads(line)
+                    key = (row["network"], row["digest"], row["seed"]) if number else ("", "", 0)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise UsageError(f"{path}, line {number + 1}: this is no cell of `nns bench make`") from error
                 if number:
-                    self.cells[row["network"], row["digest"], row["seed"]] = row
+                    self.cells[key] = row
                 elif canonical_json(row) != canonical_json(about):
                     raise UsageError(f"{path} holds cells of another zoo or recipe: give another --out")
             with path.open("r+b") as stream:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +22,19 @@ from nns.types import Json
 FORMAT = 1
 MAX_BYTES = 1 << 30
 """Decoded bytes at most: a matrix may come from a stranger."""
+
+BROKEN = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)
+"""What reading a damaged or foreign file may raise."""
 
 Numbers = NDArray[np.float32]
 
@@ -186,7 +201,13 @@ class Matrix:
         arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        path.write_bytes(buffer.getvalue())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            temporary.write_bytes(buffer.getvalue())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Matrix:
@@ -205,7 +226,7 @@ class Matrix:
             if document["format"] != FORMAT:
                 raise UsageError(f"{path} has format {document['format']}, this version of nns reads {FORMAT}")
             return cls._from(arrays, document)
-        except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except BROKEN as error:
             if isinstance(error, UsageError):
                 raise
             raise UsageError(f"{path} is not a matrix of `nns bench make`: {error}") from error
@@ -233,6 +254,10 @@ class Matrix:
             for group in ("scores", "score_seconds")
         }
         names = ("params", "val", "test", "head_val", "head_test", "curves", "epoch_seconds", "feature_seconds")
+        shape = (len(document["tasks"]), len(document["candidates"]))
+        for name in names:
+            if arrays[name].shape[arrays[name].ndim > 2 :][:2] != shape:
+                raise ValueError(f"{name} has the shape {arrays[name].shape}, not that of {shape}")
         return cls(
             about=document["about"],
             tasks=tuple(TaskRow(**task) for task in document["tasks"]),

@@ -63,23 +63,27 @@ def build_zoo(
             for; 0: everything in this process, for small zoos and for debugging.
         threads: Threads of each.
         executor: ``"local"`` or ``"ray"``.
-        address: Of a ray cluster, ``"auto"`` for one that runs here; None starts one.
+        address: Of a ray cluster, ``"auto"`` for one that runs here; None starts one. It is connected to before
+            anything is read or written.
         device: What to train on: ``"cpu"``, ``"cuda"``, or ``"auto"``. Only CPUs give the same zoo again bit for bit.
         on_event: Called in this process as things happen.
 
     Raises:
         DatasetError: If a dataset cannot be used, or two hold the same images.
-        UsageError: If the settings make no sense.
+        UsageError: If the settings make no sense, ray is not installed, or no cluster lets this process in.
         ZooError: If the file is there and is no zoo, or cannot be written any more; what was finished stays.
     """
     run = _Build(zoo, settings, registry, device, on_event)
     interrupted = False
     try:
-        with limited_threads(threads):  # what this process computes depends on them as well, in the last digits
+        with (
+            limited_threads(threads),  # what this process computes depends on them as well, in the last digits
+            # first, as it may be refused; processes are started with the first item
+            make_executor(executor, workers, threads, address, gpus=device != "cpu") as started,
+        ):
             run.prepare()
             if run.has_work():
-                with make_executor(executor, workers, threads, address, gpus=device != "cpu") as started:
-                    run.train(started)
+                run.train(started)
     except KeyboardInterrupt:
         interrupted = True
     return run.finish(interrupted)
@@ -133,12 +137,17 @@ class _Build:
         self._add_datasets()
         if self.settings.pretrained:
             self._add_pretrained()
-        self.pairs = PairPlan(self.settings, self.registry, self.datasets, architectures, self.store)
+        self.pairs = PairPlan(
+            self.settings, self.registry, self.datasets, architectures, self.store, self._tell_counted
+        )
         for backend, reason in self.pairs.broken:
             self.failed.append(("all datasets", backend, reason))
             self.emit("failed", message=reason)
         self._plan(self.pairs)
         self.emit("plan")
+
+    def _tell_counted(self, name: str, counted: int, to_count: int) -> None:
+        self.emit("architecture", message=name, counted=counted, to_count=to_count)
 
     def _add_datasets(self) -> None:
         present = self.store.datasets()

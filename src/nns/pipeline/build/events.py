@@ -9,7 +9,7 @@ from nns.pipeline.build.plan import BuildItem
 from nns.pipeline.build.transfers import TransferItem, TransferResult
 from nns.pipeline.build.worker import ItemResult
 
-EventKind = Literal["plan", "dataset", "start", "network", "transfer", "failed", "merge"]
+EventKind = Literal["dataset", "architecture", "plan", "start", "network", "transfer", "failed", "merge"]
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,10 @@ class BuildEvent:
     """Progress of a build.
 
     Attributes:
-        kind: ``"plan"`` once, ``"dataset"`` for each dataset whose query features are there, ``"start"`` as an
-            item goes to a worker, ``"network"`` and ``"transfer"`` for each finished item, ``"failed"`` for each
-            that raised, ``"merge"`` before the file is written at the end.
+        kind: ``"dataset"`` for each dataset whose query features are there, ``"architecture"`` for each architecture
+            that was counted before pairs are chosen by cost, ``"plan"`` once, ``"start"`` as an item goes to a
+            worker, ``"network"`` and ``"transfer"`` for each finished item, ``"failed"`` for each that raised,
+            ``"merge"`` before the file is written at the end.
         done: Networks in the zoo so far, of this build.
         total: Networks that the build is to have.
         transfers: Transfers in the zoo so far, of this build.
@@ -30,6 +31,8 @@ class BuildEvent:
         item: The item, if it is about one.
         result: What became of it, if it finished.
         message: Reason of a failure, else a name.
+        counted: Architectures counted so far, if it is about one.
+        to_count: Architectures that will be counted in all, if it is about one.
     """
 
     kind: EventKind
@@ -43,6 +46,8 @@ class BuildEvent:
     item: BuildItem | TransferItem | None = None
     result: ItemResult | TransferResult | None = None
     message: str = ""
+    counted: int = 0
+    to_count: int = 0
 
 
 @dataclass(frozen=True)

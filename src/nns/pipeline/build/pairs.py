@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,8 @@ class PairPlan:
         datasets: Name in the zoo and opened dataset.
         architectures: The work of training each on a dataset.
         store: The zoo, with the query features of all datasets.
+        on_counted: Called after each architecture that was built to count its costs, with its name, how many were
+            counted so far, and how many that will be. Strategies that do not ask for costs count none.
 
     Attributes:
         ids: Id of the network of each pair that was chosen.
@@ -57,6 +59,7 @@ class PairPlan:
         datasets: Sequence[tuple[str, ImageDataset]],
         architectures: Sequence[WorkItem],
         store: Store,
+        on_counted: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Make the chooser of the strategy; nothing is chosen yet."""
         self.settings, self.store = settings, store
@@ -64,14 +67,14 @@ class PairPlan:
         self.architectures = list(architectures)
         self.broken: list[tuple[str, str]] = []
         self.costs: NDArray[np.float64] | None = None
-        chooser = self._chooser(registry)
+        chooser = self._chooser(registry, on_counted)
         pairs = len(datasets) * len(self.architectures)
         self.total = pairs if settings.strategy == "all" else min(settings.networks, pairs)
         self.ids: dict[Pair, str] = {}
         self._pairs: dict[str, Pair] = {}
         self.rounds = Rounds(chooser, settings.pairs_a_round(len(datasets)), self.total)
 
-    def _chooser(self, registry: Registry) -> Chooser:
+    def _chooser(self, registry: Registry, on_counted: Callable[[str, int, int], None] | None) -> Chooser:
         seed = item_seed(self.settings.seed, "pairs")
         if self.settings.strategy != "pareto":
             make = InOrder if self.settings.strategy == "all" else AtRandom
@@ -83,6 +86,8 @@ class PairPlan:
             except Exception as error:  # noqa: BLE001 - one that fails here fails on each dataset
                 name = work.specs[0].name
                 self.broken.append((work.backend, f"{name} cannot be built: {type(error).__name__}: {error}"))
+            if on_counted:
+                on_counted(f"{work.backend}:{work.specs[0].name}", number + 1, len(self.architectures))
         if not rows:
             raise UsageError(f"no architecture can be built; {self.broken[0][1]}")
         self.architectures = [self.architectures[number] for number in rows]

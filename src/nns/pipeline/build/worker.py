@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ class _Worker:
 
         entry = next((each for each in self.store.supernets() if each.id == self.item.supernet_id), None)
         if entry is None:
-            entry = self._add_supernet(self.backend.train_supernet(work, self.arrays, self.item.seed))
+            entry = self._add_supernet(train_supernet(self.backend, work, self.arrays, self.item.seed, self.device))
             self.images += int(work.settings.get("epochs", 1)) * len(self.arrays.train)
         # from what was stored in either case, so that what is cut later comes out the same
         state = load(self.store.supernet_weights(entry.id))
@@ -312,6 +313,27 @@ class Trainer:
         curve = [round(epoch.val_accuracy, 6) for epoch in result.history]
         found: dict[str, Any] = {"trained_epochs": len(curve), "val_curve": curve}
         return {**found, "stopped": result.stopped} if result.stopped != "epochs" else found
+
+
+def train_supernet(backend: Backend, work: WorkItem, data: SplitArrays, seed: int, device: str) -> ProducedNetwork:
+    """Train a supernet on a device, or on the CPU if the backend, written for an older nns, knows of no other.
+
+    Args:
+        backend: The backend.
+        work: The work of an item with a supernet.
+        data: The dataset.
+        seed: Of weights and batches.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is any.
+
+    Raises:
+        UsageError: If there is no such device.
+    """
+    from nns.finetuning.training import resolve_device
+
+    where = resolve_device(device)
+    if where == "cpu" or "device" not in signature(backend.train_supernet).parameters:
+        return backend.train_supernet(work, data, seed)
+    return backend.train_supernet(work, data, seed, device=where)
 
 
 def train_network(

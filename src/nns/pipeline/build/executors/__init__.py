@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from nns.errors import UnknownNameError, UsageError
 from nns.pipeline.build.executors._base import Executor, WorkerLostError
 from nns.pipeline.build.executors.inline import InlineExecutor
 from nns.pipeline.build.executors.local import LocalExecutor, default_workers
-from nns.pipeline.build.executors.ray import RayExecutor
+from nns.pipeline.build.executors.ray import RayExecutor, ray_missing
 from nns.pipeline.build.worker import start_worker
 
 EXECUTORS = ("local", "ray")
 """Names that :func:`make_executor` knows."""
+
+
+def check_executor(name: str, workers: int | None = None, address: str | None = None) -> None:
+    """See that the arguments of :func:`make_executor` go together, without importing or connecting to anything.
+
+    Args:
+        name: As there.
+        workers: As there.
+        address: As there; whether a cluster answers is not looked at.
+
+    Raises:
+        UnknownNameError: If there is no such executor.
+        UsageError: If an argument does not fit it, or ray is not installed.
+    """
+    if name not in EXECUTORS:
+        raise UnknownNameError.among("executor", name, EXECUTORS)
+    if workers is not None and workers < 0:
+        raise UsageError(f"workers must be 0 or more, not {workers}")
+    if name == "local" and address is not None:
+        raise UsageError(f"--address {address} is that of a ray cluster: give --executor ray as well")
+    if name == "ray" and workers != 0 and find_spec("ray") is None:
+        raise ray_missing()
 
 
 def make_executor(
@@ -38,12 +61,7 @@ def make_executor(
         UnknownNameError: If there is no such executor.
         UsageError: If an argument does not fit it, ray is not installed, or there is no cluster at the address.
     """
-    if name not in EXECUTORS:
-        raise UnknownNameError.among("executor", name, EXECUTORS)
-    if workers is not None and workers < 0:
-        raise UsageError(f"workers must be 0 or more, not {workers}")
-    if name == "local" and address is not None:
-        raise UsageError(f"--address {address} is that of a ray cluster: give --executor ray as well")
+    check_executor(name, workers, address)
     if workers == 0:
         return InlineExecutor()
     if name == "ray":
@@ -58,6 +76,7 @@ __all__ = [
     "LocalExecutor",
     "RayExecutor",
     "WorkerLostError",
+    "check_executor",
     "default_workers",
     "make_executor",
 ]

@@ -21,6 +21,12 @@ CONNECT_SECONDS = 10.0
 CANCEL_SECONDS = 10.0
 """How long cancelled items may take to end before they are no longer waited for."""
 
+TOKEN_HINT = (
+    "if one runs there, it may want a token: set RAY_AUTH_MODE=token, and give what `ray get-auth-token` prints "
+    "on its first machine in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+)
+"""Names of ray 2.60. Ray itself does not say that it was refused for its token."""
+
 
 class RayExecutor(Executor):
     """Runs each item as a task of ray, which places it, and runs it again when its worker process or machine dies.
@@ -29,8 +35,8 @@ class RayExecutor(Executor):
     process before is used as it is, and is not shut down.
 
     Args:
-        address: Of a cluster, ``"auto"`` for the one that this machine belongs to; None: start one on this machine
-            that ends with the executor.
+        address: Of a cluster, to which it connects at once, ``"auto"`` for the one that this machine belongs to;
+            None: start one on this machine before the first item, that ends with the executor.
         threads: Threads of each item, and CPUs that ray sets aside for it: all of the largest machine if that has
             fewer.
         workers: Items at the same time; None: as many as the machines have CPUs for, and GPUs, at that moment.
@@ -40,7 +46,7 @@ class RayExecutor(Executor):
             ``workers`` of them fit.
 
     Raises:
-        UsageError: If ray is not installed, or there is no cluster at the address.
+        UsageError: If ray is not installed, or there is no cluster at the address that lets this process in.
     """
 
     name = "ray"
@@ -55,32 +61,44 @@ class RayExecutor(Executor):
         gpus: bool = True,
     ) -> None:
         self._ray = _import_ray(retries)
-        self._workers, self._retries = workers, retries
+        self._address, self._threads, self._workers, self._retries = address, threads, workers, retries
+        self._wants_gpus = gpus
+        self._prepare = partial(_prepare, initializer, threads)
+        self._running: dict[Future[Any], Any] = {}
+        self._started = False
+        self._task: Any = None
+        if address is not None:
+            self._start()
+
+    def _start(self) -> None:
+        """Connect to ray, or start it, and set up the task, unless that is done."""
+        if self._task is not None:
+            return
         self._started = not self._ray.is_initialized()
         if self._started:
-            _connect(self._ray, address, threads, workers)
+            _connect(self._ray, self._address, self._threads, self._workers)
         largest = max((node.get("CPU", 0.0) for node in self._nodes()), default=0.0)
-        self._cpus = min(threads, largest) if largest >= 1 else threads
-        found = sum(node.get("GPU", 0.0) for node in self._nodes()) if gpus else 0.0
+        self._cpus = min(self._threads, largest) if largest >= 1 else self._threads
+        found = sum(node.get("GPU", 0.0) for node in self._nodes()) if self._wants_gpus else 0.0
         # ray counts in 1/10,000, so rounded down: 6 × 0.1667 would be more than one GPU
-        self._gpus = 10_000 // math.ceil((workers or 1) / found) / 10_000 if found else 0.0
+        self._gpus = 10_000 // math.ceil((self._workers or 1) / found) / 10_000 if found else 0.0
         self._task = self._ray.remote(_run).options(
             num_cpus=self._cpus,
             num_gpus=self._gpus,
-            max_retries=retries,
+            max_retries=self._retries,
             retry_exceptions=False,
             scheduling_strategy="SPREAD",
         )
-        self._prepare = partial(_prepare, initializer, threads)
-        self._running: dict[Future[Any], Any] = {}
 
     @property
     def slots(self) -> int:
         """``workers``, or what the machines that are there now have room for."""
+        self._start()
         return self._workers or max(1, sum(map(self._room, self._nodes())))
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """Run ``function(*args)`` on the machine that ray chooses."""
+        self._start()
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         task = self._task.remote(self._prepare, function, args)
@@ -148,8 +166,13 @@ def _import_ray(retries: int) -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise UsageError('--executor ray needs ray: pip install "nns[ray]"') from error
+        raise ray_missing() from error
     return ray
+
+
+def ray_missing() -> UsageError:
+    """Say how to install ray."""
+    return UsageError('--executor ray needs ray: pip install "nns[ray]"')
 
 
 def _connect(ray: Any, address: str | None, threads: int, workers: int | None) -> None:
@@ -160,13 +183,20 @@ def _connect(ray: Any, address: str | None, threads: int, workers: int | None) -
         cpus = workers * threads if workers else None
         ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
         return
+    no_cluster = f"no ray cluster at {address!r}, give HOST:PORT of one, or auto"
+    where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     try:
-        if address != "auto":  # ray itself tries for minutes
-            host, _, port = address.rpartition("://")[2].rpartition(":")
+        if where not in ("", "auto"):  # ray itself tries for minutes
+            host, _, port = where.rpartition("://")[2].rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-        ray.init(address, **quiet)
     except (OSError, ValueError) as error:
-        raise UsageError(f"no ray cluster at {address!r}, give HOST:PORT of one, or auto: {error}") from error
+        raise UsageError(f"{no_cluster}: {error}") from error
+    try:
+        ray.init(address, **quiet)
+    except ray.exceptions.AuthenticationError as error:
+        raise UsageError(f"the ray cluster at {address!r} wants a token: {error.message}; {TOKEN_HINT}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # among them another version of ray or Python
+        raise UsageError(f"{no_cluster}: {error}; {TOKEN_HINT}") from error
 
 
 _prepared: object = None

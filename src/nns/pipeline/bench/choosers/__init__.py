@@ -1,0 +1,39 @@
+"""Ways of choosing a network for a dataset: the baselines, space methods, and what is left of them without a part."""
+
+from __future__ import annotations
+
+from nns.pipeline.bench.choosers._base import Answer, Chooser, Question, Scene
+from nns.pipeline.bench.choosers.ablations import ABLATIONS, ablations_of
+from nns.pipeline.bench.choosers.halving import HalvingChooser, halve
+from nns.pipeline.bench.choosers.history import NearestChooser, StaticChooser, static_scores
+from nns.pipeline.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser
+from nns.pipeline.bench.choosers.probes import PROBES, ProbeChooser
+from nns.pipeline.bench.choosers.spaces import Fits, SpaceChooser, Variant, without_functional, without_history
+from nns.pipeline.bench.choosers.timing import SearchSeconds, measure_search
+
+__all__ = [
+    "ABLATIONS",
+    "PROBES",
+    "Answer",
+    "Chooser",
+    "Fits",
+    "HalvingChooser",
+    "ImageNetChooser",
+    "LargestChooser",
+    "NearestChooser",
+    "OracleChooser",
+    "ProbeChooser",
+    "Question",
+    "RandomChooser",
+    "Scene",
+    "SearchSeconds",
+    "SpaceChooser",
+    "StaticChooser",
+    "Variant",
+    "ablations_of",
+    "halve",
+    "measure_search",
+    "static_scores",
+    "without_functional",
+    "without_history",
+]

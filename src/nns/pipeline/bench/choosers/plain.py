@@ -1,0 +1,51 @@
+"""Choosers that know no history and look at no image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question
+
+
+class RandomChooser(Chooser):
+    """A random order: all scores are equal, and the measures are expectations over the order of equals."""
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Give every candidate the same score."""
+        return [Answer(np.zeros(len(question.feasible))).within(question.feasible)]
+
+
+class LargestChooser(Chooser):
+    """The most parameters that fit; copies of one architecture are equals."""
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Order by parameters."""
+        params: Floats = self.scene.matrix.params[question.task].astype(np.float64)
+        return [Answer(params).within(question.feasible)]
+
+
+class ImageNetChooser(Chooser):
+    """The best accuracy on ImageNet that fits; then the largest, among what has no such accuracy."""
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Order by accuracy on ImageNet, where it is unknown by parameters."""
+        matrix = self.scene.matrix
+        imagenet = np.array([candidate.imagenet for candidate in matrix.candidates], np.float64)
+        params = matrix.params[question.task].astype(np.float64)
+        scores = np.where(np.isfinite(imagenet), imagenet, params / (params.max() + 1) - 1)
+        fits = bool((np.isfinite(imagenet) & question.feasible).any())
+        note = "" if fits else "no ImageNet network fits: the largest"
+        return [Answer(scores, note=note).within(question.feasible)]
+
+
+class OracleChooser(Chooser):
+    """The best, known only afterwards; its seconds are those of fine-tuning everything that fits."""
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Order by the ground truth."""
+        scores = self.scene.accuracy[question.task]
+        every = self.scene.tuning_seconds[question.task][question.feasible]
+        seconds = float("nan") if self.scene.head_only else float(np.nansum(every))
+        return [Answer(scores, seconds, seconds, tuned=True).within(question.feasible)]

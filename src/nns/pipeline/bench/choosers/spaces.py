@@ -1,0 +1,199 @@
+"""Choosers that are space methods: fitted to a zoo and its history, asked with query features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
+from nns.pipeline.bench.choosers.timing import SearchSeconds
+from nns.pipeline.fitting import ENOUGH_TRANSFERS, MIN_DATASETS_HELD_OUT
+from nns.space import SpaceData, evaluate_held_out
+
+if TYPE_CHECKING:
+    from nns.plugins import Registry
+    from nns.space import SpaceMethod
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A space method, or a change to one.
+
+    Attributes:
+        method: Name of the method; empty: the one that is measured.
+        settings: Arguments of its constructor, beside the seed.
+        data: What is done to the data before the fit.
+        shuffles: If not 0, the query is that of another dataset of another family, drawn so many times.
+        of: Name of the only method that this makes sense for; empty: any.
+    """
+
+    method: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Callable[[SpaceData], SpaceData] | None = None
+    shuffles: int = 0
+    of: str = ""
+
+
+def without_history(data: SpaceData) -> SpaceData:
+    """Leave out all results of networks on other datasets than their own."""
+    return replace(
+        data,
+        transfer_network=np.zeros(0, np.int64),
+        transfer_dataset=np.zeros(0, np.int64),
+        transfer_accuracy=np.zeros(0),
+    )
+
+
+def without_functional(data: SpaceData) -> SpaceData:
+    """Replace what networks do with probe images by zeros."""
+    blanked = {"kernel", "surprise", "functional"}
+    return replace(
+        data, blocks={name: np.zeros_like(block) if name in blanked else block for name, block in data.blocks.items()}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A method fitted for one family.
+
+    Attributes:
+        method: The method.
+        networks: (C, dim) embeddings of the candidates.
+        seconds: Processor seconds of the fit.
+    """
+
+    method: SpaceMethod
+    networks: np.ndarray
+    seconds: float
+
+
+class Fits:
+    """Fits of methods, each made once: they differ by method and change, family, seed, and kind of history."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.made: dict[tuple[Any, ...], Fitted] = {}
+        self._errors: dict[tuple[Any, ...], float] = {}
+
+    def get(self, variant: Variant, scene: Scene, task: int, seed: int) -> Fitted:
+        """Fit for the family of a dataset, or give the fit that is there."""
+        key = (*self._key(variant, scene, task), seed)
+        if key not in self.made:
+            data = self._data(variant, scene, task)
+            method = self.registry.method(variant.method, **variant.settings, seed=seed)
+            started = time.process_time()
+            method.fit(data)
+            seconds = time.process_time() - started
+            networks = method.embed_zoo(data)[: len(scene.matrix.candidates)]
+            self.made[key] = Fitted(method, networks, seconds)
+        return self.made[key]
+
+    def error80(self, variant: Variant, scene: Scene, task: int) -> float:
+        """Give the error of predicted accuracy that 80 % of held-out pairs stay below, as ``nns space fit`` has it.
+
+        It is measured once for a family, with the first seed; NaN with too few datasets.
+        """
+        key = self._key(variant, scene, task)
+        if key not in self._errors:
+            data = self._data(variant, scene, task)
+            self._errors[key] = float("nan")
+            if len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
+                report = evaluate_held_out(lambda: self.registry.method(variant.method, **variant.settings), data)
+                moved = report["transfer"] if len(data.transfer_network) >= ENOUGH_TRANSFERS else None
+                self._errors[key] = float((moved or report["accuracy"])["error80"])
+        return self._errors[key]
+
+    @staticmethod
+    def _key(variant: Variant, scene: Scene, task: int) -> tuple[Any, ...]:
+        # without history the two ground truths give the same data
+        head_only = scene.head_only and variant.data is not without_history
+        settings = tuple(sorted((name, repr(value)) for name, value in variant.settings.items()))
+        return id(scene.matrix), variant.method, settings, variant.data, scene.matrix.tasks[task].family, head_only
+
+    @staticmethod
+    def _data(variant: Variant, scene: Scene, task: int) -> SpaceData:
+        data = scene.matrix.training_data(task, scene.head_only)
+        return variant.data(data) if variant.data else data
+
+
+class SpaceChooser(Chooser):
+    """A space method with several seeds, each a run of its own.
+
+    Args:
+        name: What it is called.
+        scene: The matrix and its ground truth.
+        variant: The method.
+        fits: Where fits are shared.
+        seeds: The seeds.
+        seconds: Of reading the query images and computing their features.
+        kind: ``"method"``, ``"baseline"`` or ``"ablation"``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scene: Scene,
+        variant: Variant,
+        fits: Fits,
+        seeds: Sequence[int],
+        seconds: SearchSeconds,
+        kind: str = "method",
+    ) -> None:
+        super().__init__(name, scene)
+        self.variant, self.fits, self.seeds, self.seconds = variant, fits, tuple(seeds), seconds
+        self.kind = kind  # type: ignore[misc]
+        self._answers: dict[int, list[Answer]] = {}
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Order by the method's score."""
+        if question.task not in self._answers:  # the limit changes nothing but what is left out
+            self._answers[question.task] = [
+                self._answer(question.task, self.fits.get(self.variant, self.scene, question.task, seed), query)
+                for seed in self.seeds
+                for query in self._queries(question.task, seed)
+            ]
+        return [answer.within(question.feasible) for answer in self._answers[question.task]]
+
+    def _queries(self, task: int, seed: int) -> list[int]:
+        if not self.variant.shuffles:
+            return [task]
+        tasks = self.scene.matrix.tasks
+        others = [t for t, row in enumerate(tasks) if row.family != tasks[task].family] or [task]
+        rng = np.random.default_rng([seed, task])
+        return [int(t) for t in rng.choice(others, min(self.variant.shuffles, len(others)), replace=False)]
+
+    def _answer(self, task: int, fitted: Fitted, query: int) -> Answer:
+        matrix, method = self.scene.matrix, fitted.method
+        row = matrix.offset + query
+        started = time.process_time()
+        embedding = method.embed_query(matrix.zoo.queries[row], matrix.zoo.query_labels[row])
+        scores = method.score(embedding, fitted.networks)
+        predicted = method.predict_accuracy(embedding, fitted.networks).astype(np.float64)
+        seconds = time.process_time() - started
+        return Answer(
+            scores.astype(np.float64),
+            self.seconds.cold + seconds,
+            self.seconds.warm + seconds,
+            predicted=predicted,
+            interval=self._interval(task, fitted, embedding, predicted),
+        )
+
+    def _interval(self, task: int, fitted: Fitted, embedding: np.ndarray, predicted: Floats) -> Floats | None:
+        """Give an 80 % interval of predicted accuracies (C,), (C, 2).
+
+        It is the method's own if it has ``predict_interval(query_embedding, network_embeddings)``; else that of
+        ``nns search``, from the errors on held-out datasets, for what is measured on full fine-tuning.
+        """
+        if self.kind != "method":
+            return None
+        give = getattr(fitted.method, "predict_interval", None)
+        if give is not None:
+            return np.asarray(give(embedding, fitted.networks), np.float64)
+        if self.scene.head_only:
+            return None
+        error = self.fits.error80(self.variant, self.scene, task)
+        return np.clip(predicted[:, None] + error * np.array([-1.0, 1.0]), 0, 1) if np.isfinite(error) else None

@@ -1,0 +1,137 @@
+"""Making a matrix from a zoo and datasets, from the first cell to the packed file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nns.errors import UsageError
+from nns.pipeline.bench.making import CellEvent, CellFile, draw_candidates, make_cells, open_tasks, plan_cells
+from nns.pipeline.bench.packing import pack_matrix
+from nns.pipeline.bench.recipe import CellRecipe
+from nns.pipeline.bench.tasks import read_groups
+from nns.pipeline.build.executors import make_executor
+from nns.types import Json
+
+if TYPE_CHECKING:
+    from nns.plugins import Registry
+    from nns.zoo import Zoo
+
+
+@dataclass(frozen=True)
+class MatrixReport:
+    """What the making of a matrix came to.
+
+    Attributes:
+        matrix: The packed file; not written if it was interrupted.
+        cells: File of the finished cells, which the next run goes on from.
+        done: Cells that are finished.
+        total: Cells in all.
+        failed: Architecture, network, dataset and reason of each cell that failed.
+        interrupted: Whether Ctrl-C ended it.
+        seconds: Of this run.
+    """
+
+    matrix: str
+    cells: str
+    done: int
+    total: int
+    failed: tuple[tuple[str, str, str, str], ...]
+    interrupted: bool
+    seconds: float
+
+    def document(self) -> Json:
+        """Give it JSON-able."""
+        names = ("architecture", "network", "dataset", "reason")
+        return {**vars(self), "failed": [dict(zip(names, each, strict=True)) for each in self.failed]}
+
+
+def cells_path(matrix: Path) -> Path:
+    """Name the file of finished cells beside a matrix: ``bank.npz`` has ``bank.cells.jsonl``."""
+    return matrix.with_suffix(".cells.jsonl")
+
+
+def make_matrix(
+    zoo: Zoo,
+    data: Sequence[str],
+    tables: Sequence[Path],
+    matrix: Path,
+    registry: Registry,
+    *,
+    candidates: int | None = None,
+    seeds: int = 1,
+    recipe: CellRecipe | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    device: str = "cpu",
+    on_event: Callable[[CellEvent], None] | None = None,
+) -> MatrixReport:
+    """Fine-tune networks of a zoo on datasets, cell by cell, and pack what is finished into a matrix.
+
+    Cells that an earlier run finished are not made again. Ctrl-C keeps what is finished.
+
+    Args:
+        zoo: The zoo.
+        data: The query datasets, as they are opened.
+        tables: Tables of family and set of all datasets, see :func:`nns.pipeline.bench.tasks.read_groups`.
+        matrix: File to write; the cells go beside it.
+        registry: Where the backends are.
+        candidates: Networks to draw from the zoo; None takes all.
+        seeds: Repetitions of each cell.
+        recipe: How cells are made; the default recipe if it is None.
+        executor: ``"local"`` or ``"ray"``.
+        workers: Cells at a time; None as many as there is room for, 0 in this process.
+        address: Of a ray cluster.
+        device: What to train on.
+        on_event: Called after each cell.
+
+    Raises:
+        UsageError: If a table lacks a dataset, a cell file belongs to another zoo or recipe, or the matrix cannot be
+            written there.
+        DatasetError: If a dataset cannot be read.
+    """
+    started, recipe = time.perf_counter(), recipe or CellRecipe()
+    if matrix.suffix != ".npz":
+        raise UsageError(f"{matrix} must end in .npz")
+    groups, tasks = read_groups(*tables), open_tasks(data)
+    names = [name for name, _ in tasks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two datasets are called {twice[0]!r}: rename a folder")
+    by_id = {entry.id: entry for entry in zoo.entries()}
+    chosen = [by_id[each] for each in draw_candidates(list(by_id.values()), candidates or len(by_id))]
+    items = plan_cells(chosen, tasks, groups, recipe, seeds)
+    cells = CellFile(cells_path(matrix), {"zoo": zoo.digest(), "recipe": dict(recipe.document())})
+    images, failed, interrupted = matrix.with_suffix(".images"), [], False
+    try:
+        with make_executor(executor, workers, 1, address, gpus=device != "cpu") as started_executor:
+            failed = make_cells(
+                zoo, items, cells, registry, started_executor, images=images, device=device, on_event=on_event
+            )
+        packed = pack_matrix(zoo, chosen, tasks, groups, cells, recipe, images)
+        packed.save(matrix)
+    except KeyboardInterrupt:
+        interrupted = True
+    if not interrupted and not failed:
+        shutil.rmtree(images, ignore_errors=True)
+    reasons = [(by_id[item.network_id].spec.name, item.network_id, item.dataset, why) for item, why in failed]
+    return MatrixReport(
+        matrix=os.fspath(matrix),
+        cells=os.fspath(cells.path),
+        done=sum(item.key in cells.cells for item in items),
+        total=len(items),
+        failed=tuple(reasons),
+        interrupted=interrupted,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def recipe_of(epochs: int | None, max_images: int | None) -> CellRecipe:
+    """Change the default recipe where something was given."""
+    changes = {"epochs": epochs, "max_images": max_images}
+    return replace(CellRecipe(), **{name: value for name, value in changes.items() if value is not None})

@@ -1,0 +1,266 @@
+"""What each chooser answers on planted matrices, and that none sees what it must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nns import load_plugins
+from nns.pipeline.bench.choosers import (
+    Fits,
+    HalvingChooser,
+    ImageNetChooser,
+    LargestChooser,
+    NearestChooser,
+    OracleChooser,
+    ProbeChooser,
+    Question,
+    RandomChooser,
+    Scene,
+    SearchSeconds,
+    SpaceChooser,
+    StaticChooser,
+    Variant,
+    ablations_of,
+    halve,
+    static_scores,
+    without_functional,
+    without_history,
+)
+
+from .planted import plant_matrix, with_truth
+
+SECONDS = SearchSeconds(3.0, 1.0)
+NAN = np.nan
+
+
+def question(scene, task=0, limit=None, **more):
+    return Question(task, scene.feasible(task, limit), **more)
+
+
+def order(answer):
+    return np.argsort(-answer.scores, kind="stable").tolist()
+
+
+def test_what_is_not_within_the_limit_is_never_in_the_order(scene):
+    registry = load_plugins()
+    choosers = [
+        *[kind("", scene) for kind in (RandomChooser, LargestChooser, ImageNetChooser, OracleChooser)],
+        *[StaticChooser("", scene), NearestChooser("", scene, SECONDS), HalvingChooser("", scene)],
+        ProbeChooser("ridge", scene),
+        SpaceChooser("", scene, Variant("tans", {"epochs": 3}), Fits(registry), [0], SECONDS, "baseline"),
+    ]
+    asked = question(scene, 1, 2e6, budget=10.0)
+    assert 2 < asked.feasible.sum() < 9
+    for chooser in choosers:
+        for answer in chooser.ask(asked):
+            np.testing.assert_array_equal(np.isfinite(answer.scores), asked.feasible)
+
+
+def test_random_and_oracle(scene):
+    (answer,) = RandomChooser("", scene).ask(question(scene))
+    assert set(answer.scores) == {0.0}
+    (answer,) = OracleChooser("", scene).ask(question(scene))
+    assert order(answer)[0] == np.argmax(scene.accuracy[0])
+    assert answer.warm == pytest.approx(np.nansum(scene.tuning_seconds[0]))
+
+
+def test_the_largest_that_fits(scene):
+    (answer,) = LargestChooser("", scene).ask(question(scene, 0, 3e6))
+    feasible = scene.feasible(0, 3e6)
+    assert order(answer)[0] == np.flatnonzero(feasible)[-1]  # the planted sizes grow
+
+
+def test_imagenet_and_else_the_largest(scene):
+    (answer,) = ImageNetChooser("", scene).ask(question(scene))
+    assert order(answer)[:3] == [1, 0, 9]
+    assert answer.note == ""
+    without = np.array([False, False, *[True] * 7, False])
+    (answer,) = ImageNetChooser("", scene).ask(Question(0, without))
+    assert order(answer)[0] == 8
+    assert "no ImageNet network" in answer.note
+
+
+def test_static_ranks_by_hand():
+    matrix = with_truth(plant_matrix(4, 1, 3), [[0.9, 0.1, 0.2], [0.1, 0.2, 0.3], [0.3, 0.1, NAN], [NAN, 0.5, 0.5]])
+    scene = Scene(matrix)
+    # of the three other datasets: ranks (0, .5, 1), (1, 0, -), (-, .5, .5)
+    np.testing.assert_allclose(static_scores(scene, 0), [0.5, 1 / 3, 0.75])
+    np.testing.assert_allclose(static_scores(scene, 3), [(1 + 0 + 1) / 3, (0 + 0.5 + 0) / 3, (0.5 + 1) / 2])
+
+
+def test_without_any_result_elsewhere_the_static_ranking_knows_nothing():
+    scene = Scene(with_truth(plant_matrix(2, 1, 3), [[0.9, 0.1, 0.2], [0.1, 0.2, NAN]]))
+    np.testing.assert_allclose(static_scores(scene, 0), [0, 1, -1])
+    family = replace(scene.matrix, tasks=tuple(replace(task, family="one") for task in scene.matrix.tasks))
+    np.testing.assert_allclose(static_scores(Scene(family), 0), [-1, -1, -1])
+    assert NearestChooser("", Scene(family), SECONDS).nearest(0) is None
+    (answer,) = NearestChooser("", Scene(family), SECONDS).ask(question(Scene(family)))
+    assert set(answer.scores) == {-3.0}
+
+
+def test_the_nearest_dataset_is_of_another_family():
+    matrix = plant_matrix(3, 2, 4)
+    offset, queries = matrix.offset, list(matrix.zoo.queries)
+    direction = np.eye(16, dtype=np.float32)
+    for task, place in enumerate([0, 0, 1, 2, 0, 3]):  # 0, 1 and 4 are alike; 1 is of the family of 0
+        queries[offset + task] = np.tile(10 * direction[place], (5, 1))
+    labels = tuple(np.zeros(len(query), np.int64) for query in queries)
+    matrix = replace(matrix, zoo=replace(matrix.zoo, queries=tuple(queries), query_labels=labels))
+    truth = np.full((6, 4), 0.5)
+    truth[4] = [0.1, NAN, 0.9, 0.5]
+    scene = Scene(with_truth(matrix, truth))
+    chooser = NearestChooser("", scene, SECONDS)
+    assert chooser.nearest(0) == 4
+    (answer,) = chooser.ask(question(scene))
+    assert order(answer) == [2, 3, 0, 1]  # what has no result there comes last
+    assert (answer.cold, answer.warm) == (3.0, 1.0)
+    truth[4] = NAN
+    assert NearestChooser("", Scene(with_truth(matrix, truth)), SECONDS).nearest(0) != 4
+
+
+def test_probes_cost_features_and_scores_of_all_within_the_limit(scene):
+    asked = question(scene, 2, 2e6)
+    (answer,) = ProbeChooser("knn", scene).ask(asked)
+    matrix = scene.matrix
+    expected = (matrix.feature_seconds[2] + matrix.score_seconds["knn"][2])[asked.feasible].sum()
+    assert answer.cold == answer.warm == pytest.approx(expected)
+    assert order(answer)[0] == np.argmax(np.where(asked.feasible, matrix.scores["knn"][2], -1))
+
+
+CURVES = np.array([[0.1, 0.9, 0.9, 0.9], [0.4, 0.5, 0.6, 0.7], [0.3, 0.4, 0.8, 0.8], [0.2, 0.2, 0.2, 0.2]])
+
+
+def test_halving_by_hand():
+    seconds = np.ones((4, 4))
+    scores, spent = halve(np.arange(4), CURVES, seconds)
+    # one epoch of all, 1 and 2 go on for one, then 1 alone to the end: 4 + 2 + 2
+    assert spent == 8
+    assert np.argsort(-scores).tolist() == [1, 2, 3, 0]
+    scores, spent = halve(np.array([0, 2]), CURVES, seconds)
+    assert spent == 2 + 3
+    assert np.argmax(np.nan_to_num(scores)) == 2
+    assert np.isnan(scores[[1, 3]]).all()
+
+
+def test_the_budget_sets_how_many_begin_best_static_first():
+    matrix = plant_matrix(3, 1, 4)
+    truth = [[0.9, 0.5, 0.4, 0.1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]]  # statically the last is best
+    ones = np.ones((1, 3, 4, 4), np.float32)
+    scene = Scene(with_truth(matrix, truth, epoch_seconds=ones))
+    spent = {}
+    for budget in (0.0, 4.0, 5.0, 7.9, 8.0, 99.0):
+        (answer,) = HalvingChooser("", scene).ask(question(scene, budget=budget))
+        spent[budget] = answer.warm
+        assert order(answer)[0] == (0 if budget >= 8 else 1 if budget >= 7.9 else 2 if budget >= 5 else 3)
+        assert answer.tuned
+    # one to the end; two; three (3 + 2 + 2); all; the least is one to the end, whatever the budget
+    assert spent == {0.0: 4, 4.0: 4, 5.0: 5, 7.9: 7, 8.0: 8, 99.0: 8}
+
+
+def test_each_repetition_is_a_replay_of_its_own(scene):
+    assert len(HalvingChooser("", scene).ask(question(scene, budget=10.0))) == 2
+    curves = scene.matrix.curves.copy()
+    curves[1] = NAN
+    other = Scene(replace(scene.matrix, curves=curves))
+    assert len(HalvingChooser("", other).ask(question(other, budget=10.0))) == 1
+
+
+def test_a_space_method_is_fitted_once_a_family_and_seed(scene, known_registry):
+    chooser = SpaceChooser("nns", scene, Variant("known"), Fits(known_registry), [0, 1], SECONDS)
+    for task in range(12):
+        for limit in (None, 2e6):
+            answers = chooser.ask(question(scene, task, limit))
+            assert len(answers) == 2
+    assert len(known_registry.made) == 6 * 2
+    assert answers[0].cold >= 3
+    assert answers[0].interval.shape == (10, 2)
+    data = known_registry.made[0].fitted
+    assert "q0" not in data.families
+    assert data.network_ids == scene.matrix.zoo.network_ids
+
+
+def test_a_method_that_knows_the_history_beats_random(scene, known_registry):
+    chooser = SpaceChooser("nns", scene, Variant("known"), Fits(known_registry), [0], SECONDS)
+    ranks = [order(chooser.ask(question(scene, task))[0]).index(np.argmax(scene.accuracy[task])) for task in range(12)]
+    assert np.mean(ranks) < 2.5
+    turned = Variant("known", {"sign": -1.0})
+    chooser = SpaceChooser("nns", scene, turned, Fits(known_registry), [0], SECONDS)
+    assert order(chooser.ask(question(scene, 0))[0])[-1] == np.argmax(static_scores(scene, 0))
+
+
+def test_a_shuffled_query_is_that_of_another_family(scene, known_registry):
+    chooser = SpaceChooser("", scene, Variant("known", shuffles=3), Fits(known_registry), [0, 1], SECONDS, "ablation")
+    asked = []
+    for fitted in (chooser.fits.get(chooser.variant, scene, 0, seed) for seed in (0, 1)):
+        fitted.method.embed_query = lambda features, labels: asked.append(features) or features.mean(axis=0)
+    assert len(chooser.ask(question(scene, 0))) == 6
+    queries = scene.matrix.zoo.queries
+    rows = [next(row for row, query in enumerate(queries) if query is one) for one in asked]
+    assert all(scene.matrix.zoo.families[row] != "q0" and row >= scene.matrix.offset for row in rows)
+    assert len(set(rows[:3])) == 3
+    assert chooser.ask(question(scene, 0))[0].interval is None
+
+
+def test_parts_that_are_left_out(scene):
+    data = scene.matrix.training_data(0)
+    assert len(data.transfer_network) == 10 * 10
+    assert len(without_history(data).transfer_network) == 0
+    blanked = without_functional(data)
+    assert not blanked.blocks["kernel"].any()
+    assert not blanked.blocks["surprise"].any()
+    assert blanked.blocks["graph"] is data.blocks["graph"]
+    assert data.blocks["kernel"].any()
+
+
+def test_ablations_name_the_method_that_is_measured():
+    found = ablations_of("known")
+    assert {"no functional embedding", "no transfers", "query shuffled"} <= set(found)
+    assert {variant.method for variant in found.values()} == {"known"}
+
+
+def changed_family(matrix, task, seed=1):
+    """Draw other accuracies for all datasets of the family of one; scores of features stay."""
+    rng = np.random.default_rng(seed)
+    rows = [t for t, row in enumerate(matrix.tasks) if row.family == matrix.tasks[task].family]
+    changes = {}
+    for name in ("val", "test", "head_val", "head_test", "curves"):
+        array = getattr(matrix, name).copy()
+        axis = array.ndim - 2 if name != "curves" else 1
+        index = (slice(None),) * axis + (rows,)
+        array[index] = rng.random(array[index].shape)
+        changes[name] = array
+    accuracy = matrix.zoo.accuracy.copy()
+    own = np.isin(matrix.zoo.dataset_index, [d for d, f in enumerate(matrix.zoo.families) if f == "q0"])
+    accuracy[own] = rng.random(own.sum())
+    return replace(matrix, **changes, zoo=replace(matrix.zoo, accuracy=accuracy))
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+def test_accuracies_of_the_family_change_no_answer(planted, head_only):
+    registry = load_plugins()
+
+    def answers(matrix, task):
+        scene = Scene(matrix, head_only)
+        fits = Fits(registry)
+        choosers = [
+            StaticChooser("", scene),
+            NearestChooser("", scene, SECONDS),
+            ImageNetChooser("", scene),
+            SpaceChooser("", scene, Variant("mixed", {"epochs": 5}), fits, [0], SECONDS, "ablation"),
+            SpaceChooser("", scene, Variant("tans", {"epochs": 5}), fits, [0], SECONDS, "baseline"),
+        ]
+        return [chooser.ask(question(scene, task))[0] for chooser in choosers]
+
+    other = changed_family(planted, 0)
+    assert not np.allclose(Scene(planted, head_only).accuracy[:2], Scene(other, head_only).accuracy[:2])
+    for task in (0, 1):
+        for before, after in zip(answers(planted, task), answers(other, task), strict=True):
+            np.testing.assert_array_equal(before.scores, after.scores)
+            if before.predicted is not None:
+                np.testing.assert_array_equal(before.predicted, after.predicted)
+    # on a dataset of another family they do
+    before, after = (answers(matrix, 4) for matrix in (planted, other))
+    assert not np.array_equal(before[0].scores, after[0].scores)
