@@ -61,3 +61,13 @@ def test_builtin_methods_come_in_through_the_hook():
     assert sorted(found) == ["mixed", "tans"]
     assert isinstance(found["mixed"](seed=3), Mixed)
     assert isinstance(found["tans"](dim=16), Tans)
+
+
+def test_a_tans_fit_does_not_load_the_compiler_of_torch():
+    code = """
+import sys
+from nns.space import Tans
+from tests.space.planted import plant_zoo
+Tans(epochs=2).fit(plant_zoo(datasets=4, networks=2))
+print([m for m in ('torch._dynamo', 'triton', 'sympy') if m in sys.modules])"""
+    assert run_python(code) == "[]"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 
 from nns.space import Tans
+from nns.space._tans_step import Adam
+from nns.space.tans import ROWS_AT_ONCE, join_fingerprint
 
 from .planted import plant_zoo
 
@@ -35,3 +39,27 @@ def test_order_by_predicted_accuracy_is_the_same_for_every_query():
     priors = np.argsort(method.prior(embeddings))
     assert len(orders) <= 2  # rounding may swap near ties
     assert tuple(priors) in orders or len(orders) == 2
+
+
+@pytest.mark.parametrize("count", [1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
+def test_fingerprints_joined_in_parts_are_those_joined_at_once(count):
+    rng = np.random.default_rng(0)
+    blocks = {name: rng.standard_normal((count, n), np.float32) for name, n in (("topology", 45), ("functional", 99))}
+    joined = np.concatenate([blocks["topology"], blocks["functional"]], axis=1)
+    expected = joined / np.linalg.norm(joined, axis=1, keepdims=True)
+    np.testing.assert_array_equal(join_fingerprint(blocks), expected)
+    rows = rng.permutation(count)
+    np.testing.assert_array_equal(join_fingerprint(blocks, rows), expected[rows])
+
+
+def test_adam_is_that_of_torch_bit_for_bit():
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.rand(1000, generator=generator)
+    theirs, gradient = ours.clone(), torch.zeros(1000)
+    theirs.grad = torch.zeros(1000)
+    adam, optimizer = Adam(ours, gradient, 0.01), torch.optim.Adam([theirs], lr=0.01, fused=True)
+    for _ in range(20):
+        theirs.grad.copy_(gradient.copy_(torch.rand(1000, generator=generator) - 0.5))
+        adam.step()
+        optimizer.step()
+    assert torch.equal(ours, theirs)

@@ -104,6 +104,7 @@ def fit_space(
     settings: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
     estimator = registry.method(method, **settings)
     data = space_data(zoo)
+    zoo.store.close()  # all that it has read is in data: a fit need not hold it twice
     started = time.perf_counter()
     estimator.fit(data)
     seconds = time.perf_counter() - started
@@ -116,6 +117,7 @@ def fit_space(
         known = moved if moved and len(data.transfer_network) >= ENOUGH_TRANSFERS else evaluated["accuracy"]
         report["interval80"] = known["error80"]
         report["gain80"] = known.get("gain80")
+    counts = len(data.network_ids), len(data.dataset_names)
     zoo.store.put_space(
         SpaceRecord(
             name=method,
@@ -127,5 +129,6 @@ def fit_space(
             report=report,
         )
     )
+    del data, estimator  # a merge needs room for the datasets of its own
     zoo.store.merge()
-    return FitReport(method, method, len(data.network_ids), len(data.dataset_names), seconds, evaluated)
+    return FitReport(method, method, *counts, seconds, evaluated)

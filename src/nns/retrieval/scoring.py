@@ -151,9 +151,18 @@ def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[
     columns = {"graph": zoo.graphs(), "kernel": zoo.kernels(), "surprise": zoo.surprises()}
     blocks = {name: np.array(column[chosen]) for name, column in columns.items() if column.size}
     ids = np.array(zoo.ids(), dtype=object)[chosen]
-    prints = [zoo.store.fingerprint(str(network)) for network in ids]
-    for name in ("topology", "functional"):
-        parts = [getattr(p, name) for p in prints]
-        if parts and len({part.shape for part in parts}) == 1 and parts[0].size:
-            blocks[name] = np.stack(parts)
-    return blocks
+    ragged: dict[str, NDArray[np.float32]] = {}
+    for row, network in enumerate(ids):
+        found = zoo.store.fingerprint(str(network))  # one at a time: all of them take as much again as the blocks
+        if not row:
+            parts = {name: getattr(found, name) for name in ("topology", "functional")}
+            ragged = {name: np.empty((len(ids), *part.shape), part.dtype) for name, part in parts.items() if part.size}
+        for name in tuple(ragged):
+            part = getattr(found, name)
+            if part.shape == ragged[name].shape[1:]:
+                ragged[name][row] = part
+            else:
+                del ragged[name]
+        if not ragged:
+            break
+    return blocks | ragged

@@ -19,7 +19,7 @@ from nns.space._data import FloatArray, IntArray, SpaceData
 from nns.space._forward import affine, sigmoid, unit
 from nns.space._gradients import views_of
 from nns.space._pairs import PairSampler
-from nns.space._tans_step import Batch, step_gradients
+from nns.space._tans_step import Adam, Batch, step_gradients
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 LAYERS = ("query_encoder.fc", "model_encoder.fc", "predictor.fc")
+
+ROWS_AT_ONCE = 1024
+"""Networks that are joined and scaled at once, which takes several copies of their numbers."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -69,7 +72,7 @@ class Tans(SpaceMethod):
         import torch
 
         sampler = PairSampler(data, self.batch_size)
-        inputs = join_fingerprint(data.blocks)[sampler.networks]
+        inputs = join_fingerprint(data.blocks, sampler.networks)
         means = np.stack([mean_features(data.queries[d]) for d in sampler.datasets])
         accuracy = torch.from_numpy(data.accuracy[sampler.networks].astype(np.float32))
         every = Batch(
@@ -99,9 +102,9 @@ class Tans(SpaceMethod):
         """Train the weights in place; returns the contrastive loss and the MSE of each step, (epochs, 2)."""
         import torch
 
-        flat.grad = torch.zeros_like(flat)
-        gradients = views_of(flat.grad, {name: weight.shape for name, weight in weights.items()})
-        optimizer = torch.optim.Adam([flat], lr=self.lr, fused=True)
+        flat_gradient = torch.zeros_like(flat)
+        gradients = views_of(flat_gradient, {name: weight.shape for name, weight in weights.items()})
+        adam = Adam(flat, flat_gradient, self.lr)
         losses = torch.zeros(self.epochs, 2)
         all_datasets = not self.batch_size or self.batch_size >= len(every.means)
         for step, (networks, datasets) in enumerate(draws):
@@ -114,7 +117,7 @@ class Tans(SpaceMethod):
             losses[step, 0], losses[step, 1] = step_gradients(
                 weights, gradients, batch, margin=self.margin, nmax=self.nmax, both=self.both
             )
-            optimizer.step()
+            adam.step()
         return losses
 
     def embed_networks(self, blocks: Mapping[str, FloatArray]) -> FloatArray:
@@ -151,8 +154,12 @@ class Tans(SpaceMethod):
         return affine(rows, self._fitted(f"{name}.weight"), self._fitted(f"{name}.bias"))
 
 
-def join_fingerprint(blocks: Mapping[str, FloatArray]) -> FloatArray:
+def join_fingerprint(blocks: Mapping[str, FloatArray], rows: IntArray | None = None) -> FloatArray:
     """Join topology (n, T) and functional embedding (n, F) and L2-normalise: (n, T + F).
+
+    Args:
+        blocks: Both, by name.
+        rows: Which networks, in which order; None: all.
 
     Raises:
         UsageError: If a block is missing.
@@ -163,7 +170,14 @@ def join_fingerprint(blocks: Mapping[str, FloatArray]) -> FloatArray:
             f"method 'tans' needs the fingerprint block {missing[0]!r}, which only a zoo of one "
             "supernet has; use method 'mixed' for this zoo"
         )
-    return unit(np.concatenate([blocks["topology"], blocks["functional"]], axis=1))
+    topology, functional = blocks["topology"], blocks["functional"]
+    count = len(topology) if rows is None else len(rows)
+    joined = np.empty((count, topology.shape[1] + functional.shape[1]), np.float32)
+    for start in range(0, count, ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        chosen = part if rows is None else rows[part]
+        joined[part] = unit(np.concatenate([topology[chosen], functional[chosen]], axis=1))
+    return joined
 
 
 def mean_features(features: FloatArray) -> FloatArray:

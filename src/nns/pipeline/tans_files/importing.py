@@ -85,15 +85,17 @@ def import_tans(
     records = network_records(read_networks(published[0]), datasets)
     known = set(zoo.ids())
     kept = {record.entry.id for record in records}
+    unmatched = sum(not record.entry.source_digest for record in records)
     source = _Source(zoo, registry, folder, datasets, trusted)
     zoo.store.add_networks(source.complete(records, told))
+    del records  # the merge below needs the room
     for record in (*datasets, *tests):
         zoo.store.add_dataset(record)
     zoo.store.merge()
     return TansImport(
         networks=len(kept),
         added=len(kept - known),
-        unmatched=sum(not record.entry.source_digest for record in records),
+        unmatched=unmatched,
         datasets=len(datasets),
         test_sets=len(tests),
         supernets=tuple(source.used),

@@ -45,11 +45,14 @@ class FileRange:
 
 @dataclass(frozen=True)
 class Pieces:
-    """A column given as bytes and file ranges one after another, never held in memory as a whole."""
+    """A column given as bytes and file ranges one after another, never held in memory as a whole.
+
+    What is given as a memoryview is one of bytes.
+    """
 
     dtype: str
     shape: tuple[int, ...]
-    parts: Sequence[bytes | FileRange]
+    parts: Sequence[bytes | memoryview | FileRange]
 
 
 Column = NDArray[Any] | Pieces
@@ -96,7 +99,7 @@ def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, An
         digests = {}
         for name, column in columns.items():
             digest = None if name == schema.UNCHECKED else xxhash.xxh3_128()
-            parts = column.parts if isinstance(column, Pieces) else [_bytes(column)]
+            parts = column.parts if isinstance(column, Pieces) else [as_view(column)]
             _write_pieces(descriptor, offsets_of.get(name, 0), parts, digest)
             if digest:
                 digests[name] = digest.digest()
@@ -183,7 +186,8 @@ def _lay_out(columns: Mapping[str, Column]) -> tuple[_Structure, dict[str, int]]
     return structure, found
 
 
-def _bytes(column: NDArray[Any]) -> memoryview:
+def as_view(column: NDArray[Any]) -> memoryview:
+    """See an array as its bytes."""
     return np.ascontiguousarray(column).reshape(-1).view(np.uint8).data
 
 

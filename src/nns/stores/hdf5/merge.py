@@ -313,9 +313,11 @@ def _network_columns(order: Sequence[tuple[Networks, int]], packed: Packed) -> d
             parts.append(table.file.part(f"networks/{name}", 4 * int(edges[0]), 4 * int(edges[-1])))
         columns[f"networks/{name}"] = Pieces("<f4", (sum(lengths),), parts)
         columns[f"networks/{name}_offset"] = offsets(lengths)
+    tables = {table for table, _, _ in blocks}
     for name, dtype in NUMBERS.items():
+        numbers = {table: table.file.array(f"networks/{name}") for table in tables}  # once each: it may be a copy
         columns[f"networks/{name}"] = np.concatenate(
-            [table.file.array(f"networks/{name}")[first:last] for table, first, last in blocks], dtype=dtype
+            [numbers[table][first:last] for table, first, last in blocks], dtype=dtype
         )
     for name in FIXED_PARTS:
         shapes = {getattr(table, name).shape[1:] for table, _, _ in blocks}

@@ -219,6 +219,8 @@ def pack(
             packed[_key(table, row)] = [packer.keep(table.frames, frame, check) for frame in table.rows(row)]
         else:
             waiting.append((table, row))
+    if not waiting:  # as when a space was fitted; to look for bases is to parse every entry
+        return packed
     sources = _Sources(networks, supernets)
     base_of = {_key(table, row): sources.base(table, row) for table, row in waiting}
     waiting.sort(key=lambda item: _order(base_of[_key(*item)]))  # those without a base first, then base by base

@@ -15,7 +15,7 @@ from nns.stores._digest import canonical_json, network_content_digest, supernet_
 from nns.stores._frames import RAW
 from nns.stores._records import fixed_shapes, normal_entry, normal_network
 from nns.stores.hdf5 import schema
-from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, ragged
+from nns.stores.hdf5.columns import Column, FileRange, Pieces, as_view, offsets, ragged
 from nns.stores.hdf5.networks import NUMBERS, RAGGED_PARTS, numbers_of
 from nns.types import (
     FIXED_PARTS,
@@ -217,7 +217,11 @@ def dataset_columns(
     if not records:
         return {}
     columns: Mapping[str, Column] = {
-        "features": np.concatenate([record.features.reshape(-1) for record in records]),
+        "features": Pieces(
+            "<f4",
+            (sum(record.features.size for record in records),),
+            [as_view(np.asarray(record.features, "<f4")) for record in records],
+        ),
         "features_offset": offsets([record.features.size for record in records]),
         "labels": np.concatenate([record.labels for record in records]),
         "labels_offset": offsets([record.labels.size for record in records]),

@@ -19,16 +19,16 @@ def read_datasets(file: ZooFile) -> list[tuple[DatasetRecord, str]]:
         return []
     features, labels = file.bounds("datasets/features").tolist(), file.bounds("datasets/labels").tolist()
     digests, found = file.array("datasets/digest"), []
+    every_feature, every_label = file.array("datasets/features"), file.array("datasets/labels")
     for row, value in enumerate(file.rows("datasets")):
         try:
             dim = count(value["feature_dim"])
-            flat = file.read("datasets/features", 4 * features[row], 4 * features[row + 1])
             record = DatasetRecord(
                 text(value["name"]),
                 text(value["digest"]),
                 texts(value["classes"]),
-                np.frombuffer(flat, "<f4").reshape(labels[row + 1] - labels[row], dim),
-                np.frombuffer(file.read("datasets/labels", 8 * labels[row], 8 * labels[row + 1]), "<i8"),
+                every_feature[features[row] : features[row + 1]].reshape(labels[row + 1] - labels[row], dim),
+                every_label[labels[row] : labels[row + 1]],
                 count(value["images"]),
                 text(value["extractor"]),
             )
