@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,10 @@ def neighbourhood(query: DatasetRecord, zoo: Zoo, count: int = 3) -> Neighbourho
     if not records or not len(query.features):
         return Neighbourhood((), float("nan"), True)
     distances, usual = _distances(query, records)
-    best = _winners(zoo)
+    order = np.argsort(distances, kind="stable")[:count]
+    best = _winners(zoo, {records[i].digest for i in order})
     nearest = tuple(
-        Neighbour(records[i].name, float(distances[i]), *best.get(records[i].digest, ("", float("nan"))))
-        for i in np.argsort(distances, kind="stable")[:count]
+        Neighbour(records[i].name, float(distances[i]), *best.get(records[i].digest, ("", float("nan")))) for i in order
     )
     return Neighbourhood(nearest, usual, bool(nearest[0].distance > usual))
 
@@ -81,12 +81,12 @@ def _distances(query: DatasetRecord, records: Sequence[DatasetRecord]) -> tuple[
     return distances, float(np.quantile(between.min(axis=1), FAR_QUANTILE))
 
 
-def _winners(zoo: Zoo) -> dict[str, tuple[str, float]]:
-    """Give the best known network of each dataset by its digest: its own networks and transfers to it."""
+def _winners(zoo: Zoo, digests: Collection[str]) -> dict[str, tuple[str, float]]:
+    """Give the best known network of some datasets by digest: their own networks and transfers to them."""
     best: dict[str, tuple[str, float]] = {}
     known = [(entry.source_digest, entry.id, entry.accuracy) for entry in zoo.entries()]
     known += [(record.dataset_digest, record.network_id, record.accuracy) for record in zoo.transfers()]
-    for digest, network, accuracy in sorted(known):
+    for digest, network, accuracy in sorted(row for row in known if row[0] in digests):
         if np.isfinite(accuracy) and (digest not in best or accuracy > best[digest][1]):
             best[digest] = (network, float(accuracy))
     return best

@@ -78,6 +78,17 @@ class History:
             cosines,
         )
 
+    def match(self, network: IntArray, dataset: IntArray, known: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Give the likeness of datasets to what networks were trained on, and the cosine of the space, (r, 2).
+
+        Args:
+            network: (r,) networks.
+            dataset: (r,) datasets.
+            known: (r,) whether it may be known what each network was trained on; the likeness is zero where not.
+        """
+        likeness = np.where(known, (self.units[dataset] * self.units[self.source[network]]).sum(axis=1), 0.0)
+        return np.stack([likeness, np.nan_to_num(self.cosines[dataset, network])], axis=1)
+
     def only(self, kept: NDArray[np.bool_]) -> History:
         """Keep some of the results."""
         parts = ("network", "dataset", "target", "weight")
@@ -201,8 +212,7 @@ def _leave_out(
     target = root * centre_within(history.target[out] - levels.quality[network], dataset, weight)
     source = history.source[network]
     foreign = (source >= 0) & (history.families[source] != family)
-    likeness = np.where(foreign, (history.units[dataset] * history.units[source]).sum(axis=1), 0.0)
-    cosines = np.nan_to_num(history.cosines[dataset, network])
+    match = history.match(network, dataset, foreign)
     found = []
     for temperature in TEMPERATURES:
         smoothed = np.zeros(len(network))
@@ -210,7 +220,7 @@ def _leave_out(
             weights = kernel_weights(history.units[each], history.units[levels.known], temperature)
             of_each = dataset == each
             smoothed[of_each] = (weights @ levels.residuals[levels.known])[network[of_each]]
-        terms = centre_within(np.stack([smoothed, likeness, cosines], axis=1), dataset, weight)
+        terms = centre_within(np.column_stack([smoothed, match]), dataset, weight)
         found.append(root[:, None] * terms)
     return found, target
 

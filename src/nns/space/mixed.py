@@ -17,7 +17,7 @@ from nns.space._contrastive import Encoders, Training, train_encoders
 from nns.space._data import FloatArray, IntArray, SpaceData
 from nns.space._epochs import choose_epochs
 from nns.space._forward import affine, sigmoid, unit
-from nns.space._history import TERMS, History, Learned, Levels, kernel_weights, learn
+from nns.space._history import TERMS, History, kernel_weights, learn
 from nns.space._inputs import describe_query, network_blocks, project
 from nns.space._pairs import PairSampler
 from nns.space._predictor import ENOUGH_TRANSFERS, fit_levels_of_queries, fit_predictor
@@ -161,17 +161,8 @@ class Mixed(SpaceMethod):
                 "quality.range": np.array([levels.quality.min(), levels.quality.max()]),
             }.items()
         }
-        self.tensors_ |= fit_levels_of_queries(history, levels, queries, self._terms_of(history, levels, learned))
-
-    def _terms_of(self, history: History, levels: Levels, learned: Learned) -> NDArray[np.float64]:
-        """Sum up the weighted terms of each known result, (r,)."""
-        total = np.zeros(len(history.target))
-        for position, (network, dataset) in enumerate(zip(history.network, history.dataset, strict=True)):
-            source = history.source[network]
-            likeness = float(history.units[dataset] @ history.units[source]) if source >= 0 else 0.0
-            cosine = float(np.nan_to_num(history.cosines[dataset, network]))
-            total[position] = learned.weights[1] * likeness + learned.weights[2] * cosine
-        return total
+        match = history.match(history.network, history.dataset, history.source[history.network] >= 0)
+        self.tensors_ |= fit_levels_of_queries(history, levels, queries, match @ learned.weights[1:])
 
     def embed_networks(self, blocks: Mapping[str, FloatArray]) -> FloatArray:
         """Embed networks from ``graph`` (n, G) and ``kernel`` (n, m, m): (n, dim + 1 + h + K) for h known datasets.

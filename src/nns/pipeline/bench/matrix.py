@@ -124,19 +124,13 @@ class Matrix:
         """Give the ground truth, (T, C): test accuracy, mean over the repetitions that are there."""
         if head_only:
             return self.head_test.astype(np.float64)
-        return _mean_of_known(self.test)
+        return mean_of_known(self.test)
 
     def history(self, head_only: bool = False) -> NDArray[np.float64]:
         """Give what a user knows of earlier datasets, (T, C): validation and test accuracy averaged."""
         if head_only:
             return ((self.head_val + self.head_test) / 2).astype(np.float64)
-        return (_mean_of_known(self.val) + _mean_of_known(self.test)) / 2
-
-    def feasible(self, task: int, max_params: float | None = None) -> NDArray[np.bool_]:
-        """Mark the candidates (C,) of a dataset that have a cell and at most so many parameters."""
-        known = np.isfinite(self.accuracy()[task])
-        fits: NDArray[np.bool_] = known if max_params is None else known & (self.params[task] <= max_params)
-        return fits
+        return (mean_of_known(self.val) + mean_of_known(self.test)) / 2
 
     @property
     def offset(self) -> int:
@@ -276,7 +270,7 @@ def encode(features: Numbers, low: Numbers, step: Numbers) -> NDArray[np.uint8]:
     return codes
 
 
-def _mean_of_known(values: Numbers) -> NDArray[np.float64]:
+def mean_of_known(values: Numbers) -> NDArray[np.float64]:
     """Average over the first axis what is known."""
     known = np.isfinite(values)
     counts = known.sum(axis=0)

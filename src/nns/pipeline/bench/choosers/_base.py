@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.pipeline.bench.matrix import Matrix
+from nns.pipeline.bench.matrix import Matrix, mean_of_known
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -58,14 +57,6 @@ class Scene:
         """Mark the candidates (C,) of a dataset that have a cell and at most so many parameters."""
         known: Mask = np.isfinite(self.accuracy[task])
         return known if max_params is None else known & (self.matrix.params[task] <= max_params)
-
-
-def mean_of_known(values: NDArray[np.floating]) -> Floats:
-    """Average over the first axis what is not NaN."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        mean: Floats = np.nanmean(values, axis=0, dtype=np.float64)
-    return mean
 
 
 @dataclass(frozen=True, eq=False)
