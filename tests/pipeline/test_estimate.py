@@ -138,6 +138,27 @@ def test_supernets_are_trained_once_a_dataset_and_subnets_are_cut(settings, cloc
     assert 0.5 * weights < found.bytes - 6 * FIXED_BYTES <= weights
 
 
+def test_supernets_are_timed_on_the_device(settings, clock, monkeypatch):
+    from dataclasses import replace
+
+    from torch import nn
+
+    from nns.backends.ofa import OfaBackend
+
+    devices = set()
+
+    def train_supernet(self, item, data, seed, *, device="cpu"):
+        devices.add(device)
+        return SimpleNamespace(module=nn.Linear(2, 2))
+
+    monkeypatch.setattr("nns.finetuning.training.resolve_device", lambda wanted: {"auto": "cuda"}.get(wanted, wanted))
+    monkeypatch.setattr(OfaBackend, "train_supernet", train_supernet)
+    monkeypatch.setattr(OfaBackend, "cut", lambda self, item, supernet, data: iter(()))
+    settings = replace(settings, backends=("ofa",), spaces={"ofa": SearchSpace(candidates=2)})
+    assert estimate_build(settings, load_plugins(), workers=0, device="auto").broken == ()
+    assert devices == {"cuda"}
+
+
 def test_nothing_is_written_and_the_zoo_does_not_matter(settings, clock, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     estimate_build(settings, load_plugins())

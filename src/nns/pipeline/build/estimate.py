@@ -18,7 +18,7 @@ from nns.pipeline.build.building import named_datasets
 from nns.pipeline.build.pairs import CLASSES, check_spread
 from nns.pipeline.build.plan import plan_architectures
 from nns.pipeline.build.threads import limited_threads
-from nns.pipeline.build.worker import Origin, Place, Trainer, describe
+from nns.pipeline.build.worker import Origin, Place, Trainer, describe, train_supernet
 from nns.types import LabelledArrays, SplitArrays
 
 if TYPE_CHECKING:
@@ -312,8 +312,9 @@ class _Timing:
         assert work.supernet is not None
         found = next((one for one in self.supernets if one.spec == work.supernet), None)
         if found is None:
-            pace = _pace(lambda part: backend.train_supernet(work, part, 0), data)
-            module = backend.train_supernet(work, _part(data, IMAGES // 4), 0).module
+            device = self.place.device
+            pace = _pace(lambda part: train_supernet(backend, work, part, 0, device), data)
+            module = train_supernet(backend, work, _part(data, IMAGES // 4), 0, device).module
             size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
             found = _Supernet(work.supernet, epochs, size, pace, module)
             self.supernets.append(found)
