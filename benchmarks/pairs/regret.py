@@ -1,0 +1,227 @@
+"""Does a zoo built by ``pareto`` answer better than one built at random with the same budget?
+
+    python benchmarks/pairs/regret.py BANK FOLDER [--networks 48] [--output benchmarks/pairs/regret.json]
+
+Builds both zoos in FOLDER on the same twelve tasks, fits the default space of each, searches both for twelve other
+tasks of other collections at each limit, and fine-tunes what the searches put first (the first ``--top`` of each) with
+the recipe of `nns bench`. Regret is the test accuracy of the best network that was fine-tuned for a task within a
+limit, of either zoo, less that of a zoo's first. Limits that leave a zoo without a network are left out. What was done
+is kept in FOLDER: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from nns.cli.build_display import build_display
+from nns.errors import NoNetworkError
+from nns.pipeline.bench.bootstrap import compare
+from nns.pipeline.bench.cells import CellItem
+from nns.pipeline.bench.making import CellEvent, CellFile, make_cells
+from nns.pipeline.bench.recipe import CellRecipe
+from nns.pipeline.build import BuildSettings, build_zoo
+from nns.pipeline.build.executors import make_executor
+from nns.pipeline.fitting import fit_space
+from nns.plugins import Registry, load_plugins
+from nns.retrieval import search
+from nns.types import Limits
+from nns.zoo import Zoo
+
+ZOO_TASKS = (
+    "emoji-apple-category",
+    "emoji-google-people",
+    "fontstyle-family-sans",
+    "glyphs-arabic-second-half",
+    "glyphs-devanagari-k-dh",
+    "glyphs-greek-lower",
+    "glyphs-hiragana-first-half",
+    "glyphs-latin-lower-noisy",
+    "glyphs-signs-math",
+    "icons-breeze-contexts",
+    "icons-numix-contexts",
+    "photos-animal-mnist-0-4",
+)
+
+QUERIES = (
+    "digits-sklearn-5-9",
+    "emoji-facebook-category",
+    "emoji-twitter-people",
+    "fontstyle-family-hangul",
+    "fontstyle-family-thai",
+    "glyphs-armenian-lower",
+    "glyphs-bengali-letters",
+    "glyphs-han-numbers",
+    "glyphs-thai-digits",
+    "icons-elementary-contexts",
+    "icons-oxygen-contexts",
+    "icons-papirus-contexts",
+)
+"""Tasks of collections that no zoo task is of."""
+
+LIMITS = (500_000, 1_000_000, 2_000_000, 5_000_000, None)
+STRATEGIES = ("pareto", "random")
+
+Orders = dict[tuple[str, int | None], list[str]]
+"""Query and limit to the first networks of a search."""
+
+
+def main() -> None:
+    """Build, search, fine-tune, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bank", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--networks", type=int, default=48, help="budget of each zoo")
+    parser.add_argument("--top", type=int, default=3, help="networks of each search that are fine-tuned")
+    parser.add_argument("--seeds", type=int, default=2, help="fine-tunings of each")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    registry = load_plugins()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        name: BuildSettings(
+            data=tuple(str(args.bank / task) for task in ZOO_TASKS),
+            networks=args.networks,
+            strategy=name,
+            pretrained=False,
+        )
+        for name in STRATEGIES
+    }
+    built = {name: _build(args.folder / f"{name}.h5", settings[name], registry, args.workers) for name in STRATEGIES}
+    found, accuracy, zoos = {}, {}, {}
+    for name in STRATEGIES:
+        with Zoo.open(args.folder / f"{name}.h5") as zoo:
+            if not zoo.store.spaces():
+                fit_space(zoo, registry)
+            zoos[name] = zoo.digest()
+            found[name] = _search(zoo, registry, args.bank, args.top)
+            accuracy[name] = _tune(zoo, registry, args, found[name], args.folder / f"{name}.cells.jsonl")
+    limits = [
+        _compare(limit, found, accuracy)
+        for limit in LIMITS
+        if all((task, limit) in found[name] for task in QUERIES for name in STRATEGIES)
+    ]
+    document: dict[str, Any] = {
+        "command": f"python benchmarks/pairs/regret.py BANK FOLDER --networks {args.networks} --top {args.top}"
+        f" --seeds {args.seeds}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "zoos": {name: {"digest": zoos[name], **built[name]} for name in STRATEGIES},
+        "recipe": dict(CellRecipe().document()),
+        "limits": limits,
+        "mean": _mean(limits),
+    }
+    _print(document)
+    if args.output:
+        args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _build(path: Path, settings: BuildSettings, registry: Registry, workers: int) -> dict[str, Any]:
+    with build_display(path.with_suffix(".log")) as show:
+        report = build_zoo(path, settings, registry, workers=workers, on_event=show)
+    if report.interrupted:
+        raise SystemExit(130)
+    return {"networks": report.networks, "failed": len(report.failed), "images": report.images}
+
+
+def _search(zoo: Zoo, registry: Registry, bank: Path, top: int) -> Orders:
+    orders: Orders = {}
+    for task in QUERIES:
+        for limit in LIMITS:
+            with suppress(NoNetworkError):
+                result = search(str(bank / task), zoo, registry, Limits(max_params=limit), top=top)
+                orders[task, limit] = [candidate.entry.id for candidate in result.candidates]
+    return orders
+
+
+def _tune(
+    zoo: Zoo, registry: Registry, args: argparse.Namespace, orders: Orders, path: Path
+) -> dict[tuple[str, str], float]:
+    """Give the mean test accuracy by task and network."""
+    from nns.images import open_dataset
+
+    recipe = CellRecipe()
+    wanted = sorted({(task, network) for (task, _), order in orders.items() for network in order})
+    data = {task: open_dataset(str(args.bank / task)) for task in QUERIES}
+    # repetition 0 would also score the frozen features, which nobody asks for here
+    items = [
+        CellItem(network, str(data[task].path), task, data[task].digest, seed, recipe)
+        for seed in range(1, args.seeds + 1)
+        for task, network in wanted
+    ]
+    cells = CellFile(path, {"zoo": zoo.digest(), "recipe": dict(recipe.document())})
+    with make_executor("local", args.workers) as executor:
+        failed = make_cells(zoo, items, cells, registry, executor, images=args.folder / "images", on_event=_show_cell)
+    if failed:
+        raise SystemExit(f"{len(failed)} fine-tunings failed: {failed[0][1]}")
+    seeds = range(1, args.seeds + 1)
+    return {
+        (task, network): mean(cells.cells[network, data[task].digest, seed]["test"] for seed in seeds)
+        for task, network in wanted
+    }
+
+
+def _show_cell(event: CellEvent) -> None:
+    print(f"\r{event.done} of {event.total} fine-tunings", end="" if event.done < event.total else "\n", flush=True)
+
+
+def _compare(
+    limit: int | None, found: dict[str, Orders], accuracy: dict[str, dict[tuple[str, str], float]]
+) -> dict[str, Any]:
+    rows = []
+    for task in QUERIES:
+        reached = {name: [accuracy[name][task, network] for network in found[name][task, limit]] for name in STRATEGIES}
+        best = max(max(values) for values in reached.values())
+        rows.append(
+            {
+                "task": task,
+                **{name: round(100 * (best - values[0]), 3) for name, values in reached.items()},
+                "accuracy": {name: round(values[0], 4) for name, values in reached.items()},
+            }
+        )
+    return {"limit": limit, **_summary(rows), "rows": rows}
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    regret = {name: np.array([row[name] for row in rows]) for name in STRATEGIES}
+    return {
+        "regret": {name: round(float(values.mean()), 3) for name, values in regret.items()},
+        "pareto_less_random": asdict(compare(regret["pareto"], regret["random"])),
+    }
+
+
+def _mean(limits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Average over limits, task by task."""
+    rows = [
+        {"task": task, **{name: mean(limit["rows"][turn][name] for limit in limits) for name in STRATEGIES}}
+        for turn, task in enumerate(QUERIES)
+    ]
+    return _summary(rows)
+
+
+def _print(document: dict[str, Any]) -> None:
+    print("| limit | regret, zoo of `pareto` | of `random` | difference | 95 % | wins, ties, losses |")
+    print("| --- | --: | --: | --: | --- | --- |")
+    for row in (*document["limits"], {"limit": "mean of these", **document["mean"]}):
+        limit, found = row["limit"], row["pareto_less_random"]
+        name = "none" if limit is None else f"{limit / 1e6:g} M" if isinstance(limit, int) else limit
+        print(
+            f"| {name} | {row['regret']['pareto']:.1f} | {row['regret']['random']:.1f} | {found['mean']:+.1f} "
+            f"| {found['low']:+.1f} to {found['high']:+.1f} | {found['wins']}, {found['ties']}, {found['losses']} |"
+        )
+    for name, zoo in document["zoos"].items():
+        print(f"\n{name}: {zoo['networks']} networks, {zoo['images']} images trained on, digest {zoo['digest'][:16]}")
+
+
+if __name__ == "__main__":
+    main()
