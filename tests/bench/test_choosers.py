@@ -16,6 +16,7 @@ from nns.pipeline.bench.choosers import (
     NearestChooser,
     OracleChooser,
     ProbeChooser,
+    ProbedSpaceChooser,
     Question,
     RandomChooser,
     Scene,
@@ -202,6 +203,43 @@ def test_a_shuffled_query_is_that_of_another_family(scene, known_registry):
     assert all(scene.matrix.zoo.families[row] != "q0" and row >= scene.matrix.offset for row in rows)
     assert len(set(rows[:3])) == 3
     assert chooser.ask(question(scene, 0))[0].interval is None
+
+
+def test_a_probe_reorders_the_best_few_and_takes_their_time(scene, known_registry, monkeypatch):
+    monkeypatch.setattr("nns.pipeline.bench.choosers.spaces.PROBED", 3)
+    fits = Fits(known_registry)
+    (plain,) = SpaceChooser("", scene, Variant("known"), fits, [0], SECONDS).ask(question(scene, 2, 3e6))
+    ridge = {"ridge": np.array(scene.matrix.scores["ridge"]) * 0 + 0.5}
+    best = order(plain)[:3]
+    ridge["ridge"][2, best] = 0.01, 0.3, 0.99
+    ridge["ridge"][2, order(plain)[3]] = 1.0
+    sure = Scene(replace(scene.matrix, scores={**scene.matrix.scores, **ridge}))
+    (answer,) = ProbedSpaceChooser("", sure, Variant("known"), fits, [0], SECONDS).ask(question(sure, 2, 3e6))
+    feasible = int(sure.feasible(2, 3e6).sum())
+    assert feasible > 4
+    assert order(answer)[:feasible] == [*best[::-1], *order(plain)[3:feasible]]
+    np.testing.assert_array_equal(np.isfinite(answer.scores), sure.feasible(2, 3e6))
+    probing = sum(scene.matrix.feature_seconds[2, c] + scene.matrix.score_seconds["ridge"][2, c] for c in best)
+    assert answer.warm - plain.warm == pytest.approx(probing, abs=0.05)
+
+
+def test_orders_without_the_prior_and_without_the_predictor(scene):
+    fits = Fits(load_plugins())
+    found = {
+        name: SpaceChooser("", scene, replace(variant, settings={"epochs": 5}), fits, [0], SECONDS, "ablation")
+        for name, variant in {**ablations_of("mixed"), "all": Variant("mixed")}.items()
+        if name in {"no prior", "no predictor", "all"}
+    }
+    scores = {name: chooser.ask(question(scene, 3))[0].scores for name, chooser in found.items()}
+    fitted = fits.get(found["all"].variant, scene, 3, 0)
+    row = scene.matrix.offset + 3
+    query = fitted.method.embed_query(scene.matrix.zoo.queries[row], scene.matrix.zoo.query_labels[row])
+    known = np.isfinite(scores["all"])
+    cosines = fitted.method.similarity(query, fitted.networks)
+    np.testing.assert_array_equal(scores["no predictor"][known], cosines[known])
+    prior = fitted.method.terms(query, fitted.networks)["prior"]
+    np.testing.assert_allclose((scores["no prior"] + prior)[known], scores["all"][known], atol=1e-5)
+    assert len(fits.made) == 1
 
 
 def test_parts_that_are_left_out(scene):

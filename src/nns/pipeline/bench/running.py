@@ -24,6 +24,7 @@ from nns.pipeline.bench.choosers import (
     NearestChooser,
     OracleChooser,
     ProbeChooser,
+    ProbedSpaceChooser,
     Question,
     RandomChooser,
     Scene,
@@ -156,6 +157,7 @@ def standard_choosers(
     tans = Variant("tans", {"epochs": tans_epochs}, without_history)
     choosers: list[Chooser] = [
         SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds),
+        ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds),
         OracleChooser("oracle", scene),
         StaticChooser(STATIC, scene),
         NearestChooser("nearest dataset's winner", scene, seconds),
@@ -165,6 +167,8 @@ def standard_choosers(
         ImageNetChooser("best on ImageNet that fits", scene),
         RandomChooser("random", scene),
     ]
+    if "ridge" not in scene.matrix.scores:
+        del choosers[1]
     if not scene.head_only:  # a head has no epochs to be halved
         choosers.append(HalvingChooser("successive halving", scene))
     if ablations:

@@ -8,7 +8,14 @@ from nns.pipeline.bench.choosers.halving import HalvingChooser, halve
 from nns.pipeline.bench.choosers.history import NearestChooser, StaticChooser, static_scores
 from nns.pipeline.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser
 from nns.pipeline.bench.choosers.probes import PROBES, ProbeChooser
-from nns.pipeline.bench.choosers.spaces import Fits, SpaceChooser, Variant, without_functional, without_history
+from nns.pipeline.bench.choosers.spaces import (
+    Fits,
+    ProbedSpaceChooser,
+    SpaceChooser,
+    Variant,
+    without_functional,
+    without_history,
+)
 from nns.pipeline.bench.choosers.timing import SearchSeconds, measure_search
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "NearestChooser",
     "OracleChooser",
     "ProbeChooser",
+    "ProbedSpaceChooser",
     "Question",
     "RandomChooser",
     "Scene",

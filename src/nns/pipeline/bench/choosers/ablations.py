@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from nns.pipeline.bench.choosers.spaces import Variant, without_functional, without_history
+from nns.pipeline.bench.choosers.spaces import (
+    Variant,
+    score_without_prior,
+    similarity_alone,
+    without_functional,
+    without_history,
+)
 
 ABLATIONS: Mapping[str, Variant] = {
+    "no predictor": Variant(order=similarity_alone),
+    "no prior": Variant(order=score_without_prior, of="mixed"),
     "no functional embedding": Variant(data=without_functional),
     "no transfers": Variant(data=without_history),
     "query shuffled": Variant(shuffles=5),
@@ -21,5 +30,5 @@ def ablations_of(method: str) -> dict[str, Variant]:
     found = {}
     for name, variant in ABLATIONS.items():
         if variant.of in ("", method):
-            found[name] = Variant(variant.method or method, variant.settings, variant.data, variant.shuffles)
+            found[name] = replace(variant, method=variant.method or method)
     return found

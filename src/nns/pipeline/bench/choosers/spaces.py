@@ -12,6 +12,7 @@ import numpy as np
 from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
 from nns.pipeline.bench.choosers.timing import SearchSeconds
 from nns.pipeline.fitting import ENOUGH_TRANSFERS, MIN_DATASETS_HELD_OUT
+from nns.retrieval.probing import PROBED, probe_terms
 from nns.space import SpaceData, evaluate_held_out
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Variant:
         data: What is done to the data before the fit.
         shuffles: If not 0, the query is that of another dataset of another family, drawn so many times.
         of: Name of the only method that this makes sense for; empty: any.
+        order: Scores (C,) in place of the method's own, from the method, the query and the network embeddings.
     """
 
     method: str = ""
@@ -36,6 +38,18 @@ class Variant:
     data: Callable[[SpaceData], SpaceData] | None = None
     shuffles: int = 0
     of: str = ""
+    order: Callable[[SpaceMethod, np.ndarray, np.ndarray], np.ndarray] | None = None
+
+
+def similarity_alone(method: SpaceMethod, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
+    """Order by the cosine of dataset and network in the space, as retrieval does without a predictor."""
+    return method.similarity(query, networks)
+
+
+def score_without_prior(method: SpaceMethod, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
+    """Order by what reacts to the images: the terms of the score but for the network's own quality."""
+    terms = getattr(method, "terms")(query, networks)  # noqa: B009 - not every method has it
+    return sum((term for name, term in terms.items() if name != "prior"), np.zeros(len(networks)))
 
 
 def without_history(data: SpaceData) -> SpaceData:
@@ -120,6 +134,10 @@ class Fits:
         return variant.data(data) if variant.data else data
 
 
+def _own_score(method: SpaceMethod, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
+    return method.score(query, networks)
+
+
 class SpaceChooser(Chooser):
     """A space method with several seeds, each a run of its own.
 
@@ -171,7 +189,7 @@ class SpaceChooser(Chooser):
         row = matrix.offset + query
         started = time.process_time()
         embedding = method.embed_query(matrix.zoo.queries[row], matrix.zoo.query_labels[row])
-        scores = method.score(embedding, fitted.networks)
+        scores = (self.variant.order or _own_score)(method, embedding, fitted.networks)
         predicted = method.predict_accuracy(embedding, fitted.networks).astype(np.float64)
         seconds = time.process_time() - started
         return Answer(
@@ -197,3 +215,33 @@ class SpaceChooser(Chooser):
             return None
         error = self.fits.error80(self.variant, self.scene, task)
         return np.clip(predicted[:, None] + error * np.array([-1.0, 1.0]), 0, 1) if np.isfinite(error) else None
+
+
+class ProbedSpaceChooser(SpaceChooser):
+    """What ``nns search --probe`` does: the best few of the order, within the limit, re-ranked by a linear probe."""
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Add the probe's part to the scores of the best few; all others come after those."""
+        return [self._probed(answer, question) for answer in super().ask(question)]
+
+    def _probed(self, answer: Answer, question: Question) -> Answer:
+        matrix, task = self.scene.matrix, question.task
+        order = np.argsort(-answer.scores, kind="stable")
+        best = [int(c) for c in order[:PROBED] if np.isfinite(answer.scores[c])]
+        parts = probe_terms({str(c): float(matrix.scores["ridge"][task, c]) for c in best})
+        scores = answer.scores.copy()
+        scores[best] += [parts[str(c)] for c in best]
+        rest = np.isfinite(scores)
+        rest[best] = False
+        if rest.any():
+            scores[best] += max(0.0, float(scores[rest].max() - scores[best].min()) + 1.0)
+        each = matrix.feature_seconds[task] + matrix.score_seconds["ridge"][task]
+        seconds = float(np.nansum(each[best], dtype=np.float64))
+        return replace(
+            answer,
+            scores=scores,
+            cold=answer.cold + seconds,
+            warm=answer.warm + seconds,
+            predicted=None,
+            interval=None,
+        )
