@@ -7,15 +7,13 @@ features equal to those of timm's ``tf_efficientnet_lite0``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nns.errors import WeightsError
+from nns.queries._frozen import FrozenExtractor
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
 QUERY_DIM = 1280
 """Width of the features of EfficientNet-Lite0 before its classifier."""
@@ -26,8 +24,8 @@ QUERY_SIZE = 96
 DEFAULT_EXTRACTOR = f"efficientnet-lite0@{QUERY_SIZE}"
 
 
-class EfficientNetLite0Extractor:
-    """The default extractor.
+class EfficientNetLite0Extractor(FrozenExtractor):
+    """The default extractor: ``extract`` gives (n, QUERY_DIM) features of (n, 3, QUERY_SIZE, QUERY_SIZE) images.
 
     Args:
         batch_size: Images of one forward pass.
@@ -39,40 +37,17 @@ class EfficientNetLite0Extractor:
 
     def __init__(self, batch_size: int = 32) -> None:
         """Store the settings; the weights are read at first use."""
-        self.batch_size = batch_size
-        self._network: torch.nn.Module | None = None
+        super().__init__(batch_size)
 
-    def extract(
-        self, images: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
-    ) -> NDArray[np.float32]:
-        """Compute the features of decoded images.
+    def _load(self) -> torch.nn.Module:
+        return _load()
 
-        Args:
-            images: (n, 3, QUERY_SIZE, QUERY_SIZE) uint8, RGB.
-            progress: ``progress(done, total)`` after each batch.
-
-        Returns:
-            (n, QUERY_DIM) float32.
-
-        Raises:
-            WeightsError: If the package with the weights is damaged or missing.
-        """
+    def _features(self, network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if self._network is None:
-            self._network = _load()
-        network = self._network
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(images), self.batch_size):
-                batch = torch.from_numpy(images[start : start + self.batch_size]).float()
-                batch = (batch / 127.5 - 1).to(memory_format=torch.channels_last)
-                parts.append(network.extract_features(batch).mean((2, 3)))  # type: ignore[operator]
-                if progress:
-                    progress(start + len(batch), len(images))
-        features = torch.cat(parts) if parts else torch.empty(0, QUERY_DIM)
-        array: NDArray[np.float32] = features.numpy()
-        return array
+        pixels = (batch / 127.5 - 1).to(memory_format=torch.channels_last)
+        features: torch.Tensor = network.extract_features(pixels).mean((2, 3))  # type: ignore[operator]
+        return features
 
 
 def _load() -> torch.nn.Module:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import WeightsError
+from nns.queries._frozen import FrozenExtractor
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
 RESNET18_DIM = 512
 """Width of the features of ResNet-18 before its classifier."""
@@ -35,8 +34,8 @@ RESNET18_VARIABLE = "NNS_RESNET18"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ResNet18Extractor:
-    """The extractor of zoos that were imported from TANS.
+class ResNet18Extractor(FrozenExtractor):
+    """The extractor of zoos that were imported from TANS: (n, RESNET18_DIM) features.
 
     Args:
         batch_size: Images of one forward pass.
@@ -48,39 +47,15 @@ class ResNet18Extractor:
 
     def __init__(self, batch_size: int = 16) -> None:
         """Store the settings; the weights are read at first use."""
-        self.batch_size = batch_size
-        self._network: torch.nn.Module | None = None
+        super().__init__(batch_size)
 
-    def extract(
-        self, images: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
-    ) -> NDArray[np.float32]:
-        """Compute the features of decoded images.
+    def _load(self) -> torch.nn.Module:
+        return _load()
 
-        Args:
-            images: (n, 3, RESNET18_SIZE, RESNET18_SIZE) uint8, RGB.
-            progress: ``progress(done, total)`` after each batch.
-
-        Returns:
-            (n, RESNET18_DIM) float32.
-
-        Raises:
-            WeightsError: If the weights cannot be had.
-        """
-        import torch
-
-        if self._network is None:
-            self._network = _load()
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(images), self.batch_size):
-                batch = torch.from_numpy(images[start : start + self.batch_size]).float() / 255
-                parts.append(self._network((batch - mean) / std))
-                if progress:
-                    progress(start + len(batch), len(images))
-        features = torch.cat(parts) if parts else torch.empty(0, RESNET18_DIM)
-        array: NDArray[np.float32] = features.numpy()
-        return array
+    def _features(self, network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        mean, std = (batch.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+        features: torch.Tensor = network((batch / 255 - mean) / std)
+        return features
 
 
 def _load() -> torch.nn.Module:
