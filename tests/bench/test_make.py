@@ -79,6 +79,18 @@ def test_a_matrix_is_made_interrupted_and_gone_on_with(make, tmp_path, monkeypat
 
 
 @pytest.mark.slow
+def test_only_the_best_are_repeated(make, tmp_path):
+    done = make("--seeds", 2, "--repeat-best", 1, "--json")
+    assert done.code == 0, done.err
+    matrix = Matrix.load(tmp_path / "m.npz")
+    first, second = np.isfinite(matrix.test)
+    assert first.sum() == 6
+    assert second.sum() == done.json["total"] - 6 == 2  # all are below the least limit
+    best = np.nanargmax(matrix.val[0] + matrix.test[0], axis=1)
+    assert second[[0, 1], best].all()
+
+
+@pytest.mark.slow
 def test_failed_cells_are_named_and_made_by_the_next_run(make, tmp_path, monkeypatch):
     from nns.pipeline.bench import making
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from nns.errors import UsageError
-from nns.pipeline.bench.making import CellFile, draw_candidates, plan_cells
+from nns.pipeline.bench.making import CellFile, best_cells, draw_candidates, named_candidates, plan_cells
 from nns.pipeline.bench.recipe import CellRecipe
 from nns.pipeline.bench.tasks import TaskGroup, read_groups
 
@@ -138,6 +138,18 @@ def test_candidates_are_drawn_evenly():
     assert draw_candidates(every, 1) == ("i0",)
 
 
+def test_candidates_are_found_by_name(tmp_path):
+    every = entries()
+    named = table(tmp_path, "architecture,source\n" + "".join(
+        f"{entry.spec.name},{entry.source_dataset}\n" for entry in (every[5], every[3], every[5])
+    ))  # fmt: skip
+    assert named_candidates(every, named) == (every[5].id, every[3].id)
+    with pytest.raises(UsageError, match="line 2: the zoo has no resnet of 'mars'"):
+        named_candidates(every, table(tmp_path, "architecture,source\nresnet,mars\n"))
+    with pytest.raises(UsageError, match="first line must be architecture,source"):
+        named_candidates(every, table(tmp_path, "task,family,set\na,b,c\n"))
+
+
 GROUPS = {
     **{f"source{s}": TaskGroup(f"source{s}", f"family{s}", f"set{s}") for s in range(3)},
     "near": TaskGroup("near", "family0", "set0"),
@@ -165,3 +177,15 @@ def test_datasets_without_a_group_are_named():
     with pytest.raises(UsageError, match="source1"):
         plan_cells(entries(), datasets("near"), groups, CellRecipe(), 1)
     assert replace(CellRecipe(), epochs=2).document()["epochs"] == 2
+
+
+def test_what_is_worth_repeating():
+    every = [entry for entry in entries() if entry.source_digest]
+    items = plan_cells(every, datasets("kin"), GROUPS, CellRecipe(), 1)
+    size = {item.key: 1_000_000 * (number + 1) for number, item in enumerate(items)}
+    cells = {item.key: {"val": 0.5, "test": 0.05 * number} for number, item in enumerate(items)}
+    best = best_cells(items, cells, lambda item: size[item.key], 1)
+    # the largest are best: one at 1, 2, 5 and 10 million parameters, and one without a limit
+    assert best == {(items[number].network_id, items[number].digest) for number in (0, 1, 4, 9, 11)}
+    del cells[items[11].key]
+    assert (items[10].network_id, items[10].digest) in best_cells(items, cells, lambda item: size[item.key], 1)

@@ -98,9 +98,20 @@ def make(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="MATRIX.npz", help="The matrix.")],
     candidates: Annotated[
-        int | None, typer.Option("--candidates", min=2, help="Networks to draw from the zoo. Default: all.")
+        str | None,
+        typer.Option(
+            "--candidates",
+            metavar="N|FILE.csv",
+            help="Networks to draw from the zoo, or a table of architecture,source. Default: all.",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fine-tunings of each pair.")] = 1,
+    repeat_best: Annotated[
+        int | None,
+        typer.Option(
+            "--repeat-best", min=1, metavar="K", help="Repeat only what is among the best K of a dataset at some limit."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each fine-tuning (default 8).")] = None,
     max_images: Annotated[
         int | None, typer.Option("--max-images", min=2, help="Training images a dataset (default 256).")
@@ -137,8 +148,9 @@ def make(
             tasks,
             out,
             registry,
-            candidates=candidates,
+            candidates=_candidates(candidates),
             seeds=seeds,
+            repeat_best=repeat_best,
             recipe=recipe_of(epochs, max_images),
             executor=executor,
             workers=workers,
@@ -167,6 +179,16 @@ def _render_report(report: MatrixReport) -> None:
     rows += [["failed", f"{name} {network} on {dataset}: {why}"] for name, network, dataset, why in report.failed]
     after = None if report.interrupted else f"Next: nns bench run {report.matrix}"
     print_table(report.cells if report.interrupted else report.matrix, [("", "left"), ("", "left")], rows, after)
+
+
+def _candidates(text: str | None) -> int | Path | None:
+    from nns.errors import UsageError
+
+    if text is None or not text.isdecimal():
+        return Path(text) if text else None
+    if int(text) < 2:
+        raise UsageError(f"--candidates must be at least 2, not {text}")
+    return int(text)
 
 
 def _limit(text: str) -> float | None:

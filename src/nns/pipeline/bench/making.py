@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from nns.errors import UsageError
 from nns.images import open_dataset
 from nns.pipeline.bench.cells import CellItem, run_cell
+from nns.pipeline.bench.metrics import LIMITS
 from nns.pipeline.bench.recipe import CellRecipe
-from nns.pipeline.bench.tasks import TaskGroup
+from nns.pipeline.bench.tasks import TaskGroup, read_rows
 from nns.pipeline.build.executors import Executor
 from nns.pipeline.build.plan import absolute, item_seed
 from nns.pipeline.build.worker import Place
@@ -69,6 +70,31 @@ def draw_candidates(entries: Sequence[NetworkEntry], count: int, seed: int = 0) 
     return tuple(chosen)
 
 
+def named_candidates(entries: Sequence[NetworkEntry], table: Path) -> tuple[str, ...]:
+    """List the networks that a table names, by architecture and the dataset they were trained on, in its order.
+
+    So the same candidates are found in a zoo that was built anew, where ids are others.
+
+    Args:
+        entries: Networks to choose from.
+        table: CSV with the columns ``architecture`` and ``source``.
+
+    Raises:
+        UsageError: If the table cannot be read, or names what is not there.
+    """
+    found: list[str] = []
+    for number, row in read_rows(table, ("architecture", "source")):
+        named = [
+            entry.id
+            for entry in entries
+            if (entry.spec.name, entry.source_dataset) == (row["architecture"], row["source"])
+        ]
+        if not named:
+            raise UsageError(f"{table}, line {number}: the zoo has no {row['architecture']} of {row['source']!r}")
+        found += [each for each in named if each not in found]
+    return tuple(found)
+
+
 def plan_cells(
     entries: Sequence[NetworkEntry],
     datasets: Sequence[tuple[str, ImageDataset]],
@@ -100,6 +126,39 @@ def plan_cells(
         for entry in entries
         if not entry.source_digest or groups[entry.source_dataset].set != groups[name].set
     ]
+
+
+def best_cells(
+    items: Sequence[CellItem],
+    cells: Mapping[tuple[str, str, int], Json],
+    params: Callable[[CellItem], int],
+    count: int,
+) -> set[tuple[str, str]]:
+    """Find what is worth repeating: the pairs that are among the best of their dataset within some limit.
+
+    A repetition of the others would say little about which network is best. It makes the best look a little worse than
+    a single lucky fine-tuning did, and nothing else better.
+
+    Args:
+        items: The first repetition.
+        cells: The finished cells by key.
+        params: Parameters of an item's network, with the head that the dataset needs.
+        count: Pairs for each limit of :data:`nns.pipeline.bench.metrics.LIMITS`.
+
+    Returns:
+        Network and digest of the dataset of each.
+    """
+    found: set[tuple[str, str]] = set()
+    rows: dict[str, list[CellItem]] = {}
+    for item in items:
+        if item.key in cells:
+            rows.setdefault(item.digest, []).append(item)
+    for row in rows.values():
+        ranked = sorted(row, key=lambda item: -(cells[item.key]["val"] + cells[item.key]["test"]))
+        for limit in LIMITS:
+            within = [item for item in ranked if limit is None or params(item) <= limit]
+            found |= {(item.network_id, item.digest) for item in within[:count]}
+    return found
 
 
 class CellFile:

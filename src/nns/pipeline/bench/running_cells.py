@@ -7,11 +7,21 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.errors import UsageError
-from nns.pipeline.bench.making import CellEvent, CellFile, draw_candidates, make_cells, open_tasks, plan_cells
+from nns.pipeline.bench.making import (
+    CellEvent,
+    CellFile,
+    best_cells,
+    draw_candidates,
+    make_cells,
+    named_candidates,
+    open_tasks,
+    plan_cells,
+)
 from nns.pipeline.bench.packing import pack_matrix
 from nns.pipeline.bench.recipe import CellRecipe
 from nns.pipeline.bench.tasks import read_groups
@@ -63,8 +73,9 @@ def make_matrix(
     matrix: Path,
     registry: Registry,
     *,
-    candidates: int | None = None,
+    candidates: int | Path | None = None,
     seeds: int = 1,
+    repeat_best: int | None = None,
     recipe: CellRecipe | None = None,
     executor: str = "local",
     workers: int | None = None,
@@ -82,8 +93,9 @@ def make_matrix(
         tables: Tables of family and set of all datasets, see :func:`nns.pipeline.bench.tasks.read_groups`.
         matrix: File to write; the cells go beside it.
         registry: Where the backends are.
-        candidates: Networks to draw from the zoo; None takes all.
+        candidates: Networks to draw from the zoo, or a table that names them; None takes all.
         seeds: Repetitions of each cell.
+        repeat_best: Repeat only cells among so many best of their dataset within some limit; None repeats all.
         recipe: How cells are made; the default recipe if it is None.
         executor: ``"local"`` or ``"ray"``.
         workers: Cells at a time; None as many as there is room for, 0 in this process.
@@ -92,8 +104,8 @@ def make_matrix(
         on_event: Called after each cell.
 
     Raises:
-        UsageError: If a table lacks a dataset, a cell file belongs to another zoo or recipe, or the matrix cannot be
-            written there.
+        UsageError: If a table lacks a dataset or names a network that the zoo lacks, a cell file belongs to another
+            zoo or recipe, or the matrix cannot be written there.
         DatasetError: If a dataset cannot be read.
     """
     started, recipe = time.perf_counter(), recipe or CellRecipe()
@@ -104,15 +116,29 @@ def make_matrix(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"two datasets are called {twice[0]!r}: rename a folder")
     by_id = {entry.id: entry for entry in zoo.entries()}
-    chosen = [by_id[each] for each in draw_candidates(list(by_id.values()), candidates or len(by_id))]
-    items = plan_cells(chosen, tasks, groups, recipe, seeds)
+    if isinstance(candidates, Path):
+        ids = named_candidates(list(by_id.values()), candidates)
+    else:
+        ids = draw_candidates(list(by_id.values()), candidates or len(by_id))
+    chosen = [by_id[each] for each in ids]
+    items = plan_cells(chosen, tasks, groups, recipe, seeds if repeat_best is None else 1)
     cells = CellFile(cells_path(matrix), {"zoo": zoo.digest(), "recipe": dict(recipe.document())})
     images, failed, interrupted = matrix.with_suffix(".images"), [], False
     try:
         with make_executor(executor, workers, 1, address, gpus=device != "cpu") as started_executor:
-            failed = make_cells(
-                zoo, items, cells, registry, started_executor, images=images, device=device, on_event=on_event
-            )
+            make = partial(make_cells, zoo, executor=started_executor, registry=registry, device=device)
+            failed = make(items, cells, images=images, on_event=on_event)
+            if repeat_best is not None and seeds > 1:
+                classes = {dataset.digest: len(dataset.classes) for _, dataset in tasks}
+                best = best_cells(
+                    items,
+                    cells.cells,
+                    lambda item: by_id[item.network_id].cost.params(classes[item.digest]),
+                    repeat_best,
+                )
+                every = plan_cells(chosen, tasks, groups, recipe, seeds)
+                items = [item for item in every if not item.seed or (item.network_id, item.digest) in best]
+                failed = make(items, cells, images=images, on_event=on_event)
         packed = pack_matrix(zoo, chosen, tasks, groups, cells, recipe, images)
         packed.save(matrix)
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,17 +36,28 @@ def read_groups(*files: Path) -> Mapping[str, TaskGroup]:
     """
     found: dict[str, TaskGroup] = {}
     for file in files:
-        try:
-            with file.open(newline="", encoding="utf-8") as stream:
-                reader = csv.DictReader(stream)
-                if tuple(reader.fieldnames or ()) != COLUMNS:
-                    raise UsageError(f"{file}: the first line must be {','.join(COLUMNS)}")
-                for line, row in enumerate(reader, 2):
-                    if None in row or not all(row[name] for name in COLUMNS):
-                        raise UsageError(f"{file}, line {line}: a task needs its name, family and set")
-                    if row["task"] in found:
-                        raise UsageError(f"{file}, line {line}: task {row['task']!r} is there twice")
-                    found[row["task"]] = TaskGroup(row["task"], row["family"], row["set"])
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UsageError(f"cannot read the tasks {file}: {error}") from error
+        for line, row in read_rows(file, COLUMNS, "a task needs its name, family and set"):
+            if row["task"] in found:
+                raise UsageError(f"{file}, line {line}: task {row['task']!r} is there twice")
+            found[row["task"]] = TaskGroup(row["task"], row["family"], row["set"])
     return found
+
+
+def read_rows(file: Path, columns: Sequence[str], need: str = "a value is missing") -> list[tuple[int, dict[str, str]]]:
+    """Read a table that has these columns and a value in each: line number and row.
+
+    Raises:
+        UsageError: If the file cannot be read, or is not such a table.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if tuple(reader.fieldnames or ()) != tuple(columns):
+                raise UsageError(f"{file}: the first line must be {','.join(columns)}")
+            rows = list(enumerate(reader, 2))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read the table {file}: {error}") from error
+    for line, row in rows:
+        if None in row or not all(row[name] for name in columns):
+            raise UsageError(f"{file}, line {line}: {need}")
+    return rows
