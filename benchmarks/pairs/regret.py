@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("bank", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--networks", type=int, default=48, help="budget of each zoo")
+    parser.add_argument("--transfers", type=int, default=0, help="further fine-tunings of each, for the space to learn")
     parser.add_argument("--top", type=int, default=3, help="networks of each search that are fine-tuned")
     parser.add_argument("--seeds", type=int, default=2, help="fine-tunings of each")
     parser.add_argument("--workers", type=int, default=2)
@@ -95,6 +96,7 @@ def main() -> None:
             networks=args.networks,
             strategy=name,
             pretrained=False,
+            transfers=args.transfers,
         )
         for name in STRATEGIES
     }
@@ -102,8 +104,7 @@ def main() -> None:
     found, accuracy, zoos = {}, {}, {}
     for name in STRATEGIES:
         with Zoo.open(args.folder / f"{name}.h5") as zoo:
-            if not zoo.store.spaces():
-                fit_space(zoo, registry)
+            fit_space(zoo, registry)
             zoos[name] = zoo.digest()
             found[name] = _search(zoo, registry, args.bank, args.top)
             accuracy[name] = _tune(zoo, registry, args, found[name], args.folder / f"{name}.cells.jsonl")
@@ -113,8 +114,8 @@ def main() -> None:
         if all((task, limit) in found[name] for task in QUERIES for name in STRATEGIES)
     ]
     document: dict[str, Any] = {
-        "command": f"python benchmarks/pairs/regret.py BANK FOLDER --networks {args.networks} --top {args.top}"
-        f" --seeds {args.seeds}",
+        "command": f"python benchmarks/pairs/regret.py BANK FOLDER --networks {args.networks}"
+        f" --transfers {args.transfers} --top {args.top} --seeds {args.seeds}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "zoos": {name: {"digest": zoos[name], **built[name]} for name in STRATEGIES},
         "recipe": dict(CellRecipe().document()),
@@ -159,7 +160,7 @@ def _tune(
         for seed in range(1, args.seeds + 1)
         for task, network in wanted
     ]
-    cells = CellFile(path, {"zoo": zoo.digest(), "recipe": dict(recipe.document())})
+    cells = CellFile(path, {"recipe": dict(recipe.document())})  # ids of networks are those of their content
     with make_executor("local", args.workers) as executor:
         failed = make_cells(zoo, items, cells, registry, executor, images=args.folder / "images", on_event=_show_cell)
     if failed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from nns.errors import UsageError
-from nns.space import evaluate_held_out, held_out_folds
+from nns.space import Mixed, evaluate_held_out, held_out_folds
 from nns.space._base import SpaceMethod
 from nns.space.metrics import (
     hit_chance,
@@ -121,3 +123,29 @@ def test_held_out_networks_are_candidates_but_not_fitted_on():
     assert report["retrieval"]["auc"] == pytest.approx(0.5)
     assert report["accuracy"]["pairs"] == 30
     assert report["transfer"]["pairs"] == 60
+
+
+def test_datasets_without_networks_of_their_own_are_held_out_for_their_results():
+    zoo = plant_zoo(datasets=12, networks=4, transfers=400)
+    last = 10
+    kept = zoo.dataset_index < last
+    position = np.cumsum(kept) - 1
+    rows = kept[zoo.transfer_network]
+    bare = replace(
+        zoo,
+        network_ids=tuple(np.array(zoo.network_ids, object)[kept]),
+        blocks={name: block[kept] for name, block in zoo.blocks.items()},
+        accuracy=zoo.accuracy[kept],
+        dataset_index=zoo.dataset_index[kept],
+        transfer_network=position[zoo.transfer_network[rows]],
+        transfer_dataset=zoo.transfer_dataset[rows],
+        transfer_accuracy=zoo.transfer_accuracy[rows],
+    )
+    moved = (bare.transfer_dataset >= last).sum()
+    assert moved > 10
+    plain, every = (np.concatenate(held_out_folds(bare, 3, 0, transfers=more)) for more in (False, True))
+    assert sorted(plain) == list(range(last))
+    assert sorted(every) == list(range(12))
+    report = evaluate_held_out(Mixed, bare, folds=3)
+    assert report["transfer"]["pairs"] == len(bare.transfer_network)
+    assert report["retrieval"]["candidates"] == kept.sum()

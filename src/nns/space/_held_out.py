@@ -21,7 +21,7 @@ MIN_LEFT = 2
 """Datasets that must be left to fit on."""
 
 
-def held_out_folds(data: SpaceData, folds: int, seed: int) -> list[IntArray]:
+def held_out_folds(data: SpaceData, folds: int, seed: int, *, transfers: bool = False) -> list[IntArray]:
     """Split the datasets that have networks into folds, whole families together where there are enough.
 
     Families are dealt, largest first and otherwise in random order, to the fold that has fewest datasets.
@@ -30,14 +30,16 @@ def held_out_folds(data: SpaceData, folds: int, seed: int) -> list[IntArray]:
         data: The zoo.
         folds: Wanted number of folds; fewer where there are fewer datasets.
         seed: Seed of the order.
+        transfers: Whether datasets count, too, that have no networks but results of networks trained elsewhere.
 
     Returns:
         Indices of the datasets of each fold.
 
     Raises:
-        UsageError: If fewer than three datasets have networks.
+        UsageError: If fewer than three such datasets are there.
     """
-    datasets = data.paired_datasets()
+    paired = data.paired_datasets()
+    datasets = _known_datasets(data) if transfers else paired
     folds = min(folds, len(datasets))
     if folds < 2 or len(datasets) <= MIN_LEFT:
         raise UsageError(
@@ -52,7 +54,13 @@ def held_out_folds(data: SpaceData, folds: int, seed: int) -> list[IntArray]:
     dealt: list[list[int]] = [[] for _ in range(folds)]
     for group in sorted((groups[i] for i in order), key=len, reverse=True):
         min(dealt, key=len).extend(group)
-    return [np.array(sorted(fold), np.int64) for fold in dealt if len(datasets) - len(fold) >= MIN_LEFT]
+    return [np.array(sorted(fold), np.int64) for fold in dealt if len(np.setdiff1d(paired, fold)) >= MIN_LEFT]
+
+
+def _known_datasets(data: SpaceData) -> IntArray:
+    moved = np.unique(data.transfer_dataset[np.isfinite(data.transfer_accuracy)])
+    described = np.array([d for d in moved if len(data.queries[d])], np.int64)
+    return np.union1d(data.paired_datasets(), described)
 
 
 def evaluate_held_out(
@@ -76,19 +84,21 @@ def evaluate_held_out(
     """
     started = perf_counter()
     results = []
-    for out in held_out_folds(data, folds, seed):
+    for out in held_out_folds(data, folds, seed, transfers=True):
         kept = data.without(out)
         method = method_factory().fit(kept)
         embeddings = method.embed_networks(data.blocks)
+        # networks that stay have what is known of how they did on the datasets that stay
+        embeddings[~np.isin(data.dataset_index, out)] = method.embed_zoo(kept)
         known = kept.accuracy[np.isfinite(kept.accuracy)]
         usual = float(known.mean()) if len(known) else 0.5
         results += [_Held(data, method, embeddings, int(d), usual) for d in out]
-    candidates = len(data.network_ids)
+    candidates, paired = len(data.network_ids), [r for r in results if len(r.similarity_ranks)]
     return {
         "folds": folds,
         "families": len(set(data.families)),
-        "retrieval": summarise_ranks([r.similarity_ranks for r in results], candidates),
-        "ranking": summarise_ranks([r.score_ranks for r in results], candidates),
+        "retrieval": summarise_ranks([r.similarity_ranks for r in paired], candidates),
+        "ranking": summarise_ranks([r.score_ranks for r in paired], candidates),
         "accuracy": _accuracy_report(results),
         "transfer": _transfer_report(results),
         "seconds": round(perf_counter() - started, 3),
