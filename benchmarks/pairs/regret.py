@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def _build(path: Path, settings: BuildSettings, registry: Registry, workers: int) -> dict[str, Any]:
-    with build_display(path.with_suffix(".log")) as show:
+    with build_display(path, path.with_suffix(".log")) as show:
         report = build_zoo(path, settings, registry, workers=workers, on_event=show)
     if report.interrupted:
         raise SystemExit(130)
