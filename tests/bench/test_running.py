@@ -94,7 +94,7 @@ def test_the_tables_begin_with_separability_and_are_sorted_by_regret(document):
     headline = tables[1]
     regrets = [float(row[1]) for row in headline.rows]
     assert regrets == sorted(regrets)
-    assert headline.rows[0][0] == "oracle"
+    assert "oracle" in [row[0] for row in headline.rows if row[1] == headline.rows[0][1]]
     assert "within the limits: all" in headline.caption
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
 
