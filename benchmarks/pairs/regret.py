@@ -16,7 +16,6 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -25,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from nns.cli.build_display import build_display
-from nns.errors import NoNetworkError
 from nns.pipeline.bench.bootstrap import compare
 from nns.pipeline.bench.cells import CellItem
 from nns.pipeline.bench.making import CellEvent, CellFile, make_cells
@@ -35,7 +33,6 @@ from nns.pipeline.build.executors import make_executor
 from nns.pipeline.fitting import fit_space
 from nns.plugins import Registry, load_plugins
 from nns.retrieval import search
-from nns.types import Limits
 from nns.zoo import Zoo
 
 ZOO_TASKS = (
@@ -138,10 +135,12 @@ def _build(path: Path, settings: BuildSettings, registry: Registry, workers: int
 def _search(zoo: Zoo, registry: Registry, bank: Path, top: int) -> Orders:
     orders: Orders = {}
     for task in QUERIES:
+        # limits leave candidates out and do not change their order
+        every = search(str(bank / task), zoo, registry, top=len(zoo.ids())).candidates
         for limit in LIMITS:
-            with suppress(NoNetworkError):
-                result = search(str(bank / task), zoo, registry, Limits(max_params=limit), top=top)
-                orders[task, limit] = [candidate.entry.id for candidate in result.candidates]
+            within = [each.entry.id for each in every if limit is None or each.params <= limit]
+            if within:
+                orders[task, limit] = within[:top]
     return orders
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.retrieval.scoring import fingerprint_blocks
-from nns.space import SpaceData, evaluate_held_out
+from nns.space import ENOUGH_TRANSFERS, SpaceData, evaluate_held_out
 from nns.types import SpaceRecord
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT_METHOD = "mixed"
 MIN_DATASETS_HELD_OUT = 3
-
-ENOUGH_TRANSFERS = 30
-"""Transfers from which on the interval of predictions comes from them, and not from networks on their own datasets."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,18 @@ def known_transfers(
     return keys[:, 0], keys[:, 1], means
 
 
+def accuracy_report(data: SpaceData, evaluated: Mapping[str, Any]) -> Mapping[str, float]:
+    """Pick how far off a held-out evaluation finds predictions: on transfers where there are enough, else own pairs.
+
+    Args:
+        data: What was evaluated on.
+        evaluated: The report of :func:`nns.space.evaluate_held_out`.
+    """
+    enough = evaluated["transfer"] and len(data.transfer_network) >= ENOUGH_TRANSFERS
+    found: Mapping[str, float] = evaluated["transfer" if enough else "accuracy"]
+    return found
+
+
 def fit_space(
     zoo: Zoo,
     registry: Registry,
@@ -113,8 +122,7 @@ def fit_space(
     if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
         evaluated = evaluate_held_out(lambda: registry.method(method, **settings), data, seed=seed)
         report["held_out"] = evaluated
-        moved = evaluated["transfer"]
-        known = moved if moved and len(data.transfer_network) >= ENOUGH_TRANSFERS else evaluated["accuracy"]
+        known = accuracy_report(data, evaluated)
         report["interval80"] = known["error80"]
         report["gain80"] = known.get("gain80")
     counts = len(data.network_ids), len(data.dataset_names)

@@ -13,13 +13,14 @@ from nns._lazy import lazy_names
 if TYPE_CHECKING:
     from nns.space._base import SpaceMethod
     from nns.space._builtin import builtin_methods
-    from nns.space._data import SpaceData, family_of
+    from nns.space._data import ENOUGH_TRANSFERS, SpaceData, family_of
     from nns.space._held_out import evaluate_held_out, held_out_folds
     from nns.space.metrics import paired_recall
     from nns.space.mixed import Mixed
     from nns.space.tans import Tans
 
 _HOMES = {
+    "ENOUGH_TRANSFERS": "_data",
     "Mixed": "mixed",
     "SpaceData": "_data",
     "SpaceMethod": "_base",
@@ -32,6 +33,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ENOUGH_TRANSFERS",
     "Mixed",
     "SpaceData",
     "SpaceMethod",

@@ -15,6 +15,9 @@ from nns.errors import UsageError
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
+ENOUGH_TRANSFERS = 30
+"""Transfer results from which on they decide what counts how much, and how far predictions are off."""
+
 NO_DATASET = -1
 """``dataset_index`` of a network whose own dataset is not in the zoo, e.g. one trained on ImageNet."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.space._data import Outcomes
+from nns.space._data import ENOUGH_TRANSFERS, Outcomes
 from nns.space._forward import logit
 from nns.space._ridge import centre_within, fit_ridge
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from nns.space._data import FloatArray, SpaceData
     from nns.space._history import History, Levels
 
-ENOUGH_TRANSFERS = 30
-"""Transfer results from which on they decide how much similarity counts."""
 OWN_WEIGHT = 0.25
 """Weight of a result on a network's own dataset beside a transfer result: it says little about transfer."""
 USUAL_SIMILARITY = 0.5

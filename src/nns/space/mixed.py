@@ -14,13 +14,13 @@ import numpy as np
 
 from nns.space._base import SpaceMethod
 from nns.space._contrastive import Encoders, Training, train_encoders
-from nns.space._data import FloatArray, IntArray, SpaceData
+from nns.space._data import ENOUGH_TRANSFERS, FloatArray, IntArray, SpaceData
 from nns.space._epochs import choose_epochs
 from nns.space._forward import affine, sigmoid, unit
 from nns.space._history import TERMS, History, kernel_weights, learn
 from nns.space._inputs import describe_query, network_blocks, project
 from nns.space._pairs import PairSampler
-from nns.space._predictor import ENOUGH_TRANSFERS, fit_levels_of_queries, fit_predictor
+from nns.space._predictor import fit_levels_of_queries, fit_predictor
 from nns.space._zoo_inputs import ZooInputs
 
 if TYPE_CHECKING:

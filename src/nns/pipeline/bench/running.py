@@ -157,7 +157,6 @@ def standard_choosers(
     tans = Variant("tans", {"epochs": tans_epochs}, without_history)
     choosers: list[Chooser] = [
         SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds),
-        ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds),
         OracleChooser("oracle", scene),
         StaticChooser(STATIC, scene),
         NearestChooser("nearest dataset's winner", scene, seconds),
@@ -167,8 +166,8 @@ def standard_choosers(
         ImageNetChooser("best on ImageNet that fits", scene),
         RandomChooser("random", scene),
     ]
-    if "ridge" not in scene.matrix.scores:
-        del choosers[1]
+    if "ridge" in scene.matrix.scores:
+        choosers.insert(1, ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds))
     if not scene.head_only:  # a head has no epochs to be halved
         choosers.append(HalvingChooser("successive halving", scene))
     if ablations:

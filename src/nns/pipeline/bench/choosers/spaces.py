@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
+from nns.pipeline.bench.choosers.history import other_families
 from nns.pipeline.bench.choosers.timing import SearchSeconds
-from nns.pipeline.fitting import ENOUGH_TRANSFERS, MIN_DATASETS_HELD_OUT
+from nns.pipeline.fitting import MIN_DATASETS_HELD_OUT, accuracy_report
 from nns.retrieval.probing import PROBED, probe_terms
 from nns.space import SpaceData, evaluate_held_out
 
@@ -117,8 +118,7 @@ class Fits:
             self._errors[key] = float("nan")
             if len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
                 report = evaluate_held_out(lambda: self.registry.method(variant.method, **variant.settings), data)
-                moved = report["transfer"] if len(data.transfer_network) >= ENOUGH_TRANSFERS else None
-                self._errors[key] = float((moved or report["accuracy"])["error80"])
+                self._errors[key] = float(accuracy_report(data, report)["error80"])
         return self._errors[key]
 
     @staticmethod
@@ -179,8 +179,7 @@ class SpaceChooser(Chooser):
     def _queries(self, task: int, seed: int) -> list[int]:
         if not self.variant.shuffles:
             return [task]
-        tasks = self.scene.matrix.tasks
-        others = [t for t, row in enumerate(tasks) if row.family != tasks[task].family] or [task]
+        others = other_families(self.scene, task) or [task]
         rng = np.random.default_rng([seed, task])
         return [int(t) for t in rng.choice(others, min(self.variant.shuffles, len(others)), replace=False)]
 
