@@ -116,12 +116,8 @@ def make(
     max_images: Annotated[
         int | None, typer.Option("--max-images", min=2, help="Training images a dataset (default 256).")
     ] = None,
-    executor: Annotated[
-        str, typer.Option("--executor", metavar="local|ray", help="Where the training runs.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")
-    ] = None,
+    executor: options.Executor = "local",
+    address: options.Address = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, help="Fine-tunings at a time; 0: this process; default: by cores.")
     ] = None,

@@ -57,12 +57,8 @@ def build(
     transfers: Annotated[
         int | None, typer.Option("--transfers", min=0, help="Also fine-tune so many networks on other datasets.")
     ] = None,
-    executor: Annotated[
-        str, typer.Option("--executor", metavar="local|ray", help="Where the training runs.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")
-    ] = None,
+    executor: options.Executor = "local",
+    address: options.Address = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=0, help="Items at a time; 0: this process alone; default: by cores."),

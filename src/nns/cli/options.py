@@ -46,6 +46,10 @@ LicenseLimit = Annotated[
     str | None,
     typer.Option("--license", metavar="NAME", help="Only networks under this licence.", rich_help_panel=LIMITS),
 ]
+Executor = Annotated[str, typer.Option("--executor", metavar="local|ray", help="Where the training runs.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
 
 
