@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 DOCUMENT = {"dataset", "zoo", "limits", "candidates", "static_choice", "seconds"} | {"space", "feasible"}
-DOCUMENT |= {"neighbours", "far", "expected_gain"}
+DOCUMENT |= {"neighbours", "far", "expected_gain", "together"}
 DATASET = {"path", "classes", "images", "skipped", "digest"}
 ZOO = {"path", "digest", "networks"}
 LIMITS = {"max_params", "max_macs", "max_size", "max_latency_ms", "backend", "license"}
@@ -41,6 +41,32 @@ def test_the_document_has_the_keys_of_the_contract(search, small_zoo):
     assert [candidate["rank"] for candidate in found["candidates"]] == list(range(1, 11))
     scores = [candidate["score"] for candidate in found["candidates"]]
     assert scores == sorted(scores, reverse=True)
+    assert found["together"][0] == found["candidates"][0]["id"]
+    assert len(set(found["together"])) == 3
+
+
+def test_fewer_images_are_looked_at_where_so_many_are_asked_for(nns, small_zoo, tmp_path):
+    call = ("search", small_zoo.query, "--zoo", small_zoo.path, "--json")
+    every, few, one = (nns(*call, *more).json for more in ((), ("--images", 4), ("--images", 1)))
+    assert every["dataset"] == few["dataset"] == one["dataset"]
+    scores = [{c["id"]: c["score"] for c in found["candidates"]} for found in (every, few, one)]
+    assert scores[0] != scores[1] != scores[2]
+    assert nns(*call, "--images", 48).json["candidates"] == every["candidates"]
+    done = nns(*call, "--images", 0)
+    assert (done.code, done.out) == (2, "")
+    assert "--images must be at least 1" in done.err
+
+
+def test_the_table_names_the_few_to_fine_tune(search, nns, small_zoo):
+    found = search().json
+    together = found["together"]
+    out = nns("search", small_zoo.query, "--zoo", small_zoo.path).out
+    sentence = out[out.index("To fine-tune 3 and keep the best: number 1 (") :].splitlines()[0]
+    assert all(network[:10] in sentence for network in together)
+    smallest = min(candidate["params"] for candidate in search("--top", 50).json["candidates"])
+    alone = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--max-params", smallest)
+    if alone.out.count("To fine-tune: number 1 (") != 1:  # several may be as small
+        assert "and keep the best: number 1 (" in alone.out
 
 
 def test_the_same_input_and_seed_give_the_same_answer(search):

@@ -54,7 +54,18 @@ def test_networks_of_a_search(tmp_path):
     path = tmp_path / "search.json"
     path.write_text(json.dumps({"candidates": [{"id": name} for name in "abc"]}))
     assert networks_of_search(path, 2) == ["a", "b"]
-    for text in ("", "[]", "{}", '{"candidates": 3}', '{"candidates": [{}]}', '{"candidates": [1]}', '"x"'):
+    path.write_text(json.dumps({"candidates": [{"id": name} for name in "abc"], "together": ["a", "x", "c"]}))
+    assert [networks_of_search(path, count) for count in (1, 2, 5)] == [["a"], ["a", "x"], ["a", "x", "c", "b"]]
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"candidates": 3}',
+        '{"candidates": [{}]}',
+        '{"candidates": [1]}',
+        '{"candidates": [{"id": 1}], "together": 3}',
+        '"x"',
+    ):
         path.write_text(text)
         with pytest.raises(UsageError, match=r"search\.json"):
             networks_of_search(path, 2)

@@ -28,7 +28,9 @@ def finetune(
     from_search: Annotated[
         Path | None, typer.Option("--from", metavar="SEARCH.json", help="What `nns search --json` printed.")
     ] = None,
-    tries: Annotated[int, typer.Option("--try", min=1, metavar="K", help="Networks of the search to try.")] = 3,
+    tries: Annotated[
+        int, typer.Option("--try", min=1, metavar="K", help="Networks of the search to try, chosen together.")
+    ] = 3,
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,
@@ -82,8 +84,8 @@ def finetune(
         elif from_search is not None:
             chosen = networks_of_search(from_search, tries)
         else:
-            found = search(data, opened, registry, limits, top=tries, device="cpu", seed=seed, progress=update)
-            chosen = [candidate.entry.id for candidate in found.candidates]
+            found = search(data, opened, registry, limits, tries=tries, device="cpu", seed=seed, progress=update)
+            chosen = [candidate.entry.id for candidate in found.together]
         chosen = [opened.resolve(network_id) for network_id in chosen]
         if not json:
             note(f"trying {', '.join(chosen)}")

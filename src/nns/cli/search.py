@@ -39,6 +39,9 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why: like which datasets, and what counts how much.")
     ] = False,
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", help="Images to look at, at most: 16 nearly do.")
+    ] = 200,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
@@ -60,7 +63,7 @@ def search(
     with progress_bar() as update:
         result = run_search(
             data, opened, registry, limits,
-            top=top, classes=classes, space=space, device=resolved, seed=seed,
+            top=top, classes=classes, space=space, device=resolved, seed=seed, images=images,
             probe_seconds=probe_seconds if probe else None, progress=update,
         )  # fmt: skip
     if json:
@@ -95,6 +98,7 @@ def search_document(result: SearchResult) -> dict[str, Any]:
         "feasible": result.feasible,
         "candidates": [_candidate(candidate) for candidate in result.candidates],
         "static_choice": _candidate(result.static_choice),
+        "together": [candidate.entry.id for candidate in result.together],
         "expected_gain": {
             "points": round(result.gain.points, 4),
             "interval": None if result.gain.interval is None else [round(v, 4) for v in result.gain.interval],
@@ -175,10 +179,18 @@ def render(result: SearchResult) -> None:
         rows,
         caption=f"Blind to your images, {static.entry.id[:ID_SHOWN]} ({static.entry.spec.name}) would be picked; "
         f"here it is number {static.rank}. {format_seconds(result.seconds.total)} in all, "
-        f"{format_seconds(result.seconds.score)} of it to score.",
+        f"{format_seconds(result.seconds.score)} of it to score.\n" + _together(result),
     )
     if result.neighbourhood.far:
         note("your images are far from every dataset of the zoo: expect less of the ranking than of its static choice")
+
+
+def _together(result: SearchResult) -> str:
+    """Say which few are best fine-tuned together."""
+    names = [f"number {each.rank} ({each.entry.id[:ID_SHOWN]})" for each in result.together]
+    if len(names) == 1:
+        return f"To fine-tune: {names[0]}."
+    return f"To fine-tune {len(names)} and keep the best: {', '.join(names[:-1])} and {names[-1]}."
 
 
 def _accuracy(candidate: Candidate) -> str:

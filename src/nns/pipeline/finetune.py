@@ -115,7 +115,9 @@ def candidate(
 
 
 def networks_of_search(path: Path, top: int) -> list[str]:
-    """Read the ids of the best candidates from what ``nns search --json`` printed.
+    """Read the ids of networks to try from what ``nns search --json`` printed.
+
+    First come those that it says are best tried together, then the other candidates, best first.
 
     Raises:
         UsageError: If the file cannot be read or is no search result.
@@ -123,8 +125,10 @@ def networks_of_search(path: Path, top: int) -> list[str]:
     try:
         if path.stat().st_size > MAX_SEARCH_JSON:
             raise UsageError(f"{str(path)!r} is too large for a search result")
-        candidates = json.loads(path.read_text(encoding="utf-8"))["candidates"]
-        ids = [str(found["id"]) for found in candidates[:top]]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        candidates = [str(found["id"]) for found in document["candidates"]]
+        together = [str(network) for network in document.get("together", [])]
+        ids = list(dict.fromkeys([*together, *candidates]))[:top]
     except OSError as error:
         raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -104,6 +104,7 @@ class SearchResult:
         seconds: Where the time went.
         neighbourhood: The datasets of the zoo that are most like it.
         gain: Expected gain of the first candidate over the static choice.
+        together: The few to fine-tune together: the first candidate, and those that make up for it where it fails.
     """
 
     dataset: QueryDataset
@@ -118,3 +119,4 @@ class SearchResult:
     seconds: SearchSeconds
     neighbourhood: Neighbourhood
     gain: Gain
+    together: tuple[Candidate, ...]

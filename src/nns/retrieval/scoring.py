@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,13 +32,15 @@ class Scores:
         prior: Accuracy expected whatever the dataset, 0..1.
         predicted: Accuracy predicted for the dataset, 0..1.
         terms: The parts of the score, by name, each (n,).
+        residuals: (d, n) what scores missed on d known datasets, in logits.
     """
 
     score: NDArray[np.float32]
     similarity: NDArray[np.float32]
     prior: NDArray[np.float32]
     predicted: NDArray[np.float32]
-    terms: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    terms: Mapping[str, NDArray[np.float32]]
+    residuals: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class LoadedSpace:
                 self.prior[rows],
                 self.method.predict_accuracy(embedding, networks),
                 self.method.terms(embedding, networks),
+                self.method.residuals(networks),
             )
 
     def interval_margin(self) -> float | None:

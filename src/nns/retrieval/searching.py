@@ -17,6 +17,7 @@ from nns.retrieval.neighbours import neighbourhood
 from nns.retrieval.probing import PROBED, probe, probe_terms
 from nns.retrieval.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
 from nns.retrieval.scoring import LoadedSpace, Scores, choose_space, load_space
+from nns.retrieval.together import TOGETHER, choose_together
 from nns.types import DatasetRecord, Limits, NetworkEntry
 
 if TYPE_CHECKING:
@@ -33,19 +34,29 @@ def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | 
     return None if progress is None else lambda done, total: progress(what, done, total)
 
 
+IMAGES = 200
+"""Images that a search looks at, at most."""
+
+
 def query_record(
-    data: str, *, seed: int = 0, extractor: Extractor | None = None, progress: Progress | None = None
+    data: str,
+    *,
+    seed: int = 0,
+    images: int = IMAGES,
+    extractor: Extractor | None = None,
+    progress: Progress | None = None,
 ) -> tuple[DatasetRecord, QueryDataset]:
-    """Read a dataset's sample (up to ten images a class) and compute its query features.
+    """Read a dataset's sample (up to ten images a class, ``images`` in all) and compute its query features.
 
     Raises:
         DatasetError: If it cannot be read.
     """
     extractor = extractor or EfficientNetLite0Extractor()
     dataset = open_dataset(data, require_labels=False)
-    images, kept, skipped = load_sample(
+    pixels, kept, skipped = load_sample(
         dataset,
         extractor.image_size,
+        limit=images,
         seed=seed,
         progress=_part(progress, "reading images"),
     )
@@ -53,7 +64,7 @@ def query_record(
         name=dataset.name,
         digest=dataset.digest,
         classes=dataset.classes,
-        features=extractor.extract(images, _part(progress, "computing features")),
+        features=extractor.extract(pixels, _part(progress, "computing features")),
         labels=dataset.labels[kept],
         images=len(dataset),
         extractor=extractor.name,
@@ -77,7 +88,9 @@ def search(
     space: str | None = None,
     device: str = "cpu",
     seed: int = 0,
+    images: int = IMAGES,
     probe_seconds: float | None = None,
+    tries: int = TOGETHER,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Rank the networks of a zoo that meet the limits, for a dataset.
@@ -92,7 +105,9 @@ def search(
         space: Name of the fitted space; None: the default method's.
         device: Where latencies count.
         seed: Of the sample of images.
+        images: Images to look at, at most: of each class its first before any second, ten a class.
         probe_seconds: Re-rank the best by a linear probe on the images, within so many seconds; None: do not.
+        tries: Networks to choose for being fine-tuned together.
         progress: Called as things go on.
 
     Raises:
@@ -103,11 +118,14 @@ def search(
     started = time.perf_counter()
     if top < 1:
         raise UsageError(f"--top must be at least 1, not {top}")
+    if images < 1:
+        raise UsageError(f"--images must be at least 1, not {images}")
     limits = limits or Limits()
     chosen_space = choose_space(zoo, space)
     if limits.backend is not None:
         registry.backend(limits.backend)
-    query, dataset = query_record(data, seed=seed, extractor=extractor_of(zoo.datasets()), progress=progress)
+    extractor = extractor_of(zoo.datasets())
+    query, dataset = query_record(data, seed=seed, images=images, extractor=extractor, progress=progress)
     features_done = time.perf_counter()
     loaded = load_space(zoo, registry, chosen_space)
     entries = zoo.entries()
@@ -133,6 +151,9 @@ def search(
     make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded, probed)
     candidates = tuple(make(int(i), rank) for rank, i in enumerate(order[:top], 1))
     static = _static(make, scores, order, ids)
+    ranked = {int(i): rank for rank, i in enumerate(order, 1)}
+    pool = order[: max(len(probed), tries)] if probed else order
+    few = choose_together(pool, _predicted(scores, order, ids, probed), scores.residuals, tries)
     return SearchResult(
         dataset=dataset,
         zoo_path=str(zoo.path),
@@ -151,6 +172,7 @@ def search(
         ),
         neighbourhood=neighbourhood(query, zoo),
         gain=_gain(candidates[0], static, loaded),
+        together=tuple(make(i, ranked[i]) for i in few),
     )
 
 
@@ -162,6 +184,16 @@ def _reordered(
     terms = probe_terms(probed)
     first.sort(key=lambda i: (-float(scores.score[i]) - terms[str(ids[i])], str(ids[i])))
     return np.array([*first, *(int(i) for i in order if str(ids[i]) not in probed)], np.int64)
+
+
+def _predicted(
+    scores: Scores, order: NDArray[np.int64], ids: NDArray[np.str_], probed: dict[str, float]
+) -> NDArray[np.float64]:
+    """Give predicted accuracies (n,), 0..1, those of the networks that were probed with what the probe says."""
+    predicted, terms = scores.predicted.astype(np.float64), probe_terms(probed)
+    for i in order[: len(probed)]:
+        predicted[i] = _moved(float(predicted[i]), terms[str(ids[i])])
+    return predicted
 
 
 def _gain(choice: Candidate, static: Candidate, space: LoadedSpace) -> Gain:

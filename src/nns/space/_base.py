@@ -93,6 +93,13 @@ class SpaceMethod(ABC):
         """Take the score apart: name of a part to (n,); together they are :meth:`score`, but for a constant."""
         return {"space": self.score(query_embedding, network_embeddings)}
 
+    def residuals(self, network_embeddings: FloatArray) -> FloatArray:
+        """Say what scores missed on d datasets that have results, (d, n) in logits, 0 where a network has none there.
+
+        Networks whose errors go together are no insurance for each other. A method that knows of none gives d = 0.
+        """
+        return np.zeros((0, len(network_embeddings)), np.float32)
+
     def prior(self, network_embeddings: FloatArray) -> FloatArray:
         """Average the predicted accuracy over the zoo's own datasets, (n,): blind to the user's data."""
         means = np.zeros(len(network_embeddings), np.float32)

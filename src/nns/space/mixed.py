@@ -220,6 +220,11 @@ class Mixed(SpaceMethod):
         }
         return {name: network_embeddings[:, part] @ vector[part] for name, part in slices.items() if vector[part].any()}
 
+    def residuals(self, network_embeddings: FloatArray) -> FloatArray:
+        """Give what the additive model left of the results, (h, n), times the root of each one's weight."""
+        start = self.dim + 1
+        return network_embeddings[:, start : start + len(self._fitted("history.units"))].T
+
     def predict_accuracy(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> FloatArray:
         """Predict sigmoid(level + score - usual), (n,); without transfers similarity does not count."""
         if not self._fitted("accuracy_weight")[0] and not len(self._fitted("history.units")):
