@@ -54,6 +54,11 @@ class Known:
     def predict_accuracy(self, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
         return np.clip(networks[:, 0], 0, 1)
 
+    def residuals(self, networks: np.ndarray) -> np.ndarray:
+        """On one dataset the first five candidates were much better than thought, on another much worse."""
+        first = np.arange(len(networks)) < 5
+        return np.stack([8.0 * first, -8.0 * first])
+
     def predict_interval(self, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
         return self.predict_accuracy(query, networks)[:, None] + np.array([-0.5, 0.5])
 

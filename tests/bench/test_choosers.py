@@ -23,6 +23,7 @@ from nns.pipeline.bench.choosers import (
     SearchSeconds,
     SpaceChooser,
     StaticChooser,
+    TogetherChooser,
     Variant,
     ablations_of,
     halve,
@@ -30,7 +31,9 @@ from nns.pipeline.bench.choosers import (
     without_functional,
     without_history,
 )
+from nns.retrieval.together import choose_together
 
+from .conftest import Known
 from .planted import plant_matrix, with_truth
 
 SECONDS = SearchSeconds(3.0, 1.0)
@@ -129,6 +132,8 @@ def test_probes_cost_features_and_scores_of_all_within_the_limit(scene):
     expected = (matrix.feature_seconds[2] + matrix.score_seconds["knn"][2])[asked.feasible].sum()
     assert answer.cold == answer.warm == pytest.approx(expected)
     assert order(answer)[0] == np.argmax(np.where(asked.feasible, matrix.scores["knn"][2], -1))
+    (answer,) = ProbeChooser("knn", scene, reading=0.5).ask(asked)
+    assert answer.warm == pytest.approx(expected + 0.5 * matrix.tasks[2].images)
 
 
 CURVES = np.array([[0.1, 0.9, 0.9, 0.9], [0.4, 0.5, 0.6, 0.7], [0.3, 0.4, 0.8, 0.8], [0.2, 0.2, 0.2, 0.2]])
@@ -221,6 +226,57 @@ def test_a_probe_reorders_the_best_few_and_takes_their_time(scene, known_registr
     np.testing.assert_array_equal(np.isfinite(answer.scores), sure.feasible(2, 3e6))
     probing = sum(scene.matrix.feature_seconds[2, c] + scene.matrix.score_seconds["ridge"][2, c] for c in best)
     assert answer.warm - plain.warm == pytest.approx(probing, abs=0.05)
+    moved = answer.predicted - plain.predicted
+    assert (np.sign(moved[best]) == [-1, np.sign(moved[best[1]]), 1]).all()
+    assert not np.delete(moved, best).any()
+    known = np.isfinite(plain.predicted) & (np.abs(answer.interval - 0.5) < 0.5).all(axis=1)
+    np.testing.assert_allclose((answer.interval - plain.interval)[known], np.stack([moved, moved], 1)[known])
+
+
+def test_three_together_come_first_and_are_within_the_limit(scene, known_registry):
+    fits = Fits(known_registry)
+    own = SpaceChooser("nns", scene, Variant("known"), fits, [0], SECONDS)
+    together = TogetherChooser(own)
+    assert together.name == "nns, three together"
+    changed = []
+    for task in range(len(scene.matrix.tasks)):
+        asked = question(scene, task, 5e6)
+        assert 3 < asked.feasible.sum() < len(asked.feasible)
+        (plain,), (answer,) = own.ask(asked), together.ask(asked)
+        expected = choose_together(order(plain)[: asked.feasible.sum()], plain.predicted, plain.residuals)
+        assert order(answer) == [*expected, *(c for c in order(plain) if c not in expected)]
+        assert expected[0] == order(plain)[0]
+        np.testing.assert_array_equal(np.isfinite(answer.scores), asked.feasible)
+        assert (answer.cold, answer.warm) == (plain.cold, plain.warm)
+        changed.append(expected != order(plain)[:3])
+    assert any(changed)
+
+
+def test_after_a_probe_three_are_chosen_among_those_probed(scene, known_registry, monkeypatch):
+    monkeypatch.setattr("nns.pipeline.bench.choosers.spaces.PROBED", 4)
+    probed = ProbedSpaceChooser("nns", scene, Variant("known"), Fits(known_registry), [0], SECONDS)
+    asked = question(scene, 2)
+    (plain,), (answer,) = probed.ask(asked), TogetherChooser(probed).ask(asked)
+    assert plain.pool == 4
+    assert set(order(answer)[:3]) < set(order(plain)[:4])
+
+
+def test_a_chooser_without_residuals_keeps_its_first_three(scene, known_registry, monkeypatch):
+    own = SpaceChooser("nns", scene, Variant("known"), Fits(known_registry), [0], SECONDS)
+    answers = [replace(answer, residuals=None) for answer in own.ask(question(scene))]
+    monkeypatch.setattr(own, "ask", lambda asked: answers)
+    assert TogetherChooser(own).ask(question(scene)) == answers
+
+
+def test_few_images_are_drawn_anew_with_each_seed(scene, known_registry, monkeypatch):
+    seen = []
+    embed = Known.embed_query
+    monkeypatch.setattr(Known, "embed_query", lambda self, *query: seen.append(query[0]) or embed(self, *query))
+    SpaceChooser("", scene, Variant("known", images=2), Fits(known_registry), [0, 1], SECONDS).ask(question(scene, 1))
+    assert [len(features) for features in seen] == [2, 2]
+    assert not np.array_equal(*seen)
+    every = scene.matrix.zoo.queries[scene.matrix.offset + 1]
+    assert all((every == row).all(axis=1).any() for features in seen for row in features)
 
 
 def test_orders_without_the_prior_and_without_the_predictor(scene):

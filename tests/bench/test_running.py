@@ -39,7 +39,13 @@ def matrix():
 @pytest.fixture
 def document(matrix, known_registry):
     return run_bench(
-        matrix, Registry(known_registry), method="known", seeds=2, tans_epochs=3, seconds=SECONDS, limits=[None, 2e6]
+        matrix,
+        Registry(known_registry),
+        method="known",
+        seeds=2,
+        tans_epochs=3,
+        time_search=lambda images: SECONDS,
+        limits=[None, 2e6],
     )
 
 
@@ -80,7 +86,13 @@ def test_halving_has_as_long_as_the_tuning_of_three(document):
 
 def test_another_run_gives_the_same_numbers(document, matrix, known_registry):
     again = run_bench(
-        matrix, Registry(known_registry), method="known", seeds=2, tans_epochs=3, seconds=SECONDS, limits=[None, 2e6]
+        matrix,
+        Registry(known_registry),
+        method="known",
+        seeds=2,
+        tans_epochs=3,
+        time_search=lambda images: SECONDS,
+        limits=[None, 2e6],
     )
     for name, chooser in by_name(document).items():
         for measure in ("regret", "tau", "rel3", "mae"):
@@ -101,7 +113,13 @@ def test_the_tables_begin_with_separability_and_are_sorted_by_regret(document):
 
 def test_a_limit_without_candidates_is_left_out(matrix, known_registry):
     document = run_bench(
-        matrix, Registry(known_registry), method="known", seeds=1, tans_epochs=3, seconds=SECONDS, limits=[1e5, 2e6]
+        matrix,
+        Registry(known_registry),
+        method="known",
+        seeds=1,
+        tans_epochs=3,
+        time_search=lambda images: SECONDS,
+        limits=[1e5, 2e6],
     )
     oracle = by_name(document)["oracle"]
     assert oracle["limits"]["0.1M"]["regret"] is None

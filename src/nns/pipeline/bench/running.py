@@ -31,6 +31,7 @@ from nns.pipeline.bench.choosers import (
     SearchSeconds,
     SpaceChooser,
     StaticChooser,
+    TogetherChooser,
     Variant,
     ablations_of,
     measure_search,
@@ -60,6 +61,9 @@ STATIC = "static mean rank"
 """Name of the chooser that others are compared with."""
 
 TANS_EPOCHS = 2000
+FEW_IMAGES = 16
+"""Query images of the search that is to be a hundred times faster than features of all candidates."""
+
 DIGITS = 5
 Rows = dict[tuple[int, str], dict[str, float]]
 Progress = Callable[[str, int, int], None]
@@ -74,7 +78,7 @@ def run_bench(
     limits: Sequence[float | None] = LIMITS,
     ablations: bool = True,
     tans_epochs: int = TANS_EPOCHS,
-    seconds: SearchSeconds | None = None,
+    time_search: Callable[[int], SearchSeconds] | None = None,
     on_progress: Progress | None = None,
 ) -> Json:
     """Let every chooser choose on every dataset within every limit, for both ground truths.
@@ -87,7 +91,8 @@ def run_bench(
         limits: Limits of parameters; None is without.
         ablations: Whether to run the method without its parts too; full fine-tuning only.
         tans_epochs: Epochs of the published method.
-        seconds: Of reading query images and computing their features; None measures them.
+        time_search: Measures, in place of :func:`measure_search`, how long so many query images take to be read and
+            become features.
         on_progress: ``on_progress(chooser, done, total)``.
 
     Returns:
@@ -99,13 +104,14 @@ def run_bench(
     """
     started = time.perf_counter()
     registry.method(method, seed=0)  # an unknown name is told at once
-    if seconds is None:
-        seconds = measure_search(int(np.median([len(query) for query in matrix.zoo.queries[matrix.offset :]])))
+    time_search = time_search or measure_search
+    seconds = time_search(int(np.median([len(query) for query in matrix.zoo.queries[matrix.offset :]])))
+    few = time_search(FEW_IMAGES)
     fits = Fits(registry)
     scenes = {"full": Scene(matrix), "head_only": Scene(matrix, head_only=True)}
     choosers = {
         name: standard_choosers(
-            scene, fits, method, range(seeds), seconds, ablations and not scene.head_only, tans_epochs
+            scene, fits, method, range(seeds), seconds, few, ablations and not scene.head_only, tans_epochs
         )
         for name, scene in scenes.items()
     }
@@ -134,6 +140,7 @@ def run_bench(
             "headline": [limit_name(limit) for limit in headline_limits(limits)],
             "tans_epochs": tans_epochs,
             "search_seconds": asdict(seconds),
+            "search_seconds_few": asdict(few),
             "fits": len(fits.made),
             "fit_seconds": sum(fit.seconds for fit in fits.made.values()),
         },
@@ -150,24 +157,30 @@ def standard_choosers(
     method: str,
     seeds: Sequence[int],
     seconds: SearchSeconds,
+    few: SearchSeconds,
     ablations: bool,
     tans_epochs: int = TANS_EPOCHS,
 ) -> list[Chooser]:
     """List the choosers of PROTOCOL.md, the measured method first."""
     tans = Variant("tans", {"epochs": tans_epochs}, without_history)
+    own = SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds)
+    glance = Variant(method, images=FEW_IMAGES)
     choosers: list[Chooser] = [
-        SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds),
+        own,
+        TogetherChooser(own),
+        SpaceChooser(f"nns ({method}), {FEW_IMAGES} images", scene, glance, fits, seeds, few),
         OracleChooser("oracle", scene),
         StaticChooser(STATIC, scene),
         NearestChooser("nearest dataset's winner", scene, seconds),
-        *[ProbeChooser(score, scene) for score in PROBES if score in scene.matrix.scores],
+        *[ProbeChooser(score, scene, seconds.reading) for score in PROBES if score in scene.matrix.scores],
         SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
         LargestChooser("largest that fits", scene),
         ImageNetChooser("best on ImageNet that fits", scene),
         RandomChooser("random", scene),
     ]
     if "ridge" in scene.matrix.scores:
-        choosers.insert(1, ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds))
+        probed = ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds)
+        choosers[2:2] = [probed, TogetherChooser(probed)]
     if not scene.head_only:  # a head has no epochs to be halved
         choosers.append(HalvingChooser("successive halving", scene))
     if ablations:

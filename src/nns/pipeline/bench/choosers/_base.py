@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -86,6 +86,8 @@ class Answer:
         interval: (C, 2) limits of an 80 % interval of it.
         tuned: Whether the first of the order is fine-tuned already, within the seconds.
         note: What is to be said about it.
+        residuals: (d, C) what the scores missed on each of d known datasets, in logits.
+        pool: How many of the first several are chosen from to be fine-tuned together; None: all.
     """
 
     scores: Floats
@@ -95,11 +97,13 @@ class Answer:
     interval: Floats | None = None
     tuned: bool = False
     note: str = ""
+    residuals: Floats | None = None
+    pool: int | None = None
 
     def within(self, feasible: Mask) -> Answer:
         """Take everything else out of the order."""
         scores = np.where(feasible & np.isfinite(self.scores), self.scores, -np.inf)
-        return Answer(scores, self.cold, self.warm, self.predicted, self.interval, self.tuned, self.note)
+        return replace(self, scores=scores)
 
 
 class Chooser(ABC):

@@ -15,17 +15,24 @@ PROBES = {"logme": "LogME", "hscore": "H-score", "ridge": "linear probe", "knn":
 class ProbeChooser(Chooser):
     """A score of the features that each candidate gives to the training images.
 
-    Its seconds are those of the features and scores of all candidates within the limit, cold or warm.
+    Its seconds are those of reading the training images once and of the features and scores of all candidates within
+    the limit, cold or warm.
+
+    Args:
+        score: Name of the score in the matrix.
+        scene: The matrix and its ground truth.
+        reading: Seconds of reading one image.
     """
 
-    def __init__(self, score: str, scene: Scene) -> None:
+    def __init__(self, score: str, scene: Scene, reading: float = 0.0) -> None:
         super().__init__(PROBES[score], scene)
-        self.score = score
+        self.score, self.reading = score, reading
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Order by the score."""
         matrix, task = self.scene.matrix, question.task
         each = matrix.feature_seconds[task] + matrix.score_seconds[self.score][task]
-        seconds = float(np.nansum(each[question.feasible], dtype=np.float64))
+        seconds = self.reading * matrix.tasks[task].images
+        seconds += float(np.nansum(each[question.feasible], dtype=np.float64))
         scores = matrix.scores[self.score][task].astype(np.float64)
         return [Answer(scores, seconds, seconds).within(question.feasible)]

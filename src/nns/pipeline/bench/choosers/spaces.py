@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
 from nns.pipeline.bench.choosers.history import other_families
 from nns.pipeline.bench.choosers.timing import SearchSeconds
 from nns.pipeline.fitting import MIN_DATASETS_HELD_OUT, accuracy_report
 from nns.retrieval.probing import PROBED, probe_terms
+from nns.retrieval.together import choose_together
 from nns.space import SpaceData, evaluate_held_out
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Variant:
         data: What is done to the data before the fit.
         shuffles: If not 0, the query is that of another dataset of another family, drawn so many times.
         of: Name of the only method that this makes sense for; empty: any.
+        images: Query images that it may look at, drawn anew with each seed; 0: all.
         order: Scores (C,) in place of the method's own, from the method, the query and the network embeddings.
     """
 
@@ -39,6 +42,7 @@ class Variant:
     data: Callable[[SpaceData], SpaceData] | None = None
     shuffles: int = 0
     of: str = ""
+    images: int = 0
     order: Callable[[SpaceMethod, np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
@@ -170,7 +174,7 @@ class SpaceChooser(Chooser):
         """Order by the method's score."""
         if question.task not in self._answers:  # the limit changes nothing but what is left out
             self._answers[question.task] = [
-                self._answer(question.task, self.fits.get(self.variant, self.scene, question.task, seed), query)
+                self._answer(question.task, self.fits.get(self.variant, self.scene, question.task, seed), query, seed)
                 for seed in self.seeds
                 for query in self._queries(question.task, seed)
             ]
@@ -183,11 +187,15 @@ class SpaceChooser(Chooser):
         rng = np.random.default_rng([seed, task])
         return [int(t) for t in rng.choice(others, min(self.variant.shuffles, len(others)), replace=False)]
 
-    def _answer(self, task: int, fitted: Fitted, query: int) -> Answer:
+    def _answer(self, task: int, fitted: Fitted, query: int, seed: int) -> Answer:
         matrix, method = self.scene.matrix, fitted.method
         row = matrix.offset + query
+        features, labels = matrix.zoo.queries[row], matrix.zoo.query_labels[row]
+        if self.variant.images:
+            drawn = np.random.default_rng([seed, task]).permutation(len(features))[: self.variant.images]
+            features, labels = features[drawn], None if labels is None else labels[drawn]
         started = time.process_time()
-        embedding = method.embed_query(matrix.zoo.queries[row], matrix.zoo.query_labels[row])
+        embedding = method.embed_query(features, labels)
         scores = (self.variant.order or _own_score)(method, embedding, fitted.networks)
         predicted = method.predict_accuracy(embedding, fitted.networks).astype(np.float64)
         seconds = time.process_time() - started
@@ -197,6 +205,7 @@ class SpaceChooser(Chooser):
             self.seconds.warm + seconds,
             predicted=predicted,
             interval=self._interval(task, fitted, embedding, predicted),
+            residuals=method.residuals(fitted.networks).astype(np.float64),
         )
 
     def _interval(self, task: int, fitted: Fitted, embedding: np.ndarray, predicted: Floats) -> Floats | None:
@@ -216,6 +225,35 @@ class SpaceChooser(Chooser):
         return np.clip(predicted[:, None] + error * np.array([-1.0, 1.0]), 0, 1) if np.isfinite(error) else None
 
 
+class TogetherChooser(Chooser):
+    """Another chooser with its first three replaced by those that ``nns finetune`` takes, chosen together.
+
+    Args:
+        chooser: The chooser; its answers have predictions and residuals.
+    """
+
+    kind = "method"
+
+    def __init__(self, chooser: SpaceChooser) -> None:
+        super().__init__(f"{chooser.name}, three together", chooser.scene)
+        self.chooser = chooser
+
+    def ask(self, question: Question) -> Sequence[Answer]:
+        """Put the three before all others, in the order in which they were chosen."""
+        return [self._together(answer, question) for answer in self.chooser.ask(question)]
+
+    @staticmethod
+    def _together(answer: Answer, question: Question) -> Answer:
+        if answer.predicted is None or answer.residuals is None:
+            return answer
+        pool = [int(c) for c in np.argsort(-answer.scores, kind="stable") if np.isfinite(answer.scores[c])]
+        few = choose_together(pool[: answer.pool], answer.predicted, answer.residuals)
+        scores = answer.scores.copy()
+        top = float(scores[pool[0]]) if pool else 0.0
+        scores[few] = top + np.arange(len(few), 0, -1)
+        return replace(answer, scores=scores)
+
+
 class ProbedSpaceChooser(SpaceChooser):
     """What ``nns search --probe`` does: the best few of the order, within the limit, re-ranked by a linear probe."""
 
@@ -228,19 +266,20 @@ class ProbedSpaceChooser(SpaceChooser):
         order = np.argsort(-answer.scores, kind="stable")
         best = [int(c) for c in order[:PROBED] if np.isfinite(answer.scores[c])]
         parts = probe_terms({str(c): float(matrix.scores["ridge"][task, c]) for c in best})
+        added = np.array([parts[str(c)] for c in best])
         scores = answer.scores.copy()
-        scores[best] += [parts[str(c)] for c in best]
+        scores[best] += added
         rest = np.isfinite(scores)
         rest[best] = False
         if rest.any():
             scores[best] += max(0.0, float(scores[rest].max() - scores[best].min()) + 1.0)
         each = matrix.feature_seconds[task] + matrix.score_seconds["ridge"][task]
-        seconds = float(np.nansum(each[best], dtype=np.float64))
-        return replace(
-            answer,
-            scores=scores,
-            cold=answer.cold + seconds,
-            warm=answer.warm + seconds,
-            predicted=None,
-            interval=None,
-        )
+        seconds = self.seconds.reading * matrix.tasks[task].images + float(np.nansum(each[best], dtype=np.float64))
+        found = replace(answer, scores=scores, cold=answer.cold + seconds, warm=answer.warm + seconds, pool=len(best))
+        if answer.predicted is None:
+            return found
+        predicted = answer.predicted.copy()
+        predicted[best] = expit(logit(np.clip(predicted[best], 1e-6, 1 - 1e-6)) + added)
+        moved = (predicted - answer.predicted)[:, None]
+        interval = None if answer.interval is None else np.clip(answer.interval + moved, 0, 1)
+        return replace(found, predicted=predicted, interval=interval)

@@ -20,15 +20,18 @@ for number in range(int(sys.argv[1])):
 made = time.process_time() - begun
 from nns.queries import EfficientNetLite0Extractor
 seconds = []
+reading = 0.0
 extractor = None
 for _ in range(2):
     start = time.process_time()
     extractor = extractor or EfficientNetLite0Extractor()
     size = extractor.image_size
+    opened = time.process_time()
     images = [Image.open(io.BytesIO(each)).convert("RGB").resize((size, size)) for each in files]
+    reading = time.process_time() - opened
     extractor.extract(np.ascontiguousarray(np.stack([np.asarray(each) for each in images]).transpose(0, 3, 1, 2)))
     seconds.append(time.process_time() - start)
-print(json.dumps([time.process_time() - made - seconds[1], seconds[1]]))
+print(json.dumps([time.process_time() - made - seconds[1], seconds[1], reading / len(files)]))
 """
 LIMIT = 300
 """Seconds after which the measurement is given up."""
@@ -41,22 +44,24 @@ class SearchSeconds:
     Attributes:
         cold: In a new process, imports included.
         warm: In one that has done so before.
+        reading: Of reading one image.
     """
 
     cold: float = 0.0
     warm: float = 0.0
+    reading: float = 0.0
 
 
 def measure_search(images: int) -> SearchSeconds:
     """Time in a process of its own how so many JPEG images of 224 x 224 pixels become query features.
 
     Returns:
-        NaN for both if it fails, e.g. as the weights of the extractor are not installed.
+        NaN for all if it fails, e.g. as the weights of the extractor are not installed.
     """
     command = [sys.executable, "-c", SCRIPT, str(images)]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=LIMIT)
-        cold, warm = json.loads(done.stdout.splitlines()[-1])
+        cold, warm, reading = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return SearchSeconds(float("nan"), float("nan"))
-    return SearchSeconds(float(cold), float(warm))
+        return SearchSeconds(float("nan"), float("nan"), float("nan"))
+    return SearchSeconds(float(cold), float(warm), float(reading))
