@@ -20,6 +20,21 @@ def read(log):
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
+def test_a_zoo_with_few_transfers_is_told_of_them():
+    from dataclasses import replace
+
+    from nns.cli.build import _after
+    from nns.pipeline.build.events import BuildReport
+    from nns.space import ENOUGH_TRANSFERS
+
+    few = BuildReport("zoo.h5", "0", 9, 9, 2, ENOUGH_TRANSFERS - 1, (), 1.0, 40, False)
+    assert _after(few).splitlines()[0] == "Next: nns space fit zoo.h5"
+    assert "--transfers N" in _after(few)
+    for enough in (replace(few, transfers=ENOUGH_TRANSFERS), replace(few, datasets=1)):
+        assert _after(enough) == "Next: nns space fit zoo.h5"
+    assert _after(replace(few, interrupted=True)) is None
+
+
 def test_the_log_tells_the_course_of_a_build(nns, command, tmp_path):
     from nns import Zoo
 

@@ -213,8 +213,21 @@ def _render(report: BuildReport) -> None:
     ]
     for (name, backend, why), times in Counter(report.failed).items():
         rows.append(["failed", f"{backend} on {name}{f', {times} times' if times > 1 else ''}: {why}"])
-    after = None if report.interrupted else f"Next: nns space fit {report.zoo}"
-    print_table(report.zoo, [("", "left"), ("", "left")], rows, caption=after)
+    print_table(report.zoo, [("", "left"), ("", "left")], rows, caption=_after(report))
+
+
+def _after(report: BuildReport) -> str | None:
+    """Say what to do next."""
+    from nns.space import ENOUGH_TRANSFERS
+
+    if report.interrupted:
+        return None
+    after = f"Next: nns space fit {report.zoo}"
+    if report.transfers < ENOUGH_TRANSFERS and report.datasets > 1:
+        after += (
+            f"\nSearches are much better in a zoo with {ENOUGH_TRANSFERS} transfers or more: --transfers N adds them."
+        )
+    return after
 
 
 def _settings(
