@@ -31,7 +31,7 @@ def search(
     ] = None,
     space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Fitted space to rank by.")] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Re-rank the best ten by a linear probe on your images.")
+        bool, typer.Option("--probe", help="Re-rank the best twenty by a linear probe on your images.")
     ] = False,
     probe_seconds: Annotated[
         float, typer.Option("--probe-seconds", min=0.1, metavar="S", help="Time for --probe at most.")

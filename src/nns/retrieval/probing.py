@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nns.types import NetworkEntry
     from nns.zoo import Zoo
 
-PROBED = 10
+PROBED = 20
 """Candidates that are probed at most."""
 
 PROBE_IMAGES = 256
