@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nns import Limits, UnknownNameError, UsageError, Zoo, load_plugins, search
+from nns.images import open_dataset
 from nns.retrieval import query_record
 from nns.retrieval.scoring import choose_space, load_space
 
@@ -60,7 +61,7 @@ def test_the_head_is_that_of_the_data_unless_it_has_no_labels(small_zoo, zoo, tm
 
 def test_query_record(small_zoo):
     steps = []
-    record, dataset = query_record(str(small_zoo.query), progress=lambda *step: steps.append(step))
+    record, dataset = query_record(open_dataset(str(small_zoo.query)), progress=lambda *step: steps.append(step))
     assert record.features.shape == (20, 1280)
     assert np.isfinite(record.features).all()
     assert (record.images, record.classes, np.bincount(record.labels).tolist()) == (48, ("8", "9"), [10, 10])

@@ -258,7 +258,7 @@ def _add_dataset(zoo: Zoo, source: _Source) -> _Source:
     while name in names:
         number += 1
         name = f"{source.name}-{number}"
-    record, _ = query_record(source.path, seed=SEED)
+    record, _ = query_record(open_dataset(source.path, require_labels=False), seed=SEED)
     zoo.store.add_dataset(replace(record, name=name))
     return replace(source, name=name)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.errors import UsageError
-from nns.images import load_images, open_dataset
+from nns.images import load_images
 from nns.images.cache import draw_by_class
 from nns.probing import features_of, ridge_accuracy
 from nns.retrieval.measuring import load_network
@@ -36,8 +36,18 @@ PROBE_WEIGHT = 1.0
 """Weight of the probe's logit beside the score of the space; benchmarks/matrix decided it, see docs/method.md."""
 
 
+def check_probe(dataset: ImageDataset) -> None:
+    """See whether a dataset can be probed.
+
+    Raises:
+        UsageError: If it has no labels, or fewer than two classes.
+    """
+    if not dataset.labelled or len(dataset.classes) < 2:
+        raise UsageError("--probe needs labelled images of at least two classes: folders, one a class, or a table")
+
+
 def probe(
-    data: str,
+    dataset: ImageDataset,
     zoo: Zoo,
     registry: Registry,
     entries: Sequence[NetworkEntry],
@@ -52,7 +62,7 @@ def probe(
     gives the same numbers.
 
     Args:
-        data: DATA, with labels.
+        dataset: The dataset, with labels.
         zoo: The zoo.
         registry: Where the backends are.
         entries: Networks to probe.
@@ -64,12 +74,10 @@ def probe(
         Id to leave-one-out accuracy of a ridge classifier, 0..1, of the networks that were probed.
 
     Raises:
-        UsageError: If the data has no labels, or fewer than two classes.
+        UsageError: If the dataset has no labels, or fewer than two classes.
     """
     started = time.perf_counter()
-    dataset = open_dataset(data, require_labels=False)
-    if not dataset.labelled or len(dataset.classes) < 2:
-        raise UsageError("--probe needs labelled images of at least two classes: folders, one a class, or a table")
+    check_probe(dataset)
     drawn = draw_by_class(np.asarray(dataset.labels), PROBE_IMAGES, seed)
     decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
     found: dict[str, float] = {}

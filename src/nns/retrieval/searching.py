@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.errors import UsageError
-from nns.images import load_sample, open_dataset, unreadable_images
+from nns.images import ImageDataset, load_sample, open_dataset, unreadable_images
 from nns.queries import EfficientNetLite0Extractor, Extractor, extractor_of
 from nns.retrieval.limits import CostColumns, NetworkTable, feasible
 from nns.retrieval.measuring import latencies
 from nns.retrieval.neighbours import neighbourhood
-from nns.retrieval.probing import PROBED, probe, probe_terms
+from nns.retrieval.probing import PROBED, check_probe, probe, probe_terms
 from nns.retrieval.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
 from nns.retrieval.scoring import LoadedSpace, Scores, choose_space, load_space
 from nns.retrieval.together import TOGETHER, choose_together
@@ -39,20 +39,19 @@ IMAGES = 200
 
 
 def query_record(
-    data: str,
+    dataset: ImageDataset,
     *,
     seed: int = 0,
     images: int = IMAGES,
     extractor: Extractor | None = None,
     progress: Progress | None = None,
 ) -> tuple[DatasetRecord, QueryDataset]:
-    """Read a dataset's sample (up to ten images a class, ``images`` in all) and compute its query features.
+    """Read an opened dataset's sample (up to ten images a class, ``images`` in all) and compute its query features.
 
     Raises:
         DatasetError: If it cannot be read.
     """
     extractor = extractor or EfficientNetLite0Extractor()
-    dataset = open_dataset(data, require_labels=False)
     pixels, kept, skipped = load_sample(
         dataset,
         extractor.image_size,
@@ -74,7 +73,7 @@ def query_record(
     skipped += unreadable_images(dataset, exclude=seen, progress=_part(progress, "checking images"))
     unread = tuple((item.path, item.reason) for item in skipped)
     classes = len(dataset.classes) if dataset.labelled else None
-    return record, QueryDataset(data, classes, len(dataset), unread, dataset.digest)
+    return record, QueryDataset(dataset.path, classes, len(dataset), unread, dataset.digest)
 
 
 def search(
@@ -125,7 +124,10 @@ def search(
     if limits.backend is not None:
         registry.backend(limits.backend)
     extractor = extractor_of(zoo.datasets())
-    query, dataset = query_record(data, seed=seed, images=images, extractor=extractor, progress=progress)
+    opened = open_dataset(data, require_labels=False)
+    if probe_seconds is not None:
+        check_probe(opened)
+    query, dataset = query_record(opened, seed=seed, images=images, extractor=extractor, progress=progress)
     features_done = time.perf_counter()
     loaded = load_space(zoo, registry, chosen_space)
     entries = zoo.entries()
@@ -145,7 +147,7 @@ def search(
         best = [entries[int(rows[i])] for i in (*order[:PROBED], _static_index(scores, ids))]
         best = list({entry.id: entry for entry in best}.values())
         part = _part(progress, "probing networks")
-        probed = probe(data, zoo, registry, best, probe_seconds, seed=seed, progress=part)
+        probed = probe(opened, zoo, registry, best, probe_seconds, seed=seed, progress=part)
         order = _reordered(order, scores, ids, probed)
     probe_done = time.perf_counter()
     make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded, probed)
