@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +40,9 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why: like which datasets, and what counts how much.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the answer as a page, with figures.")
+    ] = None,
     images: Annotated[
         int, typer.Option("--images", metavar="N", help="Images to look at, at most: 16 nearly do.")
     ] = 200,
@@ -53,9 +57,12 @@ def search(
     Example: nns search ./mydata --max-params 5M --max-latency 10ms --explain
     """
     from nns.cli.explanation import render_explanation
-    from nns.cli.output import print_json, progress_bar
+    from nns.cli.output import note, print_json, progress_bar
+    from nns.cli.search_report import check_report, write_report
     from nns.retrieval import search as run_search
 
+    if report is not None:
+        check_report(report)
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     registry = options.load_registry()
     opened = options.open_zoo(zoo, registry)
@@ -66,12 +73,16 @@ def search(
             top=top, classes=classes, space=space, device=resolved, seed=seed, images=images,
             probe_seconds=probe_seconds if probe else None, progress=update,
         )  # fmt: skip
+    if report is not None:
+        write_report(result, report)
     if json:
         print_json(search_document(result))
         return
     render(result)
     if explain:
         render_explanation(result)
+    if report is not None:
+        note(f"wrote {report}")
 
 
 def search_document(result: SearchResult) -> dict[str, Any]:
