@@ -141,12 +141,12 @@ CURVES = np.array([[0.1, 0.9, 0.9, 0.9], [0.4, 0.5, 0.6, 0.7], [0.3, 0.4, 0.8, 0
 
 def test_halving_by_hand():
     seconds = np.ones((4, 4))
-    scores, spent = halve(np.arange(4), CURVES, seconds)
+    scores, paid = halve(np.arange(4), CURVES, seconds)
     # one epoch of all, 1 and 2 go on for one, then 1 alone to the end: 4 + 2 + 2
-    assert spent == 8
+    assert paid.tolist() == [1, 4, 2, 1]
     assert np.argsort(-scores).tolist() == [1, 2, 3, 0]
-    scores, spent = halve(np.array([0, 2]), CURVES, seconds)
-    assert spent == 2 + 3
+    scores, paid = halve(np.array([0, 2]), CURVES, seconds)
+    assert paid.tolist() == [1, 0, 4, 0]
     assert np.argmax(np.nan_to_num(scores)) == 2
     assert np.isnan(scores[[1, 3]]).all()
 
@@ -161,7 +161,7 @@ def test_the_budget_sets_how_many_begin_best_static_first():
         (answer,) = HalvingChooser("", scene).ask(question(scene, budget=budget))
         spent[budget] = answer.warm
         assert order(answer)[0] == (0 if budget >= 8 else 1 if budget >= 7.9 else 2 if budget >= 5 else 3)
-        assert answer.tuned
+        assert answer.paid.sum() == answer.warm
     # one to the end; two; three (3 + 2 + 2); all; the least is one to the end, whatever the budget
     assert spent == {0.0: 4, 4.0: 4, 5.0: 5, 7.9: 7, 8.0: 8, 99.0: 8}
 

@@ -187,5 +187,10 @@ def test_what_is_worth_repeating():
     best = best_cells(items, cells, lambda item: size[item.key], 1)
     # the largest are best: one at 1, 2, 5 and 10 million parameters, and one without a limit
     assert best == {(items[number].network_id, items[number].digest) for number in (0, 1, 4, 9, 11)}
+    # once it is repeated it was only lucky, and the next best is to be repeated, too
+    network, digest, _ = items[11].key
+    again = cells | {(network, digest, 1): {"val": 0.5, "test": 0.0}}
+    found = best_cells(items, again, lambda item: size[item.key], 1)
+    assert found - best == {(items[10].network_id, items[10].digest)}
     del cells[items[11].key]
     assert (items[10].network_id, items[10].digest) in best_cells(items, cells, lambda item: size[item.key], 1)

@@ -61,8 +61,9 @@ def test_predicted_accuracies_and_their_interval():
     assert found["coverage"] == pytest.approx(0.75)
 
 
-def test_a_tuned_answer_costs_no_more():
-    assert measured([1, 2, 3, 4], tuned=True)["tuning1"] == 0
+def test_training_that_is_paid_for_costs_no_more():
+    found = measured([1, 2, 3, 4], paid=np.array([0.0, 0.5, 3.0, 4.0]))
+    assert (found["tuning1"], found["tuning3"]) == (0.0, 1.5)
 
 
 def test_equal_scores_are_a_random_order():

@@ -87,9 +87,7 @@ def test_names_of_strangers_are_only_names(result):
         candidates=tuple(map(rename, result.candidates)),
         together=tuple(map(rename, result.together)),
         static_choice=rename(result.static_choice),
-        neighbourhood=replace(
-            hood, nearest=tuple(replace(each, name=HOSTILE, winner=HOSTILE) for each in hood.nearest)
-        ),
+        neighbourhood=replace(hood, nearest=nearest),
     )
     plain, page = Page(report_page(result)), Page(report_page(hostile))
     assert sorted(page.tags) == sorted(plain.tags)

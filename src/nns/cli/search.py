@@ -44,7 +44,7 @@ def search(
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write the answer as a page, with figures.")
     ] = None,
     images: Annotated[
-        int, typer.Option("--images", metavar="N", help="Images to look at, at most: 16 nearly do.")
+        int, typer.Option("--images", metavar="N", help="Images to look at, at most.")
     ] = 200,
     device: options.Device = "auto",
     seed: options.Seed = 0,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import UsageError
@@ -134,10 +135,11 @@ def best_cells(
     params: Callable[[CellItem], int],
     count: int,
 ) -> set[tuple[str, str]]:
-    """Find what is worth repeating: the pairs that are among the best of their dataset within some limit.
+    """Find what is worth repeating: the pairs that are among the best of their dataset within some limit, so far.
 
-    A repetition of the others would say little about which network is best. It makes the best look a little worse than
-    a single lucky fine-tuning did, and nothing else better.
+    A repetition of the others would say little about which network is best. One lucky fine-tuning looks better than it
+    is, and worse once it is repeated; then others are the best, and are to be repeated, too. So ask again, with the
+    repetitions, until nothing new is found: then the best of each limit is no network that was lucky once.
 
     Args:
         items: The first repetition.
@@ -153,8 +155,11 @@ def best_cells(
     for item in items:
         if item.key in cells:
             rows.setdefault(item.digest, []).append(item)
+    runs: dict[tuple[str, str], list[float]] = {}
+    for (network, digest, _), cell in cells.items():
+        runs.setdefault((network, digest), []).append(cell["val"] + cell["test"])
     for row in rows.values():
-        ranked = sorted(row, key=lambda item: -(cells[item.key]["val"] + cells[item.key]["test"]))
+        ranked = sorted(row, key=lambda item: -fmean(runs[item.network_id, item.digest]))
         for limit in LIMITS:
             within = [item for item in ranked if limit is None or params(item) <= limit]
             found |= {(item.network_id, item.digest) for item in within[:count]}

@@ -110,7 +110,8 @@ def measure(
     best = float(truth.max())
     top = {k: expected_top(first, truth, truth, k) for k in (1, 3, 5)}
     chosen3 = expected_top(first, val[feasible], truth, 3)
-    seconds = np.nan_to_num(tuning_seconds[feasible])
+    paid = 0.0 if answer.paid is None else answer.paid
+    seconds = np.maximum(np.nan_to_num(tuning_seconds) - paid, 0.0)[feasible]
     found = {"regret": POINTS * (best - expected_top(first, first, truth, 1))}
     found |= {f"rel{k}": value / best if best > 0 else 1.0 for k, value in top.items()}
     found["tau"] = weighted_tau(first, truth)
@@ -123,7 +124,7 @@ def measure(
         found["coverage"] = float(((low <= truth) & (truth <= high)).mean())
     found |= {"cold": answer.cold, "warm": answer.warm, "regret_top3": POINTS * (best - chosen3)}
     found |= {"accuracy": best - found["regret"] / POINTS, "accuracy_top3": chosen3}
-    found["tuning1"] = 0.0 if answer.tuned else expected_sum(first, seconds, 1)
+    found["tuning1"] = expected_sum(first, seconds, 1)
     found["tuning3"] = expected_sum(first, seconds, 3)
     return found
 

@@ -130,15 +130,17 @@ def make_matrix(
             failed = make(items, cells, images=images, on_event=on_event)
             if repeat_best is not None and seeds > 1:
                 classes = {dataset.digest: len(dataset.classes) for _, dataset in tasks}
-                best = best_cells(
-                    items,
-                    cells.cells,
-                    lambda item: by_id[item.network_id].cost.params(classes[item.digest]),
-                    repeat_best,
-                )
-                every = plan_cells(chosen, tasks, groups, recipe, seeds)
-                items = [item for item in every if not item.seed or (item.network_id, item.digest) in best]
-                failed = make(items, cells, images=images, on_event=on_event)
+                params = lambda item: by_id[item.network_id].cost.params(classes[item.digest])  # noqa: E731
+                every, first = plan_cells(chosen, tasks, groups, recipe, seeds), items
+                best = {(network, digest) for network, digest, seed in cells.cells if seed}  # those of earlier runs
+                waiting = True
+                while waiting:
+                    best |= best_cells(first, cells.cells, params, repeat_best)
+                    items = [item for item in every if not item.seed or (item.network_id, item.digest) in best]
+                    waiting = any(item.key not in cells.cells for item in items)
+                    if waiting:
+                        failed = make(items, cells, images=images, on_event=on_event)
+                        waiting = not failed
         packed = pack_matrix(zoo, chosen, tasks, groups, cells, recipe, images)
         packed.save(matrix)
     except KeyboardInterrupt:

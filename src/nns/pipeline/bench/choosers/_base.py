@@ -84,7 +84,7 @@ class Answer:
         warm: The same in a process that has answered before.
         predicted: (C,) predicted accuracy, 0..1.
         interval: (C, 2) limits of an 80 % interval of it.
-        tuned: Whether the first of the order is fine-tuned already, within the seconds.
+        paid: (C,) seconds of fine-tuning that each candidate has had already, within the seconds.
         note: What is to be said about it.
         residuals: (d, C) what the scores missed on each of d known datasets, in logits.
         pool: How many of the first several are chosen from to be fine-tuned together; None: all.
@@ -95,7 +95,7 @@ class Answer:
     warm: float = 0.0
     predicted: Floats | None = None
     interval: Floats | None = None
-    tuned: bool = False
+    paid: Floats | None = None
     note: str = ""
     residuals: Floats | None = None
     pool: int | None = None

@@ -23,16 +23,18 @@ class HalvingChooser(Chooser):
     """
 
     def ask(self, question: Question) -> Sequence[Answer]:
-        """Replay each repetition of the fine-tunings."""
+        """Replay each repetition of the fine-tunings that has all candidates within the limit.
+
+        Where only the best were repeated, starting from those that were would be starting from the answer.
+        """
         matrix, task = self.scene.matrix, question.task
         static = static_scores(self.scene, task)
         order = np.argsort(-static, kind="stable")
         order = order[question.feasible[order]]
         answers = []
         for curves, seconds in zip(matrix.curves[:, task], matrix.epoch_seconds[:, task], strict=True):
-            there = order[np.isfinite(curves[order]).any(axis=1)]
-            if len(there):
-                answers.append(self._replay(there, curves, seconds, question.budget, static))
+            if len(order) and np.isfinite(curves[order]).any(axis=1).all():
+                answers.append(self._replay(order, curves, seconds, question.budget, static))
         if not answers:  # nothing is recorded of these
             answers = [Answer(static)]
         return [answer.within(question.feasible) for answer in answers]
@@ -40,14 +42,15 @@ class HalvingChooser(Chooser):
     @staticmethod
     def _replay(order: np.ndarray, curves: np.ndarray, seconds: np.ndarray, budget: float, static: Floats) -> Answer:
         for count in range(len(order), 0, -1):
-            reached, spent = halve(order[:count], curves, seconds)
+            reached, paid = halve(order[:count], curves, seconds)
+            spent = float(paid.sum())
             if spent <= budget or count == 1:
                 break
         scores = np.where(np.isfinite(reached), reached, static - 10)
-        return Answer(scores, spent, spent, tuned=True)
+        return Answer(scores, spent, spent, paid=paid)
 
 
-def halve(starters: np.ndarray, curves: np.ndarray, seconds: np.ndarray) -> tuple[Floats, float]:
+def halve(starters: np.ndarray, curves: np.ndarray, seconds: np.ndarray) -> tuple[Floats, Floats]:
     """Replay one successive halving.
 
     Args:
@@ -57,17 +60,17 @@ def halve(starters: np.ndarray, curves: np.ndarray, seconds: np.ndarray) -> tupl
 
     Returns:
         Scores (C,): first how far a candidate came, then how accurate it was; NaN of those that did not begin. And
-        the processor seconds of all epochs.
+        the processor seconds (C,) that each was trained for.
     """
     epochs = curves.shape[1]
     best = np.fmax.accumulate(curves.astype(np.float64), axis=1)
-    scores, spent, trained = np.full(len(curves), np.nan), 0.0, 0
+    scores, paid, trained = np.full(len(curves), np.nan), np.zeros(len(curves)), 0
     alive, target, rung = starters, 1, 0
     while trained < epochs:
         target = epochs if len(alive) == 1 else min(target, epochs)
-        spent += float(np.nansum(seconds[alive, trained:target], dtype=np.float64))
+        paid[alive] += np.nansum(seconds[alive, trained:target], axis=1, dtype=np.float64)
         trained = target
         scores[alive] = 2 * rung + best[alive, trained - 1]
         alive = alive[np.argsort(-best[alive, trained - 1], kind="stable")][: (len(alive) + 1) // 2]
         target, rung = 2 * target, rung + 1
-    return scores, spent
+    return scores, paid

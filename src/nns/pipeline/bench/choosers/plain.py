@@ -46,6 +46,6 @@ class OracleChooser(Chooser):
     def ask(self, question: Question) -> Sequence[Answer]:
         """Order by the ground truth."""
         scores = self.scene.accuracy[question.task]
-        every = self.scene.tuning_seconds[question.task][question.feasible]
-        seconds = float("nan") if self.scene.head_only else float(np.nansum(every))
-        return [Answer(scores, seconds, seconds, tuned=True).within(question.feasible)]
+        paid = np.nan_to_num(self.scene.tuning_seconds[question.task])
+        seconds = float("nan") if self.scene.head_only else float(paid[question.feasible].sum())
+        return [Answer(scores, seconds, seconds, paid=paid).within(question.feasible)]
