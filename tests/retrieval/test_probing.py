@@ -1,10 +1,14 @@
 """The probe's part of the score, and searches with it."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
 
+from nns import Zoo, load_plugins
+from nns.images import open_dataset
+from nns.retrieval import probing
 from nns.retrieval.probing import PROBE_WEIGHT, probe_terms
 from nns.retrieval.searching import _moved
 
@@ -15,6 +19,20 @@ def test_terms_are_centred_logits():
     assert terms["b"] - terms["a"] == pytest.approx(PROBE_WEIGHT * math.log(9))
     assert np.isfinite(terms["c"]) and terms["c"] > terms["b"]
     assert probe_terms({}) == {}
+
+
+def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monkeypatch):
+    for split, numbers in (("train", range(12)), ("val", range(12, 20)), ("test", range(20, 24))):
+        for folder in small_zoo.query.iterdir():
+            (tmp_path / split / folder.name).mkdir(parents=True)
+            for path in [sorted(folder.glob("*.png"))[number] for number in numbers]:
+                shutil.copy(path, tmp_path / split / folder.name / path.name)
+    dataset, seen = open_dataset(str(tmp_path)), []
+    decode = probing._decode
+    monkeypatch.setattr(probing, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
+    with Zoo.open(small_zoo.path) as zoo:
+        probing.probe(dataset, zoo, load_plugins(), zoo.entries()[:1])
+    assert [dataset.items[index].split for index in seen] == ["train"] * 24
 
 
 def test_moving_an_accuracy_by_logits():

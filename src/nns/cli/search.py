@@ -43,9 +43,7 @@ def search(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write the answer as a page, with figures.")
     ] = None,
-    images: Annotated[
-        int, typer.Option("--images", metavar="N", help="Images to look at, at most.")
-    ] = 200,
+    images: Annotated[int, typer.Option("--images", metavar="N", help="Images to look at, at most.")] = 200,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.JsonFlag = False,

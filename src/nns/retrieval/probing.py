@@ -78,7 +78,9 @@ def probe(
     """
     started = time.perf_counter()
     check_probe(dataset)
-    drawn = draw_by_class(np.asarray(dataset.labels), PROBE_IMAGES, seed)
+    # never what fine-tuning validates and tests on
+    pool = np.flatnonzero([item.split in (None, "train") for item in dataset.items])
+    drawn = pool[draw_by_class(np.asarray(dataset.labels)[pool], PROBE_IMAGES, seed)]
     decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
     found: dict[str, float] = {}
     for number, entry in enumerate(entries, 1):
