@@ -36,17 +36,21 @@ def matrix():
     return plant_matrix(8, 1, sources=3)
 
 
-@pytest.fixture
-def document(matrix, known_registry):
+def run(matrix, known, seeds=2, limits=(None, 2e6)):
     return run_bench(
         matrix,
-        Registry(known_registry),
+        Registry(known),
         method="known",
-        seeds=2,
+        seeds=seeds,
         tans_epochs=3,
         time_search=lambda images: SECONDS,
-        limits=[None, 2e6],
+        limits=limits,
     )
+
+
+@pytest.fixture
+def document(matrix, known_registry):
+    return run(matrix, known_registry)
 
 
 def by_name(document, truth="full"):
@@ -85,15 +89,7 @@ def test_halving_has_as_long_as_the_tuning_of_three(document):
 
 
 def test_another_run_gives_the_same_numbers(document, matrix, known_registry):
-    again = run_bench(
-        matrix,
-        Registry(known_registry),
-        method="known",
-        seeds=2,
-        tans_epochs=3,
-        time_search=lambda images: SECONDS,
-        limits=[None, 2e6],
-    )
+    again = run(matrix, known_registry)
     for name, chooser in by_name(document).items():
         for measure in ("regret", "tau", "rel3", "mae"):
             assert by_name(again)[name]["headline"][measure] == chooser["headline"][measure]
@@ -112,15 +108,7 @@ def test_the_tables_begin_with_separability_and_are_sorted_by_regret(document):
 
 
 def test_a_limit_without_candidates_is_left_out(matrix, known_registry):
-    document = run_bench(
-        matrix,
-        Registry(known_registry),
-        method="known",
-        seeds=1,
-        tans_epochs=3,
-        time_search=lambda images: SECONDS,
-        limits=[1e5, 2e6],
-    )
+    document = run(matrix, known_registry, seeds=1, limits=(1e5, 2e6))
     oracle = by_name(document)["oracle"]
     assert oracle["limits"]["0.1M"]["regret"] is None
     assert document["full"]["separability"]["limits"]["0.1M"]["skipped"] == 8

@@ -9,8 +9,7 @@ import pytest
 from nns import Zoo, load_plugins
 from nns.images import open_dataset
 from nns.retrieval import probing
-from nns.retrieval.probing import PROBE_WEIGHT, probe_terms
-from nns.retrieval.searching import _moved
+from nns.retrieval.probing import PROBE_WEIGHT, moved_accuracy, probe_terms
 
 
 def test_terms_are_centred_logits():
@@ -36,6 +35,6 @@ def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monk
 
 
 def test_moving_an_accuracy_by_logits():
-    assert _moved(0.5, math.log(3)) == pytest.approx(0.75)
-    assert _moved(0.37, 0.0) == 0.37
-    assert 0 < _moved(0.0, 2.0) < 0.01
+    assert moved_accuracy(0.5, math.log(3)) == pytest.approx(0.75)
+    assert moved_accuracy(0.37, 0.0) == 0.37
+    assert 0 < moved_accuracy(0.0, 2.0) < 0.01

@@ -135,8 +135,7 @@ def size_figure(result: SearchResult) -> Any:
     """Draw predicted accuracy, in %, with its 80 % interval against parameters on a logarithmic axis."""
     from plotly import graph_objects
 
-    few = {candidate.entry.id for candidate in result.together}
-    shown = {candidate.entry.id: candidate for candidate in (*result.candidates, *result.together)}
+    few, shown = _shown(result)
     groups: list[tuple[str, str, str, list[Candidate]]] = [
         ("other candidates", OTHER, "circle", [each for key, each in shown.items() if key not in few]),
         ("to fine-tune together", CHOSEN, "circle", [each for key, each in shown.items() if key in few]),
@@ -184,6 +183,12 @@ def terms_figure(result: SearchResult) -> Any:
     return _styled(figure, 120 + 30 * len(shown))
 
 
+def _shown(result: SearchResult) -> tuple[set[str], dict[str, Candidate]]:
+    """Give the ids of those to fine-tune together, and all that are to be shown by id."""
+    every = (*result.candidates, *result.together)
+    return {candidate.entry.id for candidate in result.together}, {each.entry.id: each for each in every}
+
+
 def _errors(candidates: Sequence[Candidate], colour: str) -> dict[str, Any] | None:
     intervals = [each.interval for each in candidates]
     if any(interval is None for interval in intervals):
@@ -214,8 +219,7 @@ def _html(figure: Any, first: bool = False) -> str:
 def _candidates(result: SearchResult) -> str:
     from nns.quantities import format_count, format_seconds
 
-    few = {candidate.entry.id for candidate in result.together}
-    shown = {candidate.entry.id: candidate for candidate in (*result.candidates, *result.together)}
+    few, shown = _shown(result)
     timed = any(candidate.latency is not None for candidate in shown.values())
     probed = any(candidate.probe is not None for candidate in shown.values())
     columns = [("#", True), ("network", False), ("architecture", False), ("trained on", False), ("params", True)]

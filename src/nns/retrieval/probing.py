@@ -109,3 +109,11 @@ def probe_terms(accuracies: Mapping[str, float]) -> dict[str, float]:
     logits = {network: math.log(accuracy / (1 - accuracy)) for network, accuracy in clipped.items()}
     usual = sum(logits.values()) / max(len(logits), 1)
     return {network: PROBE_WEIGHT * (value - usual) for network, value in logits.items()}
+
+
+def moved_accuracy(accuracy: float, logits: float) -> float:
+    """Move a predicted accuracy, 0..1, by so many logits."""
+    if not logits:
+        return accuracy
+    clipped = min(max(accuracy, 1e-6), 1 - 1e-6)
+    return float(1 / (1 + (1 / clipped - 1) * np.exp(-logits)))

@@ -14,7 +14,7 @@ from nns.queries import EfficientNetLite0Extractor, Extractor, extractor_of
 from nns.retrieval.limits import CostColumns, NetworkTable, feasible
 from nns.retrieval.measuring import latencies
 from nns.retrieval.neighbours import neighbourhood
-from nns.retrieval.probing import PROBED, check_probe, probe, probe_terms
+from nns.retrieval.probing import PROBED, check_probe, moved_accuracy, probe, probe_terms
 from nns.retrieval.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
 from nns.retrieval.scoring import LoadedSpace, Scores, choose_space, load_space
 from nns.retrieval.together import TOGETHER, choose_together
@@ -194,7 +194,7 @@ def _predicted(
     """Give predicted accuracies (n,), 0..1, those of the networks that were probed with what the probe says."""
     predicted, terms = scores.predicted.astype(np.float64), probe_terms(probed)
     for i in order[: len(probed)]:
-        predicted[i] = _moved(float(predicted[i]), terms[str(ids[i])])
+        predicted[i] = moved_accuracy(float(predicted[i]), terms[str(ids[i])])
     return predicted
 
 
@@ -235,7 +235,7 @@ class _CandidateMaker:
         row = int(self.rows[index])
         entry = self.entries[row]
         added = self.probe_terms.get(entry.id, 0.0)
-        predicted = _moved(float(self.scores.predicted[index]), added)
+        predicted = moved_accuracy(float(self.scores.predicted[index]), added)
         interval = None
         if self.margin is not None:
             interval = (max(0.0, predicted - self.margin), min(1.0, predicted + self.margin))
@@ -257,11 +257,3 @@ class _CandidateMaker:
             terms=terms,
             probe=self.probed.get(entry.id),
         )
-
-
-def _moved(accuracy: float, logits: float) -> float:
-    """Move a predicted accuracy, 0..1, by so many logits."""
-    if not logits:
-        return accuracy
-    clipped = min(max(accuracy, 1e-6), 1 - 1e-6)
-    return float(1 / (1 + (1 / clipped - 1) * np.exp(-logits)))

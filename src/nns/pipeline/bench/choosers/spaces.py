@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
 from nns.pipeline.bench.choosers.history import other_families
 from nns.pipeline.bench.choosers.timing import SearchSeconds
 from nns.pipeline.fitting import MIN_DATASETS_HELD_OUT, accuracy_report
-from nns.retrieval.probing import PROBED, probe_terms
+from nns.retrieval.probing import PROBED, moved_accuracy, probe_terms
 from nns.retrieval.together import choose_together
 from nns.space import SpaceData, evaluate_held_out
 
@@ -240,10 +239,10 @@ class TogetherChooser(Chooser):
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Put the three before all others, in the order in which they were chosen."""
-        return [self._together(answer, question) for answer in self.chooser.ask(question)]
+        return [self._together(answer) for answer in self.chooser.ask(question)]
 
     @staticmethod
-    def _together(answer: Answer, question: Question) -> Answer:
+    def _together(answer: Answer) -> Answer:
         if answer.predicted is None or answer.residuals is None:
             return answer
         pool = [int(c) for c in np.argsort(-answer.scores, kind="stable") if np.isfinite(answer.scores[c])]
@@ -279,7 +278,7 @@ class ProbedSpaceChooser(SpaceChooser):
         if answer.predicted is None:
             return found
         predicted = answer.predicted.copy()
-        predicted[best] = expit(logit(np.clip(predicted[best], 1e-6, 1 - 1e-6)) + added)
+        predicted[best] = [moved_accuracy(*each) for each in zip(predicted[best], added, strict=True)]
         moved = (predicted - answer.predicted)[:, None]
         interval = None if answer.interval is None else np.clip(answer.interval + moved, 0, 1)
         return replace(found, predicted=predicted, interval=interval)
