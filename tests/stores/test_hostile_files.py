@@ -158,6 +158,7 @@ def no_images(monkeypatch):
     features = np.random.default_rng(0).standard_normal((4, making.QUERY_DIM)).astype(np.float32)
     record = DatasetRecord("mine", "digest", ("a", "b"), features, np.array([0, 0, 1, 1]), 4, "lite0")
     query = QueryDataset("mine", 2, 4, (), "digest")
+    monkeypatch.setattr(searching, "open_dataset", lambda *args, **more: None)
     monkeypatch.setattr(searching, "query_record", lambda *args, **more: (record, query))
 
 
