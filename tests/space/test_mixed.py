@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nns.space import Mixed, evaluate_held_out
-from nns.space._inputs import Projection, describe_query, flat_kernels
+from nns.space._inputs import Projection, describe_query, flat_kernels, share_between
 
 from .planted import plant_zoo
 
@@ -121,3 +121,25 @@ def test_class_statistics_are_unknown_without_labels():
     log_classes, between = describe_query(separated.astype(np.float32), labels).classes
     assert log_classes == pytest.approx(np.log(2))
     assert between > 0.99
+
+
+def test_the_share_between_classes_is_the_same_with_few_images():
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((20, 30))
+    labels = np.repeat(np.arange(20), 50)
+    rows = centres[labels] + 2 * rng.standard_normal((len(labels), 30))
+    found = {}
+    for count in (2, 3, 50):
+        some = [i for c in range(20) for i in rng.permutation(np.flatnonzero(labels == c))[:count]]
+        found[count] = share_between(rows[some], labels[some])
+    assert found[50] == pytest.approx(0.2, abs=0.03)
+    assert found[2] == pytest.approx(found[50], abs=0.08) and found[3] == pytest.approx(found[50], abs=0.06)
+    assert share_between(rows, rng.permutation(labels)) == pytest.approx(0, abs=0.02)
+
+
+def test_one_image_a_class_says_nothing_of_the_share_between_classes():
+    features = np.random.default_rng(0).standard_normal((16, 5)).astype(np.float32)
+    log_classes, between = describe_query(features, np.arange(16) * 2).classes
+    assert log_classes == pytest.approx(np.log(31)), "classes that no image shows count, too"
+    assert np.isnan(between)
+    assert np.isnan(share_between(np.ones((6, 3)), np.arange(6) % 2))

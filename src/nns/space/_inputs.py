@@ -147,19 +147,36 @@ class QueryParts(NamedTuple):
 
 
 def describe_query(features: FloatArray, labels: IntArray | None) -> QueryParts:
-    """Describe a dataset by its features (images, D) and class indices (images,), -1 where unlabelled."""
+    """Describe a dataset by its features (images, D) and class indices (images,), -1 where unlabelled.
+
+    The number of classes is the highest index and one, since few images may not show every class.
+    """
     rows = np.nan_to_num(np.asarray(features, np.float64))
     classes = np.full(2, np.nan)
     known = np.zeros(len(rows), bool) if labels is None else np.asarray(labels) >= 0
     if labels is not None and known.any():
-        _, members = np.unique(np.asarray(labels)[known], return_inverse=True)
-        assigned = np.eye(members.max() + 1)[members]
-        sizes = assigned.sum(axis=0)
-        offsets = assigned.T @ rows[known] / sizes[:, None] - rows[known].mean(axis=0)
-        between = float((sizes @ offsets**2).sum()) / len(members)
-        classes[:] = np.log(len(sizes)), between / max(float(rows[known].var(axis=0).sum()), SMALLEST_NORM)
+        members = np.asarray(labels)[known]
+        classes[:] = np.log(members.max() + 1), share_between(rows[known], members)
     parts = (rows.mean(axis=0), rows.std(axis=0), classes)
     return QueryParts(*(part.astype(np.float32) for part in parts))
+
+
+def share_between(rows: NDArray[np.float64], labels: IntArray) -> float:
+    """Estimate the share of the variance of (images, D) that lies between classes, -small..1.
+
+    The share that is found in few images is too high, and 1 with one image a class. So the variances within classes
+    and in all are each divided by their degrees of freedom: epsilon squared of Kelley, An unbiased correlation ratio
+    measure, 1935. NaN where no class has two images, or all images are alike.
+    """
+    _, members = np.unique(labels, return_inverse=True)
+    assigned = np.eye(members.max() + 1)[members]
+    means = assigned.T @ rows / assigned.sum(axis=0)[:, None]
+    free = len(rows) - len(means)
+    whole = float(((rows - rows.mean(axis=0)) ** 2).sum())
+    if free < 1 or whole <= SMALLEST_NORM:
+        return float("nan")
+    within = float(((rows - means[members]) ** 2).sum())
+    return 1 - (within / free) / (whole / (len(rows) - 1))
 
 
 def query_views(
