@@ -54,6 +54,10 @@ class Known:
     def predict_accuracy(self, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
         return np.clip(networks[:, 0], 0, 1)
 
+    def prior(self, networks: np.ndarray) -> np.ndarray:
+        """Whatever the images: nearly the order of the score."""
+        return np.clip(networks[:, 0], 0, 1)
+
     def residuals(self, networks: np.ndarray) -> np.ndarray:
         """On one dataset the first five candidates were much better than thought, on another much worse."""
         first = np.arange(len(networks)) < 5

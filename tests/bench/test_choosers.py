@@ -24,9 +24,11 @@ from nns.pipeline.bench.choosers import (
     SpaceChooser,
     StaticChooser,
     TogetherChooser,
+    ValidationChooser,
     Variant,
     ablations_of,
     halve,
+    prior_alone,
     static_scores,
     without_functional,
     without_history,
@@ -231,6 +233,53 @@ def test_a_probe_reorders_the_best_few_and_takes_their_time(scene, known_registr
     assert not np.delete(moved, best).any()
     known = np.isfinite(plain.predicted) & (np.abs(answer.interval - 0.5) < 0.5).all(axis=1)
     np.testing.assert_allclose((answer.interval - plain.interval)[known], np.stack([moved, moved], 1)[known])
+
+
+def test_the_static_choice_is_probed_too(scene, known_registry, monkeypatch):
+    monkeypatch.setattr("nns.pipeline.bench.choosers.spaces.PROBED", 2)
+    monkeypatch.setattr(Known, "prior", lambda self, networks: -networks[:, 0])
+    own = SpaceChooser("", scene, Variant("known"), Fits(known_registry), [0], SECONDS)
+    (plain,) = own.ask(question(scene, 2, 3e6))
+    first, last = order(plain)[:2], order(plain)[int(np.isfinite(plain.scores).sum()) - 1]
+    ridge = np.array(scene.matrix.scores["ridge"])
+    ridge[2, first], ridge[2, last] = 0.01, 0.99
+    sure = Scene(replace(scene.matrix, scores={**scene.matrix.scores, "ridge": ridge}))
+    probed = ProbedSpaceChooser("", sure, Variant("known"), Fits(known_registry), [0], SECONDS)
+    (answer,) = probed.ask(question(sure, 2, 3e6))
+    assert answer.pool == 3
+    assert set(order(answer)[:3]) == {*first, last}
+    assert answer.predicted[last] > plain.predicted[last]
+
+
+def test_the_prior_is_the_order_of_the_static_choice(scene, known_registry, monkeypatch):
+    monkeypatch.setattr(Known, "prior", lambda self, networks: -networks[:, 0])
+    variant = Variant("known", order=prior_alone)
+    (answer,) = SpaceChooser("", scene, variant, Fits(known_registry), [0], SECONDS).ask(question(scene, 2))
+    (plain,) = SpaceChooser("", scene, Variant("known"), Fits(known_registry), [0], SECONDS).ask(question(scene, 2))
+    np.testing.assert_array_equal(answer.scores, answer.prior)
+    assert np.argmin(answer.scores) == np.argmax(plain.scores)
+
+
+def test_the_best_on_validation_takes_the_time_of_all(scene):
+    asked = question(scene, 1, 3e6)
+    (answer,) = ValidationChooser("", scene).ask(asked)
+    assert order(answer)[0] == np.argmax(np.where(asked.feasible, scene.val[1], -1))
+    assert answer.warm == pytest.approx(scene.tuning_seconds[1, asked.feasible].sum())
+    assert answer.paid[order(answer)[0]] == scene.tuning_seconds[1, order(answer)[0]]
+
+
+def test_a_search_also_reads_the_images_that_it_does_not_look_at(scene, known_registry):
+    images = scene.matrix.tasks[1].images
+    assert images > 7
+    seconds = SearchSeconds(3.0, 1.0, reading=0.5, images=images - 7)
+    for chooser in (
+        SpaceChooser("", scene, Variant("known"), Fits(known_registry), [0], seconds),
+        NearestChooser("", scene, seconds),
+    ):
+        (answer,) = chooser.ask(question(scene, 1))
+        assert answer.cold - answer.warm == pytest.approx(2.0)
+        assert answer.warm == pytest.approx(1.0 + 7 * 0.5, abs=0.1)
+    assert SearchSeconds(reading=0.5, images=images).checking(3) == 0
 
 
 def test_three_together_come_first_and_are_within_the_limit(scene, known_registry):

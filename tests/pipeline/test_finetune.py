@@ -64,6 +64,7 @@ def test_networks_of_a_search(tmp_path):
         '{"candidates": [{}]}',
         '{"candidates": [1]}',
         '{"candidates": [{"id": 1}], "together": 3}',
+        '{"candidates": [{"id": 1}], "together": "abc"}',
         '"x"',
     ):
         path.write_text(text)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
+from nns.errors import UsageError
 from nns.retrieval.together import POOL, choose_together
 
 
@@ -53,6 +54,27 @@ def test_only_the_best_of_the_ranking_are_looked_at():
 def test_certain_predictions_do_not_end_in_infinities():
     predicted = np.array([1.0, 0.0, 1.0])
     assert choose_together([0, 2, 1], predicted, np.array([[0.0, 0.0, 0.0], [-50.0, 0.0, 50.0]]), 2) == [0, 2]
+
+
+def test_a_network_without_results_may_be_as_different_as_those_with_results():
+    predicted = np.array([0.80, 0.70, 0.70, 0.70])
+    rng = np.random.default_rng(0)
+    residuals = np.full((30, 4), np.nan)
+    residuals[:, 0] = rng.normal(0, 1, 30)
+    residuals[:, 1] = residuals[:, 0]  # fails where the first fails
+    residuals[::2, 2] = residuals[::2, 0]
+    assert choose_together([0, 1, 2, 3], predicted, residuals, 2) == [0, 3]
+    assert choose_together([0, 1, 2, 3], predicted, residuals, 3) == [0, 3, 2]
+
+
+def test_where_nothing_is_known_it_is_the_beginning_of_the_order():
+    assert choose_together([2, 0, 1], np.array([0.9, 0.5, 0.1]), np.full((2, 3), np.nan), 2) == [2, 0]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_than_one_cannot_be_chosen(count):
+    with pytest.raises(UsageError, match=str(count)):
+        choose_together([0, 1], np.array([0.5, 0.6]), np.ones((3, 2)), count)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 8), st.integers(1, 5), st.integers(1, 4))

@@ -127,7 +127,10 @@ def networks_of_search(path: Path, top: int) -> list[str]:
             raise UsageError(f"{str(path)!r} is too large for a search result")
         document = json.loads(path.read_text(encoding="utf-8"))
         candidates = [str(found["id"]) for found in document["candidates"]]
-        together = [str(network) for network in document.get("together", [])]
+        together = document.get("together", [])
+        if not isinstance(together, list):
+            raise TypeError("together")
+        together = [str(network) for network in together]
         ids = list(dict.fromkeys([*together, *candidates]))[:top]
     except OSError as error:
         raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error

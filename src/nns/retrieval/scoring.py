@@ -32,7 +32,7 @@ class Scores:
         prior: Accuracy expected whatever the dataset, 0..1.
         predicted: Accuracy predicted for the dataset, 0..1.
         terms: The parts of the score, by name, each (n,).
-        residuals: (d, n) what scores missed on d known datasets, in logits.
+        residuals: (d, n) what scores missed on d known datasets, in logits; NaN where a network has no result there.
     """
 
     score: NDArray[np.float32]

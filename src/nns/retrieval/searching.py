@@ -112,13 +112,13 @@ def search(
     Raises:
         DatasetError: If the data cannot be read.
         NoNetworkError: If no network meets the limits.
-        UsageError: If the zoo has no fitted space, ``top`` is not positive, or a probe is asked for without labels.
+        UsageError: If the zoo has no fitted space, ``top``, ``images`` or ``tries`` is not positive, or a probe is
+            asked for without labels.
     """
     started = time.perf_counter()
-    if top < 1:
-        raise UsageError(f"--top must be at least 1, not {top}")
-    if images < 1:
-        raise UsageError(f"--images must be at least 1, not {images}")
+    for option, value in {"--top": top, "--images": images, "--try": tries}.items():
+        if value < 1:
+            raise UsageError(f"{option} must be at least 1, not {value}")
     limits = limits or Limits()
     chosen_space = choose_space(zoo, space)
     if limits.backend is not None:
@@ -154,8 +154,7 @@ def search(
     candidates = tuple(make(int(i), rank) for rank, i in enumerate(order[:top], 1))
     static = _static(make, scores, order, ids)
     ranked = {int(i): rank for rank, i in enumerate(order, 1)}
-    pool = order[: max(len(probed), tries)] if probed else order
-    few = choose_together(pool, _predicted(scores, order, ids, probed), scores.residuals, tries)
+    few = choose_together(_pool(order, probed, tries), _predicted(scores, order, ids, probed), scores.residuals, tries)
     return SearchResult(
         dataset=dataset,
         zoo_path=str(zoo.path),
@@ -186,6 +185,12 @@ def _reordered(
     terms = probe_terms(probed)
     first.sort(key=lambda i: (-float(scores.score[i]) - terms[str(ids[i])], str(ids[i])))
     return np.array([*first, *(int(i) for i in order if str(ids[i]) not in probed)], np.int64)
+
+
+def _pool(order: NDArray[np.int64], probed: dict[str, float], tries: int) -> NDArray[np.int64]:
+    """Give those that several to fine-tune are chosen from: the probed ones, unless time was up before all were."""
+    complete = len(probed) >= max(min(PROBED, len(order)), tries)
+    return order[: len(probed)] if complete else order
 
 
 def _predicted(

@@ -3,8 +3,10 @@
 The best three of a ranking are often three of a kind, and fail as one. What the scores missed on each dataset that the
 zoo has results of says which networks fail together: each such dataset is a scenario, the predicted logits plus what
 was missed there. Networks are added one by one so that the accuracy of the best of them, averaged over the scenarios,
-grows most. This mean of a maximum is submodular, so that adding greedily comes within a factor 1 - 1/e of the best set
-(Nemhauser, Wolsey, Fisher: An analysis of approximations for maximizing submodular set functions, 1978).
+grows most. Where a network has no result on a dataset, what was missed there is drawn, several times, as widely as what
+is known: not knowing is not the same as having been right. This mean of a maximum is submodular, so that adding
+greedily comes within a factor 1 - 1/e of the best set (Nemhauser, Wolsey, Fisher: An analysis of approximations for
+maximizing submodular set functions, 1978).
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logit
+
+from nns.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +28,9 @@ TOGETHER = 3
 
 POOL = 64
 """Best of the ranking that are looked at."""
+
+DRAWS = 16
+"""Scenarios a dataset where some networks have no result on it."""
 
 CLIP = 1e-4
 
@@ -39,18 +46,24 @@ def choose_together(
     Args:
         order: (k,) indices of the networks in question, best first.
         predicted: (n,) predicted accuracies, 0..1.
-        residuals: (d, n) what the scores missed on each of d datasets, in logits; 0 where nothing is known. Without
-            datasets the answer is the beginning of the order.
-        count: How many.
+        residuals: (d, n) what the scores missed on each of d datasets, in logits; NaN where nothing is known. Where
+            all is unknown, the answer is the beginning of the order.
+        count: How many, 1 at least.
 
     Returns:
         Indices, in the order in which they were added; all of the order, if it has no more than ``count``.
+
+    Raises:
+        UsageError: If ``count`` is not positive.
     """
+    if count < 1:
+        raise UsageError(f"at least 1 network has to be chosen, not {count}")
     pool = np.asarray(order, np.int64)[:POOL] if count <= POOL else np.asarray(order, np.int64)
-    if not len(residuals) or len(pool) <= count:
+    missed = residuals[:, pool].astype(np.float64)
+    if np.isnan(missed).all() or len(pool) <= count:
         return [int(index) for index in pool[:count]]
     expected = logit(np.clip(predicted[pool].astype(np.float64), CLIP, 1 - CLIP))
-    scenarios = expit(expected + residuals[:, pool].astype(np.float64))
+    scenarios = expit(expected + _scenarios(missed))
     chosen, best = [0], scenarios[:, 0]
     while len(chosen) < count:
         gains = np.maximum(best[:, None], scenarios).mean(axis=0)
@@ -58,3 +71,17 @@ def choose_together(
         chosen.append(int(gains.argmax()))
         best = np.maximum(best, scenarios[:, chosen[-1]])
     return [int(index) for index in pool[chosen]]
+
+
+def _scenarios(missed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fill in what is not known of (d, k), NaN, by independent normal draws: (d, k), or (d DRAWS, k) if any is missing.
+
+    The draws are the same in every search, so that the same search gives the same answer.
+    """
+    unknown = np.isnan(missed)
+    if not unknown.any():
+        return missed
+    spread = np.sqrt(np.mean(missed[~unknown] ** 2))
+    repeated = np.repeat(missed, DRAWS, axis=0)
+    drawn = np.random.default_rng(0).standard_normal(repeated.shape)
+    return np.where(np.isnan(repeated), spread * drawn, repeated)

@@ -94,7 +94,7 @@ class SpaceMethod(ABC):
         return {"space": self.score(query_embedding, network_embeddings)}
 
     def residuals(self, network_embeddings: FloatArray) -> FloatArray:
-        """Say what scores missed on d datasets that have results, (d, n) in logits, 0 where a network has none there.
+        """Say what scores missed on d datasets that have results, (d, n) in logits, NaN where a network has none there.
 
         Networks whose errors go together are no insurance for each other. A method that knows of none gives d = 0.
         """

@@ -221,9 +221,13 @@ class Mixed(SpaceMethod):
         return {name: network_embeddings[:, part] @ vector[part] for name, part in slices.items() if vector[part].any()}
 
     def residuals(self, network_embeddings: FloatArray) -> FloatArray:
-        """Give what the additive model left of the results, (h, n), times the root of each one's weight."""
+        """Give what the additive model left of the results, (h, n), times the root of each one's weight.
+
+        An embedding has 0 where a network has no result, which no result leaves exactly.
+        """
         start = self.dim + 1
-        return network_embeddings[:, start : start + len(self._fitted("history.units"))].T
+        left = network_embeddings[:, start : start + len(self._fitted("history.units"))].T
+        return np.where(left == 0, np.float32(np.nan), left)
 
     def predict_accuracy(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> FloatArray:
         """Predict sigmoid(level + score - usual), (n,); without transfers similarity does not count."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nns.costs import device_key
 from nns.errors import UsageError
 from nns.images.cache import cached_arrays, draw_by_class
 from nns.pipeline.bench.cells import SCORES
+from nns.pipeline.bench.environment import environment
 from nns.pipeline.bench.making import CellFile
 from nns.pipeline.bench.matrix import CandidateRow, Matrix, TaskRow
 from nns.pipeline.bench.recipe import CellRecipe
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 QUERY_IMAGES = 128
 """Images at most that stand for a dataset, all from its training split."""
-
-PACKAGES = ("nns", "torch", "torchvision", "timm", "numpy", "scikit-learn")
 
 
 def pack_matrix(
@@ -73,8 +69,7 @@ def pack_matrix(
     return Matrix(
         about={
             **cells.about,
-            "versions": {name: version(name) for name in PACKAGES},
-            "machine": {"processor": device_key(), "cores": os.cpu_count()},
+            **environment(),
         },
         tasks=tuple(tasks),
         candidates=tuple(_candidate(entry, groups) for entry in candidates),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.errors import UsageError
-from nns.pipeline.bench.bootstrap import compare
+from nns.pipeline.bench.bootstrap import Comparison, compare
 from nns.pipeline.bench.choosers import (
     PROBES,
     Chooser,
@@ -32,11 +32,14 @@ from nns.pipeline.bench.choosers import (
     SpaceChooser,
     StaticChooser,
     TogetherChooser,
+    ValidationChooser,
     Variant,
     ablations_of,
     measure_search,
+    prior_alone,
     without_history,
 )
+from nns.pipeline.bench.environment import environment
 from nns.pipeline.bench.metrics import (
     LIMITS,
     MEASURES,
@@ -56,16 +59,20 @@ if TYPE_CHECKING:
     from nns.pipeline.bench.matrix import Matrix
     from nns.plugins import Registry
 
-FORMAT = 1
+FORMAT = 2
 STATIC = "static mean rank"
 """Name of the chooser that others are compared with."""
 
-TANS_EPOCHS = 2000
+PRIOR = "static, by the prior"
+"""Name of the other static ranking that they are compared with: what the measured method knows without images."""
+
+TANS_EPOCHS = 10_000
 FEW_IMAGES = 16
-"""Query images of the search that is to be a hundred times faster than features of all candidates."""
+"""Query images of a search that looks at few."""
 
 DIGITS = 5
 Rows = dict[tuple[int, str], dict[str, float]]
+Tasks = Mapping[int, Mapping[str, float]]
 Progress = Callable[[str, int, int], None]
 
 
@@ -132,6 +139,7 @@ def run_bench(
             "candidates": len(matrix.candidates),
             "cells": int(np.isfinite(matrix.test).sum()),
             "repetitions": len(matrix.test),
+            "run": environment(),
         },
         "settings": {
             "method": method,
@@ -170,7 +178,9 @@ def standard_choosers(
         TogetherChooser(own),
         SpaceChooser(f"nns ({method}), {FEW_IMAGES} images", scene, glance, fits, seeds, few),
         OracleChooser("oracle", scene),
+        ValidationChooser("all fine-tuned, best on validation", scene),
         StaticChooser(STATIC, scene),
+        SpaceChooser(PRIOR, scene, Variant(method, order=prior_alone), fits, seeds, SearchSeconds(), kind="baseline"),
         NearestChooser("nearest dataset's winner", scene, seconds),
         *[ProbeChooser(score, scene, seconds.reading) for score in PROBES if score in scene.matrix.scores],
         SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
@@ -196,11 +206,11 @@ def _run_scene(
 ) -> Json:
     budgets: dict[tuple[int, str], float] = {}
     found = {chooser.name: _run_chooser(chooser, limits, budgets, step) for chooser in choosers}
-    bar = per_task(found[STATIC].rows, headline_limits(limits))
+    bars = {name: per_task(found[name].rows, headline_limits(limits)) for name in (STATIC, PRIOR)}
     return {
         "separability": separability(scene, limits),
         "choosers": [
-            {"name": chooser.name, "kind": chooser.kind, **found[chooser.name].document(limits, bar)}
+            {"name": chooser.name, "kind": chooser.kind, **found[chooser.name].document(limits, bars)}
             for chooser in choosers
         ],
     }
@@ -214,25 +224,30 @@ class _Found:
         self.runs: list[Rows] = []
         self.notes: dict[str, set[tuple[int, str]]] = {}
 
-    def document(self, limits: Sequence[float | None], bar: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
-        """Give averages over datasets, the comparison with the bar, and the rows by column."""
+    def document(self, limits: Sequence[float | None], bars: Mapping[str, Tasks]) -> dict[str, Any]:
+        """Give averages over datasets, the comparison with each bar, and the rows by column."""
         heading = headline_limits(limits)
         tasks = per_task(self.rows, heading)
         headline: dict[str, Any] = average(list(tasks.values()))
         headline["datasets"], headline["skipped"] = len(tasks), len({task for task, _ in self.rows} - set(tasks))
         means = [average(list(per_task(run, heading).values()), ["regret"])["regret"] for run in self.runs]
         headline["regret_spread"] = float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
-        shared = sorted(set(tasks) & set(bar))
-        own, static = (np.array([of[task]["regret"] for task in shared]) for of in (tasks, bar))
         keys = sorted(self.rows)
         columns = {name: [self.rows[key][name] for key in keys] for name in (*MEASURES, "chosen")}
         return {
             "headline": headline,
             "limits": {limit_name(limit): average(list(per_task(self.rows, [limit]).values())) for limit in limits},
-            "bootstrap": asdict(compare(own, static)),
+            "bootstrap": {name: asdict(_compare(tasks, bar)) for name, bar in bars.items()},
             "notes": {note: len(where) for note, where in self.notes.items()},
             "rows": {"task": [task for task, _ in keys], "limit": [limit for _, limit in keys], **columns},
         }
+
+
+def _compare(tasks: Tasks, bar: Tasks) -> Comparison:
+    """Compare the regrets on the datasets that both have."""
+    shared = sorted(set(tasks) & set(bar))
+    own, other = (np.array([of[task]["regret"] for task in shared]) for of in (tasks, bar))
+    return compare(own, other)
 
 
 def _run_chooser(

@@ -73,11 +73,8 @@ def bench_tables(document: Json) -> list[BenchTable]:
     for name in truths:
         found, what = document[name], TRUTHS[name]
         choosers = sorted(found["choosers"], key=lambda chooser: _key(chooser["headline"]["regret"]))
-        tables += [
-            _headline(document, choosers, what),
-            _limits(document, choosers, what),
-            _bootstrap(choosers, what),
-        ]
+        tables += [_headline(document, choosers, what), _limits(document, choosers, what)]
+        tables += [_bootstrap(choosers, bar, what) for bar in choosers[0]["bootstrap"]]
         if name == "full":
             tables.append(_cost(document, choosers))
     return tables
@@ -96,16 +93,22 @@ def _about(document: Json) -> str:
     about, settings = document["about"], document["settings"]
     datasets = about["datasets"]
     families = len({dataset["family"] for dataset in datasets})
-    versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
-    machine, recipe = about.get("machine", {}), about.get("recipe", {})
+    recipe = about.get("recipe", {})
     lines = [
         f"{len(datasets)} datasets of {families} families, {about['candidates']} candidates, {about['cells']} "
         f"fine-tunings ({about['repetitions']} repetitions); zoo {str(about.get('zoo', ''))[:12]}",
         "recipe: " + ", ".join(f"{name} {value}" for name, value in recipe.items()),
-        f"{versions}; {machine.get('processor', '')}, {machine.get('cores', '')} cores; "
-        f"method {settings['method']}, {settings['seeds']} seeds",
+        f"made with {_where(about)}",
+        f"run with {_where(about['run'])}; method {settings['method']}, {settings['seeds']} seeds",
     ]
     return "\n".join(lines)
+
+
+def _where(about: Json) -> str:
+    """Name versions and machine."""
+    versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
+    machine = about.get("machine", {})
+    return f"{versions}; {machine.get('processor', '')}, {machine.get('cores', '')} cores"
 
 
 def _separability(document: Json, truths: Sequence[str]) -> BenchTable:
@@ -169,17 +172,17 @@ def _limits(document: Json, choosers: Sequence[Json], what: str) -> BenchTable:
     return BenchTable(f"Regret in points by limit of parameters, {what}", columns, rows)
 
 
-def _bootstrap(choosers: Sequence[Json], what: str) -> BenchTable:
+def _bootstrap(choosers: Sequence[Json], bar: str, what: str) -> BenchTable:
     columns = [("chooser", "left"), ("difference", "right"), ("95 % interval", "right"), ("wins", "right")]
     columns += [("ties", "right"), ("losses", "right"), ("", "left")]
     rows = []
     for each in choosers:
-        found = each["bootstrap"]
+        found = each["bootstrap"][bar]
         interval = f"{number(found['low'], '{:+.2f}')} to {number(found['high'], '{:+.2f}')}"
         counts = [str(found[key]) for key in ("wins", "ties", "losses")]
         rows.append([_name(each), number(found["mean"], "{:+.2f}"), interval, *counts, found["verdict"]])
-    caption = "Regret less that of the static mean rank, paired bootstrap over datasets; fewer than 8 decide nothing."
-    return BenchTable(f"Beside the static ranking, {what}", columns, rows, caption)
+    caption = "Regret less that of this chooser, paired bootstrap over datasets; fewer than 8 decide nothing."
+    return BenchTable(f"Beside {bar}, {what}", columns, rows, caption)
 
 
 def _cost(document: Json, choosers: Sequence[Json]) -> BenchTable:
@@ -191,7 +194,14 @@ def _cost(document: Json, choosers: Sequence[Json]) -> BenchTable:
             parts = headline["cold"], headline[f"tuning{k}"]
             headline[f"total{k}"] = sum(parts) if None not in parts else None
         rows.append([_name(each), *(column.cell(headline) for column in COST)])
-    return BenchTable("Accuracy in % against processor seconds of search and fine-tuning", columns, rows)
+    about = document["about"]
+    there, here = (each.get("machine", {}).get("processor", "") for each in (about, about["run"]))
+    caption = (
+        f"Searches were timed on {here}, features of candidates and fine-tunings on {there}: do not divide the two."
+        if there != here
+        else ""
+    )
+    return BenchTable("Accuracy in % against processor seconds of search and fine-tuning", columns, rows, caption)
 
 
 def _name(chooser: Json) -> str:

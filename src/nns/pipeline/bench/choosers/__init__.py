@@ -6,7 +6,13 @@ from nns.pipeline.bench.choosers._base import Answer, Chooser, Question, Scene
 from nns.pipeline.bench.choosers.ablations import ABLATIONS, ablations_of
 from nns.pipeline.bench.choosers.halving import HalvingChooser, halve
 from nns.pipeline.bench.choosers.history import NearestChooser, StaticChooser, static_scores
-from nns.pipeline.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser
+from nns.pipeline.bench.choosers.plain import (
+    ImageNetChooser,
+    LargestChooser,
+    OracleChooser,
+    RandomChooser,
+    ValidationChooser,
+)
 from nns.pipeline.bench.choosers.probes import PROBES, ProbeChooser
 from nns.pipeline.bench.choosers.spaces import (
     Fits,
@@ -14,6 +20,7 @@ from nns.pipeline.bench.choosers.spaces import (
     SpaceChooser,
     TogetherChooser,
     Variant,
+    prior_alone,
     without_functional,
     without_history,
 )
@@ -39,10 +46,12 @@ __all__ = [
     "SpaceChooser",
     "StaticChooser",
     "TogetherChooser",
+    "ValidationChooser",
     "Variant",
     "ablations_of",
     "halve",
     "measure_search",
+    "prior_alone",
     "static_scores",
     "without_functional",
     "without_history",

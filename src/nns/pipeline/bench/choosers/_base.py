@@ -86,7 +86,8 @@ class Answer:
         interval: (C, 2) limits of an 80 % interval of it.
         paid: (C,) seconds of fine-tuning that each candidate has had already, within the seconds.
         note: What is to be said about it.
-        residuals: (d, C) what the scores missed on each of d known datasets, in logits.
+        residuals: (d, C) what the scores missed on each of d known datasets, in logits; NaN where that is not known.
+        prior: (C,) accuracy expected whatever the dataset, 0..1.
         pool: How many of the first several are chosen from to be fine-tuned together; None: all.
     """
 
@@ -98,6 +99,7 @@ class Answer:
     paid: Floats | None = None
     note: str = ""
     residuals: Floats | None = None
+    prior: Floats | None = None
     pool: int | None = None
 
     def within(self, feasible: Mask) -> Answer:

@@ -59,7 +59,8 @@ class NearestChooser(Chooser):
         static = static_scores(self.scene, question.task) - 2
         known = np.full(len(static), np.nan) if nearest is None else self.scene.history[nearest]
         scores = np.where(np.isfinite(known), known, static)
-        return [Answer(scores, self.seconds.cold, self.seconds.warm).within(question.feasible)]
+        rest = self.seconds.checking(self.scene.matrix.tasks[question.task].images)
+        return [Answer(scores, self.seconds.cold + rest, self.seconds.warm + rest).within(question.feasible)]
 
     def nearest(self, task: int) -> int | None:
         """Find the most similar dataset of another family that has results; None if there is none."""

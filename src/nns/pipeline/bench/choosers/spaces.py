@@ -56,6 +56,11 @@ def score_without_prior(method: SpaceMethod, query: np.ndarray, networks: np.nda
     return sum((term for name, term in terms.items() if name != "prior"), np.zeros(len(networks)))
 
 
+def prior_alone(method: SpaceMethod, query: np.ndarray, networks: np.ndarray) -> np.ndarray:
+    """Order by what is expected whatever the images: what ``nns search`` calls its static choice comes first."""
+    return method.prior(networks)
+
+
 def without_history(data: SpaceData) -> SpaceData:
     """Leave out all results of networks on other datasets than their own."""
     return replace(
@@ -197,7 +202,7 @@ class SpaceChooser(Chooser):
         embedding = method.embed_query(features, labels)
         scores = (self.variant.order or _own_score)(method, embedding, fitted.networks)
         predicted = method.predict_accuracy(embedding, fitted.networks).astype(np.float64)
-        seconds = time.process_time() - started
+        seconds = time.process_time() - started + self.seconds.checking(matrix.tasks[task].images)
         return Answer(
             scores.astype(np.float64),
             self.seconds.cold + seconds,
@@ -205,6 +210,7 @@ class SpaceChooser(Chooser):
             predicted=predicted,
             interval=self._interval(task, fitted, embedding, predicted),
             residuals=method.residuals(fitted.networks).astype(np.float64),
+            prior=method.prior(fitted.networks).astype(np.float64),
         )
 
     def _interval(self, task: int, fitted: Fitted, embedding: np.ndarray, predicted: Floats) -> Floats | None:
@@ -254,7 +260,7 @@ class TogetherChooser(Chooser):
 
 
 class ProbedSpaceChooser(SpaceChooser):
-    """What ``nns search --probe`` does: the best few of the order, within the limit, re-ranked by a linear probe."""
+    """What ``nns search --probe`` does: the best few and the static choice re-ranked by a linear probe."""
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Add the probe's part to the scores of the best few; all others come after those."""
@@ -264,6 +270,9 @@ class ProbedSpaceChooser(SpaceChooser):
         matrix, task = self.scene.matrix, question.task
         order = np.argsort(-answer.scores, kind="stable")
         best = [int(c) for c in order[:PROBED] if np.isfinite(answer.scores[c])]
+        if answer.prior is not None:
+            static = int(np.argmax(np.where(np.isfinite(answer.scores), answer.prior, -np.inf)))
+            best = list(dict.fromkeys([*best, static]))
         parts = probe_terms({str(c): float(matrix.scores["ridge"][task, c]) for c in best})
         added = np.array([parts[str(c)] for c in best])
         scores = answer.scores.copy()

@@ -45,11 +45,17 @@ class SearchSeconds:
         cold: In a new process, imports included.
         warm: In one that has done so before.
         reading: Of reading one image.
+        images: How many query images that is for.
     """
 
     cold: float = 0.0
     warm: float = 0.0
     reading: float = 0.0
+    images: int = 0
+
+    def checking(self, images: int) -> float:
+        """Seconds of reading the rest of a dataset of so many images: a search names those that cannot be read."""
+        return self.reading * max(0, images - self.images)
 
 
 def measure_search(images: int) -> SearchSeconds:
@@ -63,5 +69,5 @@ def measure_search(images: int) -> SearchSeconds:
         done = subprocess.run(command, capture_output=True, check=True, timeout=LIMIT)
         cold, warm, reading = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return SearchSeconds(float("nan"), float("nan"), float("nan"))
-    return SearchSeconds(float(cold), float(warm), float(reading))
+        return SearchSeconds(float("nan"), float("nan"), float("nan"), images)
+    return SearchSeconds(float(cold), float(warm), float(reading), images)
