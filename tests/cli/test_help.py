@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -59,3 +61,12 @@ def test_version(nns):
 def test_wrong_command_and_option_are_usage_errors(nns):
     assert nns("serch").code == 2
     assert nns("search", ".", "--max-parms", "5M").code == 2
+
+
+def test_python_m_is_the_same_command():
+    found = subprocess.run([sys.executable, "-m", "nns", "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: python -m nns" in found.stdout
+    assert "finetune" in found.stdout
+    wrong = subprocess.run([sys.executable, "-m", "nns", "zoo", "info", "nowhere.h5"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""

@@ -9,8 +9,7 @@ import pytest
 
 from nns.errors import UsageError
 from nns.space import family_of
-
-from .planted import plant_zoo
+from nns.testing import planted_zoo
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,7 @@ def test_family_is_the_name_up_to_a_dash_or_slash(name, family):
 
 
 def test_without_leaves_out_networks_and_renumbers():
-    zoo = plant_zoo(datasets=6, networks=2, transfers=50)
+    zoo = planted_zoo(datasets=6, networks=2, transfers=50)
     left = zoo.without([1, 4])
     assert left.dataset_names == tuple(zoo.dataset_names[d] for d in (0, 2, 3, 5))
     names = dict(zip(zoo.network_ids, zoo.dataset_index, strict=True))
@@ -40,7 +39,7 @@ def test_without_leaves_out_networks_and_renumbers():
 
 
 def test_outcomes_hold_own_results_then_transfers():
-    zoo = plant_zoo(datasets=4, networks=2, transfers=5)
+    zoo = planted_zoo(datasets=4, networks=2, transfers=5)
     accuracy = zoo.accuracy.copy()
     accuracy[3] = np.nan
     rows = replace(zoo, accuracy=accuracy).outcomes()
@@ -50,7 +49,7 @@ def test_outcomes_hold_own_results_then_transfers():
 
 
 def test_lengths_must_fit():
-    zoo = plant_zoo(datasets=4, networks=2)
+    zoo = planted_zoo(datasets=4, networks=2)
     with pytest.raises(UsageError, match="accuracy has 2 rows, expected 12"):
         replace(zoo, accuracy=np.zeros(2))
     with pytest.raises(UsageError, match="dataset_index"):

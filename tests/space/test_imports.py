@@ -11,8 +11,7 @@ import pytest
 import nns.space
 from nns import hookspecs
 from nns.space import Mixed, Tans, _builtin
-
-from .planted import plant_zoo
+from nns.testing import planted_zoo
 
 
 def run_python(code: str, *arguments: str) -> str:
@@ -27,7 +26,7 @@ def test_importing_the_space_loads_neither_numpy_nor_torch():
 
 @pytest.mark.parametrize("method", [Tans(epochs=2), Mixed(epochs=2)], ids=lambda m: m.name)
 def test_scoring_a_query_needs_no_torch(method, tmp_path):
-    zoo = plant_zoo(datasets=4, networks=2)
+    zoo = planted_zoo(datasets=4, networks=2)
     tensors = tmp_path / "tensors"
     tensors.write_bytes(method.fit(zoo).to_tensors())
     code = f"""
@@ -67,7 +66,7 @@ def test_a_tans_fit_does_not_load_the_compiler_of_torch():
     code = """
 import sys
 from nns.space import Tans
-from tests.space.planted import plant_zoo
-Tans(epochs=2).fit(plant_zoo(datasets=4, networks=2))
+from nns.testing import planted_zoo
+Tans(epochs=2).fit(planted_zoo(datasets=4, networks=2))
 print([m for m in ('torch._dynamo', 'triton', 'sympy') if m in sys.modules])"""
     assert run_python(code) == "[]"

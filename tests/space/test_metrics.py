@@ -19,8 +19,7 @@ from nns.space.metrics import (
     spearman,
     summarise_ranks,
 )
-
-from .planted import plant_zoo
+from nns.testing import planted_zoo
 
 
 def test_ranks_count_from_one_and_ties_share_the_middle():
@@ -65,7 +64,7 @@ def test_prediction_errors():
 
 
 def test_folds_hold_every_dataset_once_and_families_together():
-    zoo = plant_zoo(datasets=20, networks=1)
+    zoo = planted_zoo(datasets=20, networks=1)
     folds = held_out_folds(zoo, 5, seed=0)
     assert sorted(np.concatenate(folds)) == list(range(20))
     where = {int(d): i for i, fold in enumerate(folds) for d in fold}
@@ -74,13 +73,13 @@ def test_folds_hold_every_dataset_once_and_families_together():
 
 
 def test_few_families_are_split_by_dataset():
-    folds = held_out_folds(plant_zoo(datasets=6, networks=1), 5, seed=0)
+    folds = held_out_folds(planted_zoo(datasets=6, networks=1), 5, seed=0)
     assert len(folds) == 5
 
 
 def test_too_few_datasets():
     with pytest.raises(UsageError, match="at least 3 datasets"):
-        held_out_folds(plant_zoo(datasets=2, networks=1), 5, seed=0)
+        held_out_folds(planted_zoo(datasets=2, networks=1), 5, seed=0)
 
 
 class Spy(SpaceMethod):
@@ -111,7 +110,7 @@ class Spy(SpaceMethod):
 
 
 def test_held_out_networks_are_candidates_but_not_fitted_on():
-    zoo = plant_zoo(datasets=10, networks=3, transfers=60)
+    zoo = planted_zoo(datasets=10, networks=3, transfers=60)
     Spy.seen = []
     report = evaluate_held_out(Spy, zoo, folds=5, seed=2)
     assert len(Spy.seen) == 5
@@ -126,7 +125,7 @@ def test_held_out_networks_are_candidates_but_not_fitted_on():
 
 
 def test_datasets_without_networks_of_their_own_are_held_out_for_their_results():
-    zoo = plant_zoo(datasets=12, networks=4, transfers=400)
+    zoo = planted_zoo(datasets=12, networks=4, transfers=400)
     last = 10
     kept = zoo.dataset_index < last
     position = np.cumsum(kept) - 1

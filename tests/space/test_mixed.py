@@ -9,12 +9,11 @@ import pytest
 
 from nns.space import Mixed, evaluate_held_out
 from nns.space._inputs import Projection, describe_query, flat_kernels, share_between
-
-from .planted import plant_zoo
+from nns.testing import planted_zoo
 
 
 def test_epochs_are_chosen_on_held_out_datasets():
-    method = Mixed().fit(plant_zoo(datasets=20, networks=4))
+    method = Mixed().fit(planted_zoo(datasets=20, networks=4))
     aucs = {h["epoch"]: h["held_out_auc"] for h in method.history_ if "held_out_auc" in h}
     trained = sum("loss" in h for h in method.history_)
     assert trained == max(aucs, key=aucs.get)
@@ -22,13 +21,13 @@ def test_epochs_are_chosen_on_held_out_datasets():
 
 
 def test_demo_size_zoo_can_be_fitted_and_evaluated():
-    report = evaluate_held_out(Mixed, plant_zoo(datasets=6, networks=12))
+    report = evaluate_held_out(Mixed, planted_zoo(datasets=6, networks=12))
     assert report["retrieval"]["datasets"] == 6
     assert report["accuracy"]["spearman_within_dataset"] > 0.7
 
 
 def test_odd_network_stays_within_what_the_zoo_has_seen():
-    zoo = plant_zoo(datasets=12)
+    zoo = planted_zoo(datasets=12)
     method = Mixed(epochs=10).fit(zoo)
     known = method.embed_networks(zoo.blocks)[:-4, -1]
     odd = method.embed_networks({name: 1e3 * block[:2] for name, block in zoo.blocks.items()})
@@ -37,7 +36,7 @@ def test_odd_network_stays_within_what_the_zoo_has_seen():
 
 
 def test_quality_is_free_of_how_easy_a_network_s_dataset_is():
-    zoo = plant_zoo(datasets=30, networks=6)
+    zoo = planted_zoo(datasets=30, networks=6)
     method = Mixed(epochs=20).fit(zoo)
     quality = method.embed_networks(zoo.blocks)[:180, -1]
     of_dataset = zoo.accuracy[:180].reshape(30, 6).mean(axis=1)
@@ -46,16 +45,16 @@ def test_quality_is_free_of_how_easy_a_network_s_dataset_is():
 
 
 def test_transfer_results_decide_how_much_similarity_counts():
-    helped = Mixed().fit(plant_zoo(datasets=20, transfers=300))
+    helped = Mixed().fit(planted_zoo(datasets=20, transfers=300))
     assert helped.tensors_["ranking_weight"][0] > 0.3
-    zoo = plant_zoo(datasets=20, transfers=300)
+    zoo = planted_zoo(datasets=20, transfers=300)
     shuffled = np.random.default_rng(1).permutation(zoo.transfer_accuracy)
     useless = Mixed().fit(replace(zoo, transfer_accuracy=shuffled))
     assert useless.tensors_["ranking_weight"][0] < 0.3 * helped.tensors_["ranking_weight"][0]
 
 
 def test_transfer_results_are_predicted_for_held_out_datasets():
-    report = evaluate_held_out(Mixed, plant_zoo(datasets=16, transfers=300), folds=2)["transfer"]
+    report = evaluate_held_out(Mixed, planted_zoo(datasets=16, transfers=300), folds=2)["transfer"]
     assert report["spearman_within_dataset"] > report["spearman_within_dataset_prior"] > 0.3
 
 
@@ -78,7 +77,7 @@ def spoil(zoo):
 
 @pytest.mark.parametrize("datasets", [3, 6, 14])
 def test_spoilt_zoo_gives_finite_numbers(datasets):
-    zoo = spoil(plant_zoo(datasets=datasets))
+    zoo = spoil(planted_zoo(datasets=datasets))
     method = Mixed().fit(zoo)
     embeddings = method.embed_networks(zoo.blocks)
     query = method.embed_query(zoo.queries[2])
@@ -87,7 +86,7 @@ def test_spoilt_zoo_gives_finite_numbers(datasets):
 
 
 def test_no_known_accuracy_at_all():
-    zoo = plant_zoo(datasets=10)
+    zoo = planted_zoo(datasets=10)
     zoo = replace(zoo, accuracy=np.full(len(zoo.accuracy), np.nan))
     method = Mixed(epochs=10).fit(zoo)
     assert np.isfinite(method.prior(method.embed_networks(zoo.blocks))).all()

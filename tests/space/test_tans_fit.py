@@ -11,18 +11,17 @@ import torch
 from nns.space import Tans
 from nns.space._tans_step import Adam
 from nns.space.tans import ROWS_AT_ONCE, join_fingerprint
-
-from .planted import plant_zoo
+from nns.testing import planted_zoo
 
 
 def test_batches_of_some_datasets_fit_too():
-    zoo = plant_zoo(datasets=20)
+    zoo = planted_zoo(datasets=20)
     method = Tans(epochs=200, batch_size=8, nmax=3).fit(zoo)
     assert method.history_[-1]["contrastive"] < 0.3 * method.history_[0]["contrastive"]
 
 
 def test_unknown_accuracies_do_not_reach_the_weights():
-    zoo = plant_zoo(datasets=8)
+    zoo = planted_zoo(datasets=8)
     accuracy = zoo.accuracy.copy()
     accuracy[::2] = np.nan
     method = Tans(epochs=30).fit(replace(zoo, accuracy=accuracy))
@@ -32,7 +31,7 @@ def test_unknown_accuracies_do_not_reach_the_weights():
 
 
 def test_order_by_predicted_accuracy_is_the_same_for_every_query():
-    zoo = plant_zoo(datasets=12)
+    zoo = planted_zoo(datasets=12)
     method = Tans(epochs=50).fit(zoo)
     embeddings = method.embed_networks(zoo.blocks)
     orders = {tuple(np.argsort(method.predict_accuracy(q, embeddings))) for q in method.tensors_["datasets"]}

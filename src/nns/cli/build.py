@@ -225,7 +225,8 @@ def _after(report: BuildReport) -> str | None:
     after = f"Next: nns space fit {report.zoo}"
     if report.transfers < ENOUGH_TRANSFERS and report.datasets > 1:
         after += (
-            f"\nSearches are much better in a zoo with {ENOUGH_TRANSFERS} transfers or more: --transfers N adds them."
+            "\nSearches are much better in a zoo with transfers: --transfers 60 adds some "
+            f"(fewer than {ENOUGH_TRANSFERS} teach nothing)."
         )
     return after
 
