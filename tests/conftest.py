@@ -101,6 +101,7 @@ def _build(zoo: SmallZoo) -> None:
         image_size=32,
         max_images=40,
         epochs=1,
+        transfers=0,
     )
     registry = load_plugins()
     report = build_zoo(zoo.path, what, registry, workers=0)

@@ -28,6 +28,7 @@ def tiny(tmp_path_factory):
         image_size=16,
         pretrained=False,
         epochs=1,
+        transfers=0,
     )
     build_zoo(folder / "zoo.h5", settings, load_plugins(), workers=0)
     (folder / "tasks.csv").write_text(TABLE)

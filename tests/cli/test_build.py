@@ -27,10 +27,10 @@ def test_a_zoo_with_few_transfers_is_told_of_them():
     from nns.pipeline.build.events import BuildReport
     from nns.space import ENOUGH_TRANSFERS
 
-    few = BuildReport("zoo.h5", "0", 9, 9, 2, ENOUGH_TRANSFERS - 1, (), 1.0, 40, False)
+    few = BuildReport("zoo.h5", "0", 9, 9, 5, ENOUGH_TRANSFERS - 1, (), 1.0, 40, False)
     assert _after(few).splitlines()[0] == "Next: nns space fit zoo.h5"
     assert "--transfers 60" in _after(few) and f"fewer than {ENOUGH_TRANSFERS} " in _after(few)
-    for enough in (replace(few, transfers=ENOUGH_TRANSFERS), replace(few, datasets=1)):
+    for enough in (replace(few, transfers=ENOUGH_TRANSFERS), replace(few, datasets=1), replace(few, networks=7)):
         assert _after(enough) == "Next: nns space fit zoo.h5"
     assert _after(replace(few, interrupted=True)) is None
 
@@ -194,7 +194,7 @@ def test_a_dry_run_as_json(nns, command):
         "dry_run", "strategy", "datasets", "architectures", "broken", "networks", "supernets", "supernet_seconds",
         "transfers", "workers", "seconds", "bytes",
     }  # fmt: skip
-    assert (found["dry_run"], found["strategy"], found["networks"], found["transfers"]) == (True, "all", 18, 0)
+    assert (found["dry_run"], found["strategy"], found["networks"], found["transfers"]) == (True, "all", 18, 18)
     assert found["datasets"] == [
         {"name": name, "classes": 3, "images": 40, "validation": 11} for name in ("digits-012", "digits-345")
     ]

@@ -33,6 +33,12 @@ def plain_zoo(tmp_path_factory: pytest.TempPathFactory) -> PlainZoo:
     folder = tmp_path_factory.mktemp("plain-zoo")
     data = [tiny_image_folder(folder / name, classes=2, per_class=6, seed=seed) for seed, name in enumerate("ab")]
     settings = BuildSettings(
-        data=tuple(map(str, data)), backends=("example",), networks=4, image_size=16, pretrained=False, epochs=1
+        data=tuple(map(str, data)),
+        backends=("example",),
+        networks=4,
+        image_size=16,
+        pretrained=False,
+        epochs=1,
+        transfers=0,
     )
     return PlainZoo(folder / "zoo.h5", settings, build_zoo(folder / "zoo.h5", settings, load_plugins(), workers=0))

@@ -26,7 +26,14 @@ def data(tmp_path_factory):
 @pytest.fixture
 def settings(data):
     return BuildSettings(
-        data=data, backends=("example",), networks=6, image_size=16, max_images=None, epochs=4, pretrained=False
+        data=data,
+        backends=("example",),
+        networks=6,
+        image_size=16,
+        max_images=None,
+        epochs=4,
+        pretrained=False,
+        transfers=0,
     )
 
 
@@ -230,6 +237,7 @@ def test_it_is_about_the_zoo_that_is_built(small_zoo):
         image_size=32,
         max_images=40,
         epochs=1,
+        transfers=0,
     )
     found = estimate_build(settings, load_plugins(), workers=2)
     with Zoo.open(small_zoo.path) as zoo:

@@ -449,7 +449,7 @@ def all_settings(draw):
         strategy=draw(st.sampled_from(STRATEGIES)),
         objectives=draw(st.lists(st.sampled_from(OBJECTIVES), min_size=1, unique=True).map(tuple)),
         round=draw(st.none() | SMALL),
-        transfers=draw(st.integers(0, 10**6)),
+        transfers=draw(st.none() | st.integers(0, 10**6)),
         transfer_epochs=draw(SMALL),
         halving=draw(st.booleans()),
         spaces=draw(st.dictionaries(st.sampled_from(names), SEARCH_SPACES) if names else st.just({})),
@@ -469,7 +469,7 @@ def test_what_is_written_reads_back_the_same(tmp_path_factory, settings):
 def test_what_is_written_can_be_read_by_people():
     folders = tuple(f"/data/images/number-{number}" for number in range(5))
     spaces = {"timm": SearchSpace(("resnet10t", "lcnet_*"), epochs=3), "gone": SearchSpace(epochs=1)}
-    settings = BuildSettings(data=folders, max_images=None, spaces=spaces)
+    settings = BuildSettings(data=folders, max_images=None, transfers=0, spaces=spaces)
     assert write_recipe(settings) == (
         "data = [\n" + "".join(f'    "{folder}",\n' for folder in folders) + "]\n"
         'backends = ["ofa", "timm"]\nnetworks = 400\nimage_size = 64\nmax_images = "all"\npretrained = true\n'
@@ -528,6 +528,13 @@ def test_the_example_of_the_docs_is_right(recipe, tmp_path):
     assert settings.data == (str(tmp_path / "birds"), "/srv/images/tiles", "torchvision:FashionMNIST")
     assert settings.spaces == {"timm": SearchSpace(("mobilenetv3_small_*", "resnet10t"), candidates=20, epochs=15)}
     assert (settings.transfers, settings.objectives) == (200, ("params", "macs"))
+
+
+def test_searches_have_something_to_learn_from_unless_it_is_not_wanted():
+    assert [BuildSettings().transfers_of(networks, 10) for networks in (3, 48, 400)] == [27, 60, 200]
+    assert BuildSettings().transfers_of(40, 1) == BuildSettings().transfers_of(40, 0) == 0
+    assert BuildSettings(transfers=0).transfers_of(400, 10) == 0
+    assert BuildSettings(transfers=7).transfers_of(400, 10) == 7
 
 
 def test_the_docs_list_every_key_with_its_default():

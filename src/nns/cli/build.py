@@ -55,7 +55,13 @@ def build(
         ),
     ] = None,
     transfers: Annotated[
-        int | None, typer.Option("--transfers", min=0, help="Also fine-tune so many networks on other datasets.")
+        int | None,
+        typer.Option(
+            "--transfers",
+            min=0,
+            help="Also fine-tune so many networks on other datasets; searches learn most from that. Default: one for "
+            "every two networks, at least 60.",
+        ),
     ] = None,
     executor: options.Executor = "local",
     address: options.Address = None,
@@ -223,7 +229,7 @@ def _after(report: BuildReport) -> str | None:
     if report.interrupted:
         return None
     after = f"Next: nns space fit {report.zoo}"
-    if report.transfers < ENOUGH_TRANSFERS and report.datasets > 1:
+    if report.transfers < ENOUGH_TRANSFERS <= report.networks * (report.datasets - 1):
         after += (
             "\nSearches are much better in a zoo with transfers: --transfers 60 adds some "
             f"(fewer than {ENOUGH_TRANSFERS} teach nothing)."

@@ -109,8 +109,8 @@ class _Build:
         self.pretrained: list[str] = []
         self.failed: list[tuple[str, str, str]] = []
         self.images = self.transfers = self.unmerged = 0
-        self.transfers_total = settings.transfers
-        self.transfers_planned = not settings.transfers
+        self.transfers_total = settings.transfers_of(settings.networks, len(settings.data))
+        self.transfers_planned = not self.transfers_total
         self.before = len(self.store.ids())
         self.pairs: PairPlan | None = None
 

@@ -167,9 +167,8 @@ def estimate_build(
     expected = sum(count for _, count in supernets)
     of_supernets = sum(count * one.pace.seconds(images, one.epochs) for one, count in supernets)
     seconds = networks * float(np.mean([one.seconds for one in found])) + of_supernets
-    seconds += settings.transfers * float(
-        np.mean([each.transfer.seconds(images, settings.transfer_epochs) for each in timed])
-    )
+    transfers = settings.transfers_of(networks, len(datasets))
+    seconds += transfers * float(np.mean([each.transfer.seconds(images, settings.transfer_epochs) for each in timed]))
     seconds += timing.decoding * sum(len(dataset) for _, dataset in datasets)
     weights = networks * float(np.mean([each.bytes for each in timed])) + timing.pretrained_bytes()
     weights += sum(count * one.bytes for one, count in supernets)
@@ -180,7 +179,7 @@ def estimate_build(
         networks=networks,
         supernets=round(expected),
         supernet_seconds=round(of_supernets / expected, 2) if expected else 0.0,
-        transfers=settings.transfers,
+        transfers=transfers,
         workers=workers,
         seconds=round(timing.preparing + (START if workers else 0.0) + seconds / max(1, workers), 1),
         bytes=round(networks * FIXED_BYTES + COMPRESSED * weights / (2 if settings.weights == "fp16" else 1)),
@@ -304,7 +303,7 @@ class _Timing:
         else:
             supernet = self._supernet(backend, work, data, _epochs(one.work))
             training = transfer = _pace(lambda part: list(backend.cut(work, supernet, part)), data)
-            if self.settings.transfers:
+            if self.settings.transfers != 0:
                 transfer = _pace(lambda part: train(module, part, preprocessing, {"epochs": 1}), data)
         return replace(one, training=replace(training, fixed=training.fixed + described), transfer=transfer)
 

@@ -19,6 +19,9 @@ OBJECTIVES = ("params", "macs", "latency")
 IMAGE_SIZES = 16, 512
 """Smallest and largest side of the images, in pixels."""
 
+TRANSFERS = 60
+"""Transfers at least, where the settings do not say: with so many, searches of zoos of 48 networks were much better."""
+
 ROUND = 8
 """Pairs chosen at once, at least, where the settings do not say."""
 
@@ -67,7 +70,8 @@ class BuildSettings:
             the curve of accuracy against costs, ``random``, or ``all`` of them, whatever ``networks`` says.
         objectives: The costs that ``pareto`` weighs, of :data:`OBJECTIVES`.
         round: Pairs chosen at once from the same knowledge; None: see :meth:`pairs_a_round`.
-        transfers: Further fine-tunings of networks of the zoo on other datasets of the zoo.
+        transfers: Further fine-tunings of networks of the zoo on other datasets of the zoo; None: see
+            :meth:`transfers_of`.
         transfer_epochs: Epochs of each of those.
         halving: Whether networks that fall behind are stopped early.
         spaces: Name of a backend to what of it competes. What is said of a backend that is not named in
@@ -86,7 +90,7 @@ class BuildSettings:
     strategy: str = "pareto"
     objectives: tuple[str, ...] = ("params",)
     round: int | None = None
-    transfers: int = 0
+    transfers: int | None = None
     transfer_epochs: int = 3
     halving: bool = True
     spaces: Mapping[str, SearchSpace] = field(default_factory=dict, hash=False)
@@ -113,6 +117,15 @@ class BuildSettings:
                 raise UnknownNameError.among("objective", objective, OBJECTIVES)
             if objective in self.objectives[:turn]:
                 raise UsageError(f"objectives name {objective!r} twice")
+
+    def transfers_of(self, networks: int, datasets: int) -> int:
+        """Say how many transfers so many networks and datasets get.
+
+        It is ``transfers``, else one for every two networks and at least 60, as far as there are foreign datasets.
+        """
+        if self.transfers is not None:
+            return self.transfers
+        return min(max(TRANSFERS, networks // 2), networks * max(0, datasets - 1))
 
     def pairs_a_round(self, datasets: int) -> int:
         """Say how many pairs are chosen at once: ``round``, else one for every four datasets and at least 8.

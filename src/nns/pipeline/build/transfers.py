@@ -96,7 +96,7 @@ def plan_transfers(
     The same datasets and networks give the same pairs; more transfers begin with those of fewer.
 
     Args:
-        settings: ``transfers`` is how many.
+        settings: They say how many.
         datasets: Name in the zoo and opened dataset.
         entries: Networks to start from.
     """
@@ -110,10 +110,11 @@ def plan_transfers(
         turns[dataset.digest] = [foreign[i] for i in rng.permutation(len(foreign))]
     counts = dict.fromkeys((entry.id for entry in ordered), 0)
     chosen: list[TransferItem] = []
-    while len(chosen) < settings.transfers and any(turns.values()):
+    wanted = settings.transfers_of(len(entries), len(datasets))
+    while len(chosen) < wanted and any(turns.values()):
         for name, dataset in by_digest:
             waiting = turns[dataset.digest]
-            if not waiting or len(chosen) == settings.transfers:
+            if not waiting or len(chosen) == wanted:
                 continue
             entry = min(waiting, key=lambda each: counts[each.id])
             waiting.remove(entry)

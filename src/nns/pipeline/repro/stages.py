@@ -123,6 +123,7 @@ def _build(settings: ReproSettings, zoo: Path, registry: Registry, seed: int, wo
         max_images=settings.max_images,
         pretrained=False,
         epochs=settings.epochs,
+        transfers=0,
         seed=seed,
     )
     report = build_zoo(zoo, build_settings, registry, workers=workers, threads=1, on_event=on_event)
