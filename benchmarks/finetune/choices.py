@@ -6,7 +6,8 @@ For each task (none of them in the zoo, nor of a script or vendor in it) four ne
 fine-tuned with one recipe: the search's first, the static choice, the largest, one drawn at random; and the
 best-ranked ImageNet network, once from its weights and once from random weights. The epoch is chosen on the
 validation split, the test split is read once. Results go to OUT.jsonl as they come; a rerun goes on, and
-prints the table at the end.
+prints the table at the end. With --known EARLIER.jsonl, of a zoo with the same networks, what was fine-tuned there is
+not fine-tuned again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, default=Path(__file__).with_name("tasks.txt"))
     parser.add_argument("--max-params", default="5M")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--known", type=Path, help="rows of an earlier run with the same recipe")
     parser.add_argument("--shard", default="0/1", help="K/N: every N-th task from the K-th, for several processes")
     args = parser.parse_args()
     rows = _read(args.out)
@@ -80,7 +82,12 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
         loaded, _ = load_arrays(dataset, preprocessing.size, workers=1)
         return SplitArrays(loaded.name, loaded.classes, _few(loaded.train), loaded.val, loaded.test)
 
-    done: dict[tuple[str, bool], dict[str, object]] = {}
+    earlier = {} if args.known is None else _read(args.known)
+    done = {
+        (str(row["network"]), role == "scratch"): {key: row[key] for key in ("val", "test", "seconds")}
+        for (task, role), row in (earlier | rows).items()
+        if task == name
+    }
     for role, pick in picks.items():
         if (name, role) in rows:
             continue

@@ -531,10 +531,12 @@ def test_the_example_of_the_docs_is_right(recipe, tmp_path):
 
 
 def test_searches_have_something_to_learn_from_unless_it_is_not_wanted():
-    assert [BuildSettings().transfers_of(networks, 10) for networks in (3, 48, 400)] == [27, 60, 200]
-    assert BuildSettings().transfers_of(40, 1) == BuildSettings().transfers_of(40, 0) == 0
-    assert BuildSettings(transfers=0).transfers_of(400, 10) == 0
-    assert BuildSettings(transfers=7).transfers_of(400, 10) == 7
+    assert [BuildSettings().transfers_of(networks, 0, 10) for networks in (3, 48, 400)] == [27, 60, 200]
+    assert BuildSettings().transfers_of(18, 3, 3) == 45
+    assert BuildSettings().transfers_of(40, 3, 1) == 0
+    assert BuildSettings(transfers=0).transfers_of(400, 3, 10) == 0
+    assert BuildSettings(transfers=7).transfers_of(400, 3, 10) == 7
+    assert BuildSettings(transfers=60).transfers_of(10, 3, 1) == 3
 
 
 def test_the_docs_list_every_key_with_its_default():

@@ -109,8 +109,8 @@ class _Build:
         self.pretrained: list[str] = []
         self.failed: list[tuple[str, str, str]] = []
         self.images = self.transfers = self.unmerged = 0
-        self.transfers_total = settings.transfers_of(settings.networks, len(settings.data))
-        self.transfers_planned = not self.transfers_total
+        self.transfers_total = 0
+        self.transfers_planned = False
         self.before = len(self.store.ids())
         self.pairs: PairPlan | None = None
 
@@ -140,6 +140,8 @@ class _Build:
         self.pairs = PairPlan(
             self.settings, self.registry, self.datasets, architectures, self.store, self._tell_counted
         )
+        self.transfers_total = self.settings.transfers_of(self.pairs.total, len(self.pretrained), len(self.datasets))
+        self.transfers_planned = not self.transfers_total
         for backend, reason in self.pairs.broken:
             self.failed.append(("all datasets", backend, reason))
             self.emit("failed", message=reason)
@@ -193,13 +195,16 @@ class _Build:
         entries = [entry for entry in self.store.entries() if entry.id in wanted]
         planned = plan_transfers(self.settings, self.datasets, entries)
         recipe = canonical_json(transfer_recipe(self.settings))
+        ids, digests = {entry.id for entry in entries}, {dataset.digest for _, dataset in self.datasets}
         done = {
             (record.network_id, record.dataset_digest)
             for record in self.store.transfers()
             if canonical_json(without_timing(record.recipe)) == recipe
+            if record.network_id in ids and record.dataset_digest in digests
         }
-        left = [item for item in planned if item.key not in done]
-        self.transfers, self.transfers_total = len(planned) - len(left), len(planned)
+        # those of an earlier plan, made when the zoo had fewer networks or datasets, count too
+        left = [item for item in planned if item.key not in done][: max(0, len(planned) - len(done))]
+        self.transfers, self.transfers_total = len(done), len(done) + len(left)
         self.waiting += left
 
     def has_work(self) -> bool:

@@ -24,7 +24,7 @@ from nns.types import LabelledArrays, SplitArrays
 if TYPE_CHECKING:
     from torch import nn
 
-    from nns.backends import Backend, WorkItem
+    from nns.backends import Backend, PretrainedOffer, WorkItem
     from nns.images import ImageDataset
     from nns.pipeline.build.settings import BuildSettings
     from nns.plugins import Registry
@@ -167,7 +167,7 @@ def estimate_build(
     expected = sum(count for _, count in supernets)
     of_supernets = sum(count * one.pace.seconds(images, one.epochs) for one, count in supernets)
     seconds = networks * float(np.mean([one.seconds for one in found])) + of_supernets
-    transfers = settings.transfers_of(networks, len(datasets))
+    transfers = settings.transfers_of(networks, len(timing.pretrained()), len(datasets))
     seconds += transfers * float(np.mean([each.transfer.seconds(images, settings.transfer_epochs) for each in timed]))
     seconds += timing.decoding * sum(len(dataset) for _, dataset in datasets)
     weights = networks * float(np.mean([each.bytes for each in timed])) + timing.pretrained_bytes()
@@ -329,12 +329,14 @@ class _Timing:
 
     def pretrained_bytes(self) -> int:
         """Count the bytes of the networks that come trained."""
+        return sum(self._cost(offer.spec, 32).bytes(len(offer.classes)) for offer in self.pretrained())
+
+    def pretrained(self) -> list[PretrainedOffer]:
+        """List the networks that come trained."""
         if not self.settings.pretrained:
-            return 0
-        backends = [self.registry.backend(name) for name in {name.partition(":")[0] for name in self.settings.backends}]
-        return sum(
-            self._cost(offer.spec, 32).bytes(len(offer.classes)) for one in backends for offer in one.pretrained()
-        )
+            return []
+        names = {name.partition(":")[0] for name in self.settings.backends}
+        return [offer for name in sorted(names) for offer in self.registry.backend(name).pretrained()]
 
 
 def _size(name: str, dataset: ImageDataset, limit: int | None) -> DatasetSize:

@@ -118,14 +118,21 @@ class BuildSettings:
             if objective in self.objectives[:turn]:
                 raise UsageError(f"objectives name {objective!r} twice")
 
-    def transfers_of(self, networks: int, datasets: int) -> int:
-        """Say how many transfers so many networks and datasets get.
+    def transfers_of(self, trained: int, pretrained: int, datasets: int) -> int:
+        """Say how many transfers are made: ``transfers``, else one for every two networks and at least 60.
 
-        It is ``transfers``, else one for every two networks and at least 60, as far as there are foreign datasets.
+        There are no more than pairs of network and foreign dataset, and with one dataset alone none that are not asked
+        for.
+
+        Args:
+            trained: Networks that were trained on one of the datasets.
+            pretrained: Networks that came trained; every dataset is foreign to them.
+            datasets: Datasets.
         """
+        pairs = trained * max(0, datasets - 1) + pretrained * datasets
         if self.transfers is not None:
-            return self.transfers
-        return min(max(TRANSFERS, networks // 2), networks * max(0, datasets - 1))
+            return min(self.transfers, pairs)
+        return min(max(TRANSFERS, (trained + pretrained) // 2), pairs) if datasets > 1 else 0
 
     def pairs_a_round(self, datasets: int) -> int:
         """Say how many pairs are chosen at once: ``round``, else one for every four datasets and at least 8.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from nns.pipeline.build.plan import absolute, item_seed
 from nns.pipeline.build.worker import Place, Trainer, installed
+from nns.space import family_of
 from nns.stores import HDF5Store
 from nns.types import Json, NetworkEntry, TransferRecord
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from nns.images import ImageDataset
     from nns.pipeline.build.settings import BuildSettings
     from nns.plugins import Registry
+
+
+TOGETHER = 24
+"""Results that a dataset gets before another gets any; see docs/results.md for what spreading them thinner costs."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,12 @@ def plan_transfers(
     datasets: Sequence[tuple[str, ImageDataset]],
     entries: Sequence[NetworkEntry],
 ) -> tuple[TransferItem, ...]:
-    """Draw pairs of network and foreign dataset: evenly over the datasets, and over the networks within each.
+    """Choose pairs of network and foreign dataset: few datasets, evenly over them and over the networks.
 
-    The same datasets and networks give the same pairs; more transfers begin with those of fewer.
+    What a result tells of its network is how far it is above or below others on the same dataset, so a result on a
+    dataset of which hardly another is known teaches little. The datasets are as many as get :data:`TOGETHER` results
+    each, of different families as far as there are, and more only where networks run out. Networks and datasets are
+    ordered by hashes of what they are, so that one more of either changes few pairs.
 
     Args:
         settings: They say how many.
@@ -101,26 +109,44 @@ def plan_transfers(
         entries: Networks to start from.
     """
     recipe = transfer_recipe(settings)
-    by_digest = sorted(datasets, key=lambda named: named[1].digest)
-    ordered = sorted(entries, key=lambda entry: entry.id)
-    rng = np.random.default_rng(item_seed(settings.seed, "transfers"))
-    turns: dict[str, list[NetworkEntry]] = {}
-    for _, dataset in by_digest:
-        foreign = [entry for entry in ordered if entry.source_digest != dataset.digest]
-        turns[dataset.digest] = [foreign[i] for i in rng.permutation(len(foreign))]
-    counts = dict.fromkeys((entry.id for entry in ordered), 0)
+    digests = {dataset.digest for _, dataset in datasets}
+    trained = sum(entry.source_digest in digests for entry in entries)
+    wanted = settings.transfers_of(trained, len(entries) - trained, len(datasets))
+    ordered = _by_family(settings, datasets)
+    counts = dict.fromkeys((entry.id for entry in entries), 0)
     chosen: list[TransferItem] = []
-    wanted = settings.transfers_of(len(entries), len(datasets))
-    while len(chosen) < wanted and any(turns.values()):
-        for name, dataset in by_digest:
-            waiting = turns[dataset.digest]
-            if not waiting or len(chosen) == wanted:
-                continue
-            entry = min(waiting, key=lambda each: counts[each.id])
-            waiting.remove(entry)
-            counts[entry.id] += 1
-            chosen.append(_item(name, dataset, entry, settings, recipe))
+    while ordered and len(chosen) < wanted:
+        count = max(1, math.ceil((wanted - len(chosen)) / TOGETHER))
+        some, ordered = ordered[:count], ordered[count:]
+        turns = {dataset.digest: _foreign(settings, dataset, entries) for _, dataset in some}
+        while any(turns.values()) and len(chosen) < wanted:
+            for name, dataset in some:
+                waiting = turns[dataset.digest]
+                if waiting and len(chosen) < wanted:
+                    entry = min(waiting, key=lambda each: counts[each.id])
+                    waiting.remove(entry)
+                    counts[entry.id] += 1
+                    chosen.append(_item(name, dataset, entry, settings, recipe))
     return tuple(chosen)
+
+
+def _by_family(settings: BuildSettings, datasets: Sequence[tuple[str, ImageDataset]]) -> list[tuple[str, ImageDataset]]:
+    """Order datasets by chance, but one of each family before the second of any."""
+    shuffled = sorted(datasets, key=lambda named: item_seed(settings.seed, "transfers", named[1].digest))
+    seen: Counter[str] = Counter()
+    turns = []
+    for name, _ in shuffled:
+        turns.append(seen[family_of(name)])
+        seen[family_of(name)] += 1
+    return [shuffled[i] for i in sorted(range(len(shuffled)), key=lambda i: turns[i])]
+
+
+def _foreign(settings: BuildSettings, dataset: ImageDataset, entries: Sequence[NetworkEntry]) -> list[NetworkEntry]:
+    """List the networks that were not trained on a dataset, in a random order of its own."""
+    foreign = [entry for entry in entries if entry.source_digest != dataset.digest]
+    return sorted(
+        foreign, key=lambda entry: (item_seed(settings.seed, "transfers", dataset.digest, entry.id), entry.id)
+    )
 
 
 def _item(name: str, dataset: ImageDataset, entry: NetworkEntry, settings: BuildSettings, recipe: Json) -> TransferItem:
