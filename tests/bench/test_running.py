@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nns import UnknownNameError, load_plugins
 from nns.pipeline.bench import running
 from nns.pipeline.bench.choosers import SearchSeconds
 from nns.pipeline.bench.choosers.ablations import ABLATIONS
+from nns.pipeline.bench.matrix import Matrix
 from nns.pipeline.bench.metrics import MEASURES
 from nns.pipeline.bench.running import run_bench
 from nns.pipeline.bench.tables import bench_tables
@@ -192,3 +194,14 @@ def test_what_cannot_be_shown(nns, tmp_path, content):
 def test_show_looks_for_the_run_of_the_repository(nns, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "benchmarks/matrix/bank.json" in nns("bench", "show").err
+
+
+def test_the_run_of_the_repository_can_be_shown(nns, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    shown = nns("bench", "show")
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("How separable the benchmark is")
+    matrix = Matrix.load(Path("benchmarks/matrix/bank.npz"))
+    document = nns("bench", "show", "--json").json
+    assert document["about"]["cells"] == int(np.isfinite(matrix.test).sum())
+    assert [row["name"] for row in document["about"]["datasets"]] == [task.name for task in matrix.tasks]

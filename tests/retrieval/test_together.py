@@ -67,6 +67,15 @@ def test_a_network_without_results_may_be_as_different_as_those_with_results():
     assert choose_together([0, 1, 2, 3], predicted, residuals, 3) == [0, 3, 2]
 
 
+def test_networks_that_are_left_out_at_the_end_change_nothing_for_the_others():
+    rng = np.random.default_rng(0)
+    predicted = np.sort(rng.uniform(0.3, 0.9, 40))[::-1]
+    residuals = np.where(rng.random((5, 40)) < 0.2, rng.normal(0, 1, (5, 40)), np.nan)
+    order = np.arange(40)
+    chosen = choose_together(order, predicted, residuals, 3)
+    assert chosen == choose_together(order[: max(chosen) + 1], predicted, residuals, 3)
+
+
 def test_where_nothing_is_known_it_is_the_beginning_of_the_order():
     assert choose_together([2, 0, 1], np.array([0.9, 0.5, 0.1]), np.full((2, 3), np.nan), 2) == [2, 0]
 

@@ -29,8 +29,8 @@ TOGETHER = 3
 POOL = 64
 """Best of the ranking that are looked at."""
 
-DRAWS = 16
-"""Scenarios a dataset where some networks have no result on it."""
+SCENARIOS = 2048
+"""Scenarios, about, where some networks have no result on some datasets."""
 
 CLIP = 1e-4
 
@@ -58,7 +58,7 @@ def choose_together(
     """
     if count < 1:
         raise UsageError(f"at least 1 network has to be chosen, not {count}")
-    pool = np.asarray(order, np.int64)[:POOL] if count <= POOL else np.asarray(order, np.int64)
+    pool = np.asarray(order, np.int64)[: max(POOL, count)]
     missed = residuals[:, pool].astype(np.float64)
     if np.isnan(missed).all() or len(pool) <= count:
         return [int(index) for index in pool[:count]]
@@ -74,14 +74,15 @@ def choose_together(
 
 
 def _scenarios(missed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill in what is not known of (d, k), NaN, by independent normal draws: (d, k), or (d DRAWS, k) if any is missing.
+    """Fill in what is not known of (d, k), NaN, by independent normal draws: (d, k), or (2 d r, k) if any is missing.
 
-    The draws are the same in every search, so that the same search gives the same answer.
+    Draws come in pairs of opposite sign. A place in the ranking always has the same ones, so that a search is the same
+    again, and networks that are left out at its end change nothing for the others.
     """
     unknown = np.isnan(missed)
     if not unknown.any():
         return missed
     spread = np.sqrt(np.mean(missed[~unknown] ** 2))
-    repeated = np.repeat(missed, DRAWS, axis=0)
-    drawn = np.random.default_rng(0).standard_normal(repeated.shape)
-    return np.where(np.isnan(repeated), spread * drawn, repeated)
+    half = np.repeat(missed, max(1, SCENARIOS // (2 * len(missed))), axis=0)
+    drawn = spread * np.random.default_rng(0).standard_normal(half.shape[::-1]).T
+    return np.concatenate([np.where(np.isnan(half), sign * drawn, half) for sign in (1, -1)])

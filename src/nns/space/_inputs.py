@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CLIP = 5.0
 """Standard deviations at which a single statistic is cut off, so that no odd network leaves the space."""
+CLASSES_AN_IMAGE = 4
+"""Classes for each of which a dataset needs one image more than classes to tell what lies between them."""
 PRINCIPAL_ROWS = 1000
 """Rows from which principal directions are computed; of more rows every k-th is used."""
 
@@ -162,18 +164,19 @@ def describe_query(features: FloatArray, labels: IntArray | None) -> QueryParts:
 
 
 def share_between(rows: NDArray[np.float64], labels: IntArray) -> float:
-    """Estimate the share of the variance of (images, D) that lies between classes, -small..1.
+    """Estimate the share of the variance of (images, D) that lies between classes: at most 1, below 0 by chance.
 
     The share that is found in few images is too high, and 1 with one image a class. So the variances within classes
     and in all are each divided by their degrees of freedom: epsilon squared of Kelley, An unbiased correlation ratio
-    measure, 1935. NaN where no class has two images, or all images are alike.
+    measure, 1935. NaN where there is less than one further image for every :data:`CLASSES_AN_IMAGE` classes, as one
+    pair of images would decide it all, or where all images are alike.
     """
     _, members = np.unique(labels, return_inverse=True)
     assigned = np.eye(members.max() + 1)[members]
     means = assigned.T @ rows / assigned.sum(axis=0)[:, None]
     free = len(rows) - len(means)
     whole = float(((rows - rows.mean(axis=0)) ** 2).sum())
-    if free < 1 or whole <= SMALLEST_NORM:
+    if free < max(1.0, len(means) / CLASSES_AN_IMAGE) or whole <= SMALLEST_NORM:
         return float("nan")
     within = float(((rows - means[members]) ** 2).sum())
     return 1 - (within / free) / (whole / (len(rows) - 1))

@@ -48,7 +48,7 @@ def planted_zoo(
         probes: Probe images; kernels are (n, probes, probes).
         pretrained: Networks more, whose own dataset is not in the zoo.
         noise: Deviation of the noise on the networks' features of the probe images.
-        transfers: Results of networks on other datasets.
+        transfers: Results of networks drawn at random on datasets drawn at random.
         seed: Of everything drawn.
     """
     rng = np.random.default_rng(seed)
@@ -227,7 +227,7 @@ class SpaceMethodContract:
         np.testing.assert_array_equal(bare, fitted.embed_query(features, np.full(len(features), -1)))
 
     def test_what_cannot_be_fitted_is_refused(self, factory: Factory, zoo: SpaceData) -> None:
-        """By an error of nns: nothing fitted, one dataset alone, a zoo without fingerprints."""
+        """By an error of nns: what is not fitted, one dataset alone."""
         for use in (lambda: factory(seed=0).embed_networks(zoo.blocks), lambda: factory(seed=0).to_tensors()):
             with pytest.raises(UsageError):
                 use()

@@ -299,7 +299,10 @@ def load_run(path: Path) -> Json:
     try:
         document: Json = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
-            raise UsageError(f"{path} has format {document['format']}, this version of nns reads {FORMAT}")
+            raise UsageError(
+                f"{path} has format {document['format']}, this version of nns reads {FORMAT}; "
+                "make it again with `nns bench run`"
+            )
         bench_tables(document)
     except FileNotFoundError as error:
         raise UsageError(f"there is no run {path}: give its path, or make it with `nns bench run -o`") from error

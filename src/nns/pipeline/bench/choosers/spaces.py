@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nns.images.cache import draw_by_class
 from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
 from nns.pipeline.bench.choosers.history import other_families
 from nns.pipeline.bench.choosers.timing import SearchSeconds
@@ -32,7 +33,7 @@ class Variant:
         data: What is done to the data before the fit.
         shuffles: If not 0, the query is that of another dataset of another family, drawn so many times.
         of: Name of the only method that this makes sense for; empty: any.
-        images: Query images that it may look at, drawn anew with each seed; 0: all.
+        images: Query images that it may look at, drawn by class and anew with each seed; 0: all.
         order: Scores (C,) in place of the method's own, from the method, the query and the network embeddings.
     """
 
@@ -196,8 +197,8 @@ class SpaceChooser(Chooser):
         row = matrix.offset + query
         features, labels = matrix.zoo.queries[row], matrix.zoo.query_labels[row]
         if self.variant.images:
-            drawn = np.random.default_rng([seed, task]).permutation(len(features))[: self.variant.images]
-            features, labels = features[drawn], None if labels is None else labels[drawn]
+            drawn = draw_by_class(labels, self.variant.images, seed)
+            features, labels = features[drawn], labels[drawn]
         started = time.process_time()
         embedding = method.embed_query(features, labels)
         scores = (self.variant.order or _own_score)(method, embedding, fitted.networks)
