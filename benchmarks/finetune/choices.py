@@ -2,8 +2,9 @@
 
     python benchmarks/finetune/choices.py ZOO.h5 BANK OUT.jsonl [--tasks tasks.txt] [--max-params 5M] [--epochs 8]
 
-For each task (none of them in the zoo, nor of a script or vendor in it) four networks within the limit are
-fine-tuned with one recipe: the search's first, the static choice, the largest, one drawn at random; and the
+For each task (none of them in the zoo, nor of a script or vendor in it) five networks within the limit are
+fine-tuned with one recipe: the search's first, that of a search with a probe, the static choice, the largest, one drawn
+at random; and the
 best-ranked ImageNet network, once from its weights and once from random weights. The epoch is chosen on the
 validation split, the test split is read once. Results go to OUT.jsonl as they come; a rerun goes on, and
 prints the table at the end. With --known EARLIER.jsonl, of a zoo with the same networks, what was fine-tuned there is
@@ -28,8 +29,10 @@ from nns.retrieval import search
 from nns.types import LabelledArrays, Limits, Preprocessing, SplitArrays
 from nns.zoo import Zoo
 
-ROLES = ("search", "static", "largest", "random", "imagenet", "scratch")
+ROLES = ("search", "probe", "static", "largest", "random", "imagenet", "scratch")
 MAX_TRAIN = 300
+PROBE = 600.0
+"""Seconds that a probe may take: enough for all that it looks at."""
 
 
 def main() -> None:
@@ -66,9 +69,11 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
     data = str(args.bank / name)
     found = search(data, zoo, registry, Limits(max_params=parse_count(args.max_params)), top=len(zoo))
     ranked = found.candidates
+    probed = search(data, zoo, registry, Limits(max_params=parse_count(args.max_params)), top=1, probe_seconds=PROBE)
     seed = int(found.dataset.digest[:8], 16)
     picks = {
         "search": ranked[0],
+        "probe": probed.candidates[0],
         "static": found.static_choice,
         "largest": max(ranked, key=lambda c: (c.params, -c.rank)),
         "random": ranked[int(np.random.default_rng(seed).integers(len(ranked)))],
