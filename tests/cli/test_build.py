@@ -25,12 +25,15 @@ def test_a_zoo_with_few_transfers_is_told_of_them():
 
     from nns.cli.build import _after
     from nns.pipeline.build.events import BuildReport
-    from nns.space import ENOUGH_TRANSFERS
+    from nns.space import transfers_needed
 
-    few = BuildReport("zoo.h5", "0", 9, 9, 5, ENOUGH_TRANSFERS - 1, (), 1.0, 40, False)
+    assert [transfers_needed(networks) for networks in (9, 60, 61, 437)] == [30, 30, 31, 219]
+    few = BuildReport("zoo.h5", "0", 9, 9, 5, 29, (), 1.0, 40, False)
     assert _after(few).splitlines()[0] == "Next: nns space fit zoo.h5"
-    assert "--transfers 60" in _after(few) and f"fewer than {ENOUGH_TRANSFERS} " in _after(few)
-    for enough in (replace(few, transfers=ENOUGH_TRANSFERS), replace(few, datasets=1), replace(few, networks=7)):
+    assert "--transfers 60" in _after(few) and "fewer than 30 " in _after(few)
+    many = _after(replace(few, networks=437, transfers=218))
+    assert "--transfers 437" in many and "fewer than 219 " in many
+    for enough in (replace(few, transfers=30), replace(few, datasets=1), replace(few, networks=7)):
         assert _after(enough) == "Next: nns space fit zoo.h5"
     assert _after(replace(few, interrupted=True)) is None
 

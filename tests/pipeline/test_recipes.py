@@ -531,7 +531,7 @@ def test_the_example_of_the_docs_is_right(recipe, tmp_path):
 
 
 def test_searches_have_something_to_learn_from_unless_it_is_not_wanted():
-    assert [BuildSettings().transfers_of(networks, 0, 10) for networks in (3, 48, 400)] == [27, 60, 200]
+    assert [BuildSettings().transfers_of(networks, 0, 10) for networks in (3, 48, 400)] == [27, 60, 400]
     assert BuildSettings().transfers_of(18, 3, 3) == 45
     assert BuildSettings().transfers_of(40, 3, 1) == 0
     assert BuildSettings(transfers=0).transfers_of(400, 3, 10) == 0

@@ -60,7 +60,7 @@ def build(
             "--transfers",
             min=0,
             help="Also fine-tune so many networks on other datasets; searches learn most from that. Default: one for "
-            "every two networks, at least 60.",
+            "every network, at least 60.",
         ),
     ] = None,
     executor: options.Executor = "local",
@@ -224,15 +224,17 @@ def _render(report: BuildReport) -> None:
 
 def _after(report: BuildReport) -> str | None:
     """Say what to do next."""
-    from nns.space import ENOUGH_TRANSFERS
+    from nns.pipeline.build.settings import TRANSFERS
+    from nns.space import transfers_needed
 
     if report.interrupted:
         return None
     after = f"Next: nns space fit {report.zoo}"
-    if report.transfers < ENOUGH_TRANSFERS <= report.networks * (report.datasets - 1):
+    needed = transfers_needed(report.networks)
+    if report.transfers < needed <= report.networks * (report.datasets - 1):
         after += (
-            "\nSearches are much better in a zoo with transfers: --transfers 60 adds some "
-            f"(fewer than {ENOUGH_TRANSFERS} teach nothing)."
+            "\nSearches are much better in a zoo with transfers: "
+            f"--transfers {max(TRANSFERS, report.networks)} adds some (fewer than {needed} teach nothing)."
         )
     return after
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.retrieval.scoring import fingerprint_blocks
-from nns.space import ENOUGH_TRANSFERS, SpaceData, evaluate_held_out
+from nns.space import SpaceData, evaluate_held_out
 from nns.types import SpaceRecord
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def accuracy_report(data: SpaceData, evaluated: Mapping[str, Any]) -> Mapping[st
         data: What was evaluated on.
         evaluated: The report of :func:`nns.space.evaluate_held_out`.
     """
-    enough = evaluated["transfer"] and len(data.transfer_network) >= ENOUGH_TRANSFERS
+    enough = evaluated["transfer"] and data.enough_transfers
     found: Mapping[str, float] = evaluated["transfer" if enough else "accuracy"]
     return found
 

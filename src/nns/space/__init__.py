@@ -13,14 +13,13 @@ from nns._lazy import lazy_names
 if TYPE_CHECKING:
     from nns.space._base import SpaceMethod
     from nns.space._builtin import builtin_methods
-    from nns.space._data import ENOUGH_TRANSFERS, SpaceData, family_of
+    from nns.space._data import SpaceData, family_of, transfers_needed
     from nns.space._held_out import evaluate_held_out, held_out_folds
     from nns.space.metrics import paired_recall
     from nns.space.mixed import Mixed
     from nns.space.tans import Tans
 
 _HOMES = {
-    "ENOUGH_TRANSFERS": "_data",
     "Mixed": "mixed",
     "SpaceData": "_data",
     "SpaceMethod": "_base",
@@ -30,10 +29,10 @@ _HOMES = {
     "family_of": "_data",
     "held_out_folds": "_held_out",
     "paired_recall": "metrics",
+    "transfers_needed": "_data",
 }
 
 __all__ = [
-    "ENOUGH_TRANSFERS",
     "Mixed",
     "SpaceData",
     "SpaceMethod",
@@ -43,6 +42,7 @@ __all__ = [
     "family_of",
     "held_out_folds",
     "paired_recall",
+    "transfers_needed",
 ]
 
 

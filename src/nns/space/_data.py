@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,20 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 ENOUGH_TRANSFERS = 30
-"""Transfer results from which on they decide what counts how much, and how far predictions are off."""
+"""Transfer results from which on they may decide what counts how much, and how far predictions are off."""
+
+TRANSFERS_A_NETWORK = 0.5
+"""Transfer results, for each network, from which on they do: see :func:`transfers_needed`."""
+
+
+def transfers_needed(networks: int) -> int:
+    """Say how many transfers so many networks need before a space learns from them.
+
+    With fewer, the levels of datasets and networks are guesses, and searches are worse than without any: see
+    benchmarks/space/transfers.py and docs/results.md.
+    """
+    return max(ENOUGH_TRANSFERS, math.ceil(TRANSFERS_A_NETWORK * networks))
+
 
 NO_DATASET = -1
 """``dataset_index`` of a network whose own dataset is not in the zoo, e.g. one trained on ImageNet."""
@@ -110,6 +124,11 @@ class SpaceData:
         ):
             if len(index) and (index.max() >= limit or index.min() < NO_DATASET):
                 raise UsageError(f"{name} reaches from {index.min()} to {index.max()}, but there are {limit}")
+
+    @property
+    def enough_transfers(self) -> bool:
+        """Whether there are so many transfers that they teach something."""
+        return len(self.transfer_network) >= transfers_needed(len(self.network_ids))
 
     def own_networks(self, dataset: int) -> IntArray:
         """List the networks that were trained on a dataset, (k,) int64."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.space._data import ENOUGH_TRANSFERS, Outcomes
+from nns.space._data import Outcomes
 from nns.space._forward import logit
 from nns.space._ridge import centre_within, fit_ridge
 
@@ -50,8 +50,7 @@ def fit_predictor(
     rows = data.outcomes()
     families = np.unique(data.families, return_inverse=True)[1].astype(np.int64)
     targets = logit(rows.accuracy)
-    transfers = int((~rows.own).sum())
-    weights = np.where(rows.own, OWN_WEIGHT if transfers >= ENOUGH_TRANSFERS else 1.0, 1.0)
+    weights = np.where(rows.own, OWN_WEIGHT if data.enough_transfers else 1.0, 1.0)
     inputs = np.asarray(networks, np.float64)[rows.network]
     quality, _ = fit_ridge(
         centre_within(inputs, rows.dataset, weights),
@@ -61,7 +60,7 @@ def fit_predictor(
     )
     left = targets - inputs @ quality
     level, bias, levels = _fit_level(rows, left, weights, queries, families)
-    learned = _residual_weight(rows, left, similarities) if transfers >= ENOUGH_TRANSFERS else None
+    learned = _residual_weight(rows, left, similarities) if data.enough_transfers else None
     found = {
         "quality.weight": quality,
         "quality.range": _range_of(inputs @ quality),

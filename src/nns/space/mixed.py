@@ -14,7 +14,7 @@ import numpy as np
 
 from nns.space._base import SpaceMethod
 from nns.space._contrastive import Encoders, Training, train_encoders
-from nns.space._data import ENOUGH_TRANSFERS, FloatArray, IntArray, SpaceData
+from nns.space._data import FloatArray, IntArray, SpaceData
 from nns.space._epochs import choose_epochs
 from nns.space._forward import affine, sigmoid, unit
 from nns.space._history import TERMS, History, kernel_weights, learn
@@ -123,7 +123,7 @@ class Mixed(SpaceMethod):
         predictor = fit_predictor(data, networks, views[:, 0], cosines, self.similarity_weight)
         self.tensors_ = tensors | encoders | predictor
         self._own: _Own | None = None
-        if len(data.transfer_network) >= ENOUGH_TRANSFERS and self.learn_history:
+        if data.enough_transfers and self.learn_history:
             self._learn(data, networks, views[:, 0], cosines)
         self.tensors_["datasets"] = self._embed_inputs(views[data.paired_datasets(), 0])
         self.history_ = [{"epoch": float(i + 1), "loss": loss} for i, loss in enumerate(losses)]

@@ -120,6 +120,7 @@ def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress:
             image_size=settings.image_size,
             max_images=settings.max_images,
             epochs=settings.epochs,
+            transfers=0,
             seed=settings.seed,
             spaces=SPACES,
         ),
