@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -77,7 +78,6 @@ def test_workers_share_the_time(settings, clock):
 
 
 def test_more_work_takes_more_time(settings, clock):
-    from dataclasses import replace
 
     def seconds(**changes):
         return estimate_build(replace(settings, **changes), load_plugins(), workers=0).seconds
@@ -120,7 +120,6 @@ def test_the_others_lie_between(settings, clock, monkeypatch):
 
 
 def test_supernets_are_trained_once_a_dataset_and_subnets_are_cut(settings, clock, monkeypatch):
-    from dataclasses import replace
 
     from torch import nn
 
@@ -146,7 +145,6 @@ def test_supernets_are_trained_once_a_dataset_and_subnets_are_cut(settings, cloc
 
 
 def test_supernets_are_timed_on_the_device(settings, clock, monkeypatch):
-    from dataclasses import replace
 
     from torch import nn
 
@@ -202,7 +200,6 @@ def test_if_nothing_can_be_trained_that_is_an_error(settings, clock, monkeypatch
 
 
 def test_wrong_settings_and_data_are_errors(settings, tmp_path):
-    from dataclasses import replace
 
     with pytest.raises(UsageError, match="1 networks cannot be spread over 2 datasets"):
         estimate_build(replace(settings, networks=1), load_plugins())
@@ -211,7 +208,6 @@ def test_wrong_settings_and_data_are_errors(settings, tmp_path):
 
 
 def test_splits_that_a_dataset_has_are_kept(settings, clock, tmp_path):
-    from dataclasses import replace
 
     for split, per_class in (("train", 10), ("val", 4), ("test", 7)):
         tiny_image_folder(tmp_path / "split" / split, classes=2, per_class=per_class, seed=per_class)
@@ -220,7 +216,6 @@ def test_splits_that_a_dataset_has_are_kept(settings, clock, tmp_path):
 
 
 def test_half_precision_halves_the_weights(settings, clock):
-    from dataclasses import replace
 
     whole = estimate_build(settings, load_plugins()).bytes - 6 * FIXED_BYTES
     half = estimate_build(replace(settings, weights="fp16"), load_plugins()).bytes - 6 * FIXED_BYTES
@@ -248,3 +243,29 @@ def test_it_is_about_the_zoo_that_is_built(small_zoo):
     size = small_zoo.path.stat().st_size
     assert size / 2 < found.bytes < size * 2
     assert found.seconds > START
+
+
+def test_transfers_of_what_comes_trained_take_their_own_time(small_zoo, monkeypatch):
+    settings = BuildSettings(
+        data=tuple(map(str, small_zoo.data[:2])), backends=("timm:mobilenetv3_small_050",), networks=2, image_size=32,
+        max_images=40, epochs=1, transfer_epochs=3,
+    )  # fmt: skip
+    asked = []
+    pace = estimate._Pace(100.0, 0.0)
+    monkeypatch.setattr(estimate._Timing, "pretrained_transfer", lambda self: asked.append(self) or pace)
+    found = estimate_build(settings, load_plugins(), workers=0)
+    assert found.transfers == 2 * 1 + 3 * 2
+    assert found.seconds == pytest.approx(8 * 3 / 5 * pace.seconds(40, 3), rel=0.2)
+    assert estimate_build(replace(settings, transfers=0), load_plugins(), workers=0).seconds < 60
+    assert estimate_build(replace(settings, pretrained=False), load_plugins(), workers=0).seconds < 60
+    assert len(asked) == 1
+
+
+def test_what_comes_trained_is_timed(small_zoo):
+    settings = BuildSettings(data=tuple(map(str, small_zoo.data[:2])), backends=("timm",), image_size=32, max_images=40)
+    place, registry = estimate.Place("", str(small_zoo.folder / "timing"), "cpu"), load_plugins()
+    dataset = estimate.named_datasets(settings.data)
+    sizes = [estimate._size(name, one, 40) for name, one in dataset]
+    timing = estimate._Timing(settings, registry, place, estimate._sample(dataset, sizes))
+    assert len(timing.pretrained()) == 3
+    assert 0.001 < timing.pretrained_transfer().seconds(40, 3) < 60

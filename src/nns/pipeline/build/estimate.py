@@ -167,8 +167,13 @@ def estimate_build(
     expected = sum(count for _, count in supernets)
     of_supernets = sum(count * one.pace.seconds(images, one.epochs) for one, count in supernets)
     seconds = networks * float(np.mean([one.seconds for one in found])) + of_supernets
-    transfers = settings.transfers_of(networks, len(timing.pretrained()), len(datasets))
-    seconds += transfers * float(np.mean([each.transfer.seconds(images, settings.transfer_epochs) for each in timed]))
+    pretrained = len(timing.pretrained())
+    transfers = settings.transfers_of(networks, pretrained, len(datasets))
+    of_pretrained = transfers * pretrained / max(1, networks + pretrained)
+    if of_pretrained:
+        seconds += of_pretrained * timing.pretrained_transfer().seconds(images, settings.transfer_epochs)
+    short = [each.transfer.seconds(images, settings.transfer_epochs) for each in timed]
+    seconds += (transfers - of_pretrained) * float(np.mean(short))
     seconds += timing.decoding * sum(len(dataset) for _, dataset in datasets)
     weights = networks * float(np.mean([each.bytes for each in timed])) + timing.pretrained_bytes()
     weights += sum(count * one.bytes for one, count in supernets)
@@ -330,6 +335,16 @@ class _Timing:
     def pretrained_bytes(self) -> int:
         """Count the bytes of the networks that come trained."""
         return sum(self._cost(offer.spec, 32).bytes(len(offer.classes)) for offer in self.pretrained())
+
+    def pretrained_transfer(self) -> _Pace:
+        """Time the fine-tuning of the first network that comes trained."""
+        offer = self.pretrained()[0]
+        backend, size = self.registry.backend(offer.spec.backend), self.settings.image_size
+        preprocessing = backend.preprocessing(offer.spec, size)
+        data = self._decoded(preprocessing.size)
+        module = backend.replace_head(backend.load_pretrained(offer), len(data.classes), 0)
+        train = Trainer(device=self.place.device)
+        return _pace(lambda part: train(module, part, preprocessing, {"epochs": 1}), data)
 
     def pretrained(self) -> list[PretrainedOffer]:
         """List the networks that come trained."""
