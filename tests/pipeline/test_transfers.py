@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from nns import BuildSettings, Zoo, build_zoo, load_plugins
-from nns.pipeline.build.transfers import TOGETHER, plan_transfers
+from nns.pipeline.build.transfers import RESULTS_A_DATASET, plan_transfers
 from nns.types import ArchitectureSpec
 
 
@@ -37,9 +37,9 @@ def pairs(settings, datasets, networks):
 
 
 def test_few_datasets_of_different_families_get_many_results_each(datasets, networks):
-    planned = plan_transfers(BuildSettings(transfers=3 * TOGETHER), datasets, networks)
+    planned = plan_transfers(BuildSettings(transfers=3 * RESULTS_A_DATASET), datasets, networks)
     counts = Counter(item.dataset_name for item in planned)
-    assert list(counts.values()) == [TOGETHER] * 3
+    assert list(counts.values()) == [RESULTS_A_DATASET] * 3
     assert len({name.partition("-")[0] for name in counts}) == 3
     used = Counter(item.network_id for item in planned)
     assert len(used) == len(networks) and set(used.values()) == {1, 2}
@@ -48,7 +48,7 @@ def test_few_datasets_of_different_families_get_many_results_each(datasets, netw
     assert len({item.seed for item in planned}) == len(planned) == len({item.key for item in planned})
 
 
-@pytest.mark.parametrize("wanted", [1, 10, TOGETHER, TOGETHER + 1, 100, 10**6])
+@pytest.mark.parametrize("wanted", [1, 10, RESULTS_A_DATASET, RESULTS_A_DATASET + 1, 100, 10**6])
 def test_so_many_as_are_wanted_and_there_are_pairs(datasets, networks, wanted):
     found = pairs(BuildSettings(transfers=wanted), datasets, networks)
     assert len(set(found)) == len(found) == min(wanted, 60 * 11 + 12)
@@ -62,7 +62,7 @@ def test_where_networks_run_out_more_datasets_are_taken(datasets):
 
 
 def test_neither_the_order_nor_one_more_of_anything_changes_much(datasets, networks):
-    settings = BuildSettings(transfers=2 * TOGETHER)
+    settings = BuildSettings(transfers=2 * RESULTS_A_DATASET)
     found = pairs(settings, datasets, networks)
     assert pairs(settings, datasets[::-1], networks[::-1]) == found
     assert pairs(replace(settings, seed=1), datasets, networks) != found

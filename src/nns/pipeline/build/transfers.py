@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nns.plugins import Registry
 
 
-TOGETHER = 24
+RESULTS_A_DATASET = 24
 """Results that a dataset gets before another gets any; see docs/results.md for what spreading them thinner costs."""
 
 
@@ -99,9 +99,9 @@ def plan_transfers(
     """Choose pairs of network and foreign dataset: few datasets, evenly over them and over the networks.
 
     What a result tells of its network is how far it is above or below others on the same dataset, so a result on a
-    dataset of which hardly another is known teaches little. The datasets are as many as get :data:`TOGETHER` results
-    each, of different families as far as there are, and more only where networks run out. Networks and datasets are
-    ordered by hashes of what they are, so that one more of either changes few pairs.
+    dataset of which hardly another is known teaches little. The datasets are as many as get :data:`RESULTS_A_DATASET`
+    results each, of different families as far as there are, and more only where networks run out. Networks and datasets
+    are ordered by hashes of what they are, so that one more of either changes few pairs.
 
     Args:
         settings: They say how many.
@@ -116,7 +116,7 @@ def plan_transfers(
     counts = dict.fromkeys((entry.id for entry in entries), 0)
     chosen: list[TransferItem] = []
     while ordered and len(chosen) < wanted:
-        count = max(1, math.ceil((wanted - len(chosen)) / TOGETHER))
+        count = max(1, math.ceil((wanted - len(chosen)) / RESULTS_A_DATASET))
         some, ordered = ordered[:count], ordered[count:]
         turns = {dataset.digest: _foreign(settings, dataset, entries) for _, dataset in some}
         while any(turns.values()) and len(chosen) < wanted:

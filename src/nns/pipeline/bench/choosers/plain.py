@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question
+from nns.pipeline.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
 
 
 class RandomChooser(Chooser):
@@ -49,9 +49,7 @@ class ValidationChooser(Chooser):
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Order by validation accuracy."""
-        paid = np.nan_to_num(self.scene.tuning_seconds[question.task])
-        seconds = float("nan") if self.scene.head_only else float(paid[question.feasible].sum())
-        return [Answer(self.scene.val[question.task], seconds, seconds, paid=paid).within(question.feasible)]
+        return [_after_tuning(self.scene, question, self.scene.val[question.task])]
 
 
 class OracleChooser(Chooser):
@@ -59,7 +57,11 @@ class OracleChooser(Chooser):
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Order by the ground truth."""
-        scores = self.scene.accuracy[question.task]
-        paid = np.nan_to_num(self.scene.tuning_seconds[question.task])
-        seconds = float("nan") if self.scene.head_only else float(paid[question.feasible].sum())
-        return [Answer(scores, seconds, seconds, paid=paid).within(question.feasible)]
+        return [_after_tuning(self.scene, question, self.scene.accuracy[question.task])]
+
+
+def _after_tuning(scene: Scene, question: Question, scores: Floats) -> Answer:
+    """Order by scores (C,) that are known once everything within the limit is fine-tuned, in the seconds of that."""
+    paid = np.nan_to_num(scene.tuning_seconds[question.task])
+    seconds = float("nan") if scene.head_only else float(paid[question.feasible].sum())
+    return Answer(scores, seconds, seconds, paid=paid).within(question.feasible)
