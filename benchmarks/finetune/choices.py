@@ -2,13 +2,12 @@
 
     python benchmarks/finetune/choices.py ZOO.h5 BANK OUT.jsonl [--tasks tasks.txt] [--max-params 5M] [--epochs 8]
 
-For each task (none of them in the zoo, nor of a script or vendor in it) five networks within the limit are
-fine-tuned with one recipe: the search's first, that of a search with a probe, the static choice, the largest, one drawn
-at random; and the
-best-ranked ImageNet network, once from its weights and once from random weights. The epoch is chosen on the
-validation split, the test split is read once. Results go to OUT.jsonl as they come; a rerun goes on, and
-prints the table at the end. With --known EARLIER.jsonl, of a zoo with the same networks, what was fine-tuned there is
-not fine-tuned again.
+For each task (none of them in the zoo, nor of a script or vendor in it) five networks within the limit are fine-tuned
+with one recipe: the search's first, that of a search with a probe, the static choice, the largest, one drawn at random;
+and the best-ranked ImageNet network, once from its weights and once from random weights. The epoch is chosen on the
+validation split, the test split is read once. Results go to OUT.jsonl as they come; a rerun goes on, and prints the
+table at the end. With --known EARLIER.jsonl, of a zoo with the same networks, what was fine-tuned there is not
+fine-tuned again.
 """
 
 from __future__ import annotations

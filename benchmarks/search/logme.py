@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from nns import Limits, Zoo, load_plugins, search
 from nns.costs import device_key
-from nns.images import load_images, open_dataset
-from nns.images.cache import draw_by_class
+from nns.images import open_dataset
 from nns.plugins import Registry
-from nns.probing import features_of, log_me
+from nns.probing import log_me
 from nns.quantities import parse_count
-from nns.retrieval import load_network
+from nns.retrieval.probing import probe
 
 
 def main() -> None:
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, help="rows as JSON")
     args = parser.parse_args()
-    registry, limits = load_plugins(), Limits(max_params=int(parse_count(args.max_params)))
+    registry, limits = load_plugins(), Limits(max_params=parse_count(args.max_params))
     rows = []
     with Zoo.open(args.zoo) as zoo:
         search(args.data[0], zoo, registry, limits)
@@ -53,7 +52,7 @@ def main() -> None:
                 seconds.append(time.process_time() - started)
             ids = [candidate.entry.id for candidate in found.candidates]
             scores, probing = score_all(data, zoo, registry, ids, args.images)
-            best = ids[int(np.argmax(scores))]
+            best = max(ids, key=scores.__getitem__)
             row = {
                 "data": Path(data).name,
                 "networks": len(ids),
@@ -75,25 +74,14 @@ def main() -> None:
         args.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def score_all(data: str, zoo: Zoo, registry: Registry, ids: list[str], images: int) -> tuple[list[float], float]:
-    """Compute LogME of each network: scores, and processor seconds of all of it."""
+def score_all(
+    data: str, zoo: Zoo, registry: Registry, ids: Sequence[str], images: int
+) -> tuple[dict[str, float], float]:
+    """Compute LogME of each network: scores by id, and processor seconds of all of it."""
     started = time.process_time()
-    dataset = open_dataset(data)
-    labels = np.asarray(dataset.labels)
-    pool = np.flatnonzero([item.split in (None, "train") for item in dataset.items])
-    drawn = pool[draw_by_class(labels[pool], images, 0)]
-    decoded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    entries = {entry.id: entry for entry in zoo.entries()}
-    scores = []
-    for network in ids:
-        entry = entries[network]
-        size = entry.preprocessing.size
-        if size not in decoded:
-            pixels, kept, _ = load_images(dataset, drawn, size)
-            decoded[size] = pixels, labels[kept]
-        module = load_network(zoo, registry, network).eval()
-        features = features_of(registry.backend(entry.spec.backend), module, decoded[size][0], entry.preprocessing)
-        scores.append(log_me(features, decoded[size][1]))
+    by_id = {entry.id: entry for entry in zoo.entries()}
+    entries = [by_id[network] for network in ids]
+    scores = probe(open_dataset(data), zoo, registry, entries, math.inf, images=images, score=log_me)
     return scores, time.process_time() - started
 
 

@@ -38,3 +38,17 @@ def test_moving_an_accuracy_by_logits():
     assert moved_accuracy(0.5, math.log(3)) == pytest.approx(0.75)
     assert moved_accuracy(0.37, 0.0) == 0.37
     assert 0 < moved_accuracy(0.0, 2.0) < 0.01
+
+
+def test_a_probe_with_another_score_and_fewer_images(small_zoo):
+    seen = []
+
+    def score(features, labels):
+        seen.append((len(features), len(labels), len(np.unique(labels))))
+        return 0.25
+
+    with Zoo.open(small_zoo.path) as zoo:
+        entries = zoo.entries()[:2]
+        found = probing.probe(open_dataset(str(small_zoo.query)), zoo, load_plugins(), entries, images=6, score=score)
+    assert found == {entry.id: 0.25 for entry in entries}
+    assert seen == [(6, 6, 2)] * 2

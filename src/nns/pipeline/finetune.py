@@ -130,8 +130,7 @@ def networks_of_search(path: Path, top: int) -> list[str]:
         together = document.get("together", [])
         if not isinstance(together, list):
             raise TypeError("together")
-        together = [str(network) for network in together]
-        ids = list(dict.fromkeys([*together, *candidates]))[:top]
+        ids = list(dict.fromkeys([*map(str, together), *candidates]))[:top]
     except OSError as error:
         raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

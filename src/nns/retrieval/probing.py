@@ -54,6 +54,8 @@ def probe(
     seconds: float = PROBE_SECONDS,
     *,
     seed: int = 0,
+    images: int = PROBE_IMAGES,
+    score: Callable[[NDArray[np.float32], NDArray[np.int64]], float] = ridge_accuracy,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Estimate how well a linear classifier on each network's frozen features would do on labelled images.
@@ -68,10 +70,13 @@ def probe(
         entries: Networks to probe.
         seconds: Time at most; the network that is being probed when it ends is still finished.
         seed: Of the images that are drawn.
+        images: Training images at most.
+        score: What is said of features (n, d) and class indices (n,): see :mod:`nns.probing`.
         progress: ``progress(done, total)``.
 
     Returns:
-        Id to leave-one-out accuracy of a ridge classifier, 0..1, of the networks that were probed.
+        Id to score of the networks that were probed: unless told otherwise the leave-one-out accuracy of a ridge
+        classifier, 0..1.
 
     Raises:
         UsageError: If the dataset has no labels, or fewer than two classes.
@@ -80,7 +85,7 @@ def probe(
     check_probe(dataset)
     # never what fine-tuning validates and tests on
     pool = np.flatnonzero([item.split in (None, "train") for item in dataset.items])
-    drawn = pool[draw_by_class(np.asarray(dataset.labels)[pool], PROBE_IMAGES, seed)]
+    drawn = pool[draw_by_class(np.asarray(dataset.labels)[pool], images, seed)]
     decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
     found: dict[str, float] = {}
     for number, entry in enumerate(entries, 1):
@@ -89,10 +94,10 @@ def probe(
         size = entry.preprocessing.size
         if size not in decoded:
             decoded[size] = _decode(dataset, drawn, size)
-        images, labels = decoded[size]
+        pixels, labels = decoded[size]
         backend = registry.backend(entry.spec.backend)
         module = load_network(zoo, registry, entry.id).eval()
-        found[entry.id] = ridge_accuracy(features_of(backend, module, images, entry.preprocessing), labels)
+        found[entry.id] = score(features_of(backend, module, pixels, entry.preprocessing), labels)
         if progress:
             progress(number, len(entries))
     return found

@@ -126,12 +126,7 @@ def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress:
         ),
         registry,
         workers=settings.workers,
-        on_event=lambda event: progress(
-            "1. training networks for a zoo",
-            event.done + event.transfers,
-            event.total + event.transfers_total,
-            event.message,
-        ),
+        on_event=lambda event: progress("1. training networks for a zoo", event.done, event.total, event.message),
     )
     if build.interrupted:
         raise KeyboardInterrupt
