@@ -10,13 +10,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from nns import BuildSettings
+    from nns.building import BuildReport
 
 # a busy machine is no reason to fail
 settings.register_profile("nns", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -89,7 +93,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(zoo: SmallZoo) -> None:
     from nns import BuildSettings, Zoo, build_zoo, fit_space, load_plugins
-    from nns.pipeline.build import SearchSpace
+    from nns.building import SearchSpace
 
     for name, digits in (ZOO_TASKS | QUERY_TASK).items():
         _write_digits(zoo.folder / name, digits)
@@ -174,6 +178,41 @@ def nns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Ran(code, out, err)
 
     return run
+
+
+@dataclass(frozen=True)
+class PlainZoo:
+    """A finished build, to be copied before it is changed."""
+
+    path: Path
+    settings: BuildSettings
+    report: BuildReport
+
+    def copy(self, folder: Path) -> Path:
+        return Path(shutil.copy(self.path, folder / "zoo.h5"))
+
+    def with_(self, **changes: object) -> BuildSettings:
+        return replace(self.settings, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def plain_zoo(tmp_path_factory: pytest.TempPathFactory) -> PlainZoo:
+    """A zoo of plain networks on two tiny datasets: built within this process in seconds."""
+    from nns import BuildSettings, build_zoo, load_plugins
+    from nns.testing import tiny_image_folder
+
+    folder = tmp_path_factory.mktemp("plain-zoo")
+    data = [tiny_image_folder(folder / name, classes=2, per_class=6, seed=seed) for seed, name in enumerate("ab")]
+    settings = BuildSettings(
+        data=tuple(map(str, data)),
+        backends=("example",),
+        networks=4,
+        image_size=16,
+        pretrained=False,
+        epochs=1,
+        transfers=0,
+    )
+    return PlainZoo(folder / "zoo.h5", settings, build_zoo(folder / "zoo.h5", settings, load_plugins(), workers=0))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from store import making
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(nns.__path__[0])
 FILES = [*sorted(SOURCE.rglob("*.py")), *sorted((ROOT / "plugins").glob("*/src/**/*.py"))]
-TRUSTED = "pipeline/checkpoints.py"
+TRUSTED = "building/checkpoints.py"
 """The one place that honours ``--trust-pickle``."""
 
 PICKLES = {"pickle", "_pickle", "cPickle", "pickletools", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -40,11 +40,11 @@ WEIGHTS_ONLY = {"torch.load", "torch.hub.load_state_dict_from_url"}
 HIDES = {"pickle", "torch", "numpy", "os", "builtins"}
 """Modules out of which no function above may be imported by its bare name, where the tests would not see it."""
 
-UNPICKLES_APART = "pipeline/tans_files/unpickling.py"
+UNPICKLES_APART = "tans/unpickling.py"
 """What hands ``--trust-pickle`` on to it, in a process that only gives tensors back."""
 
-STARTS_PROCESSES = {"pipeline/build/executors/local.py", "testing/_backend.py", "pipeline/tans_files/supernets.py"}
-STARTS_PROCESSES |= {"pipeline/bench/choosers/timing.py"}
+STARTS_PROCESSES = {"building/executors/local.py", "testing/_backend.py", "tans/supernets.py"}
+STARTS_PROCESSES |= {"bench/choosers/timing.py"}
 """Who may start processes: workers of a build, to which multiprocessing sends what this program made; a test; what has
 pickled modules unpickled apart; and what times a search from a cold start."""
 

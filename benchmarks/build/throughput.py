@@ -160,8 +160,8 @@ def machine() -> dict[str, Any]:
 def nns_item(item: Item, cache: str, digest: str) -> Done:
     """Do an item as a worker of a build does."""
     from nns.backends import WorkItem
-    from nns.images import cached_arrays
-    from nns.pipeline.build.worker import train_network
+    from nns.building.worker import train_network
+    from nns.data import cached_arrays
     from nns.types import ArchitectureSpec, Preprocessing
 
     started, processor = time.perf_counter(), time.process_time()
@@ -291,7 +291,7 @@ def warm(seconds: float) -> int:
     """Import what the work needs, and leave time for the other worker to start."""
     import torch
 
-    import nns.pipeline.build.worker  # noqa: F401
+    import nns.building.worker  # noqa: F401
 
     timm_backend()
     time.sleep(seconds)
@@ -300,7 +300,7 @@ def warm(seconds: float) -> int:
 
 def limit_threads(threads: int) -> None:
     """Do to a process what a build does to its workers."""
-    from nns.pipeline.build.worker import start_worker
+    from nns.building.worker import start_worker
 
     start_worker(threads)
 
@@ -358,7 +358,7 @@ class Bench:
             return self._compare({"1 process, 2 threads": one, "2 processes, 1 thread": two}, items)
 
     def _prepare(self) -> None:
-        from nns.images import cached_arrays, open_dataset
+        from nns.data import cached_arrays, open_dataset
 
         with tempfile.TemporaryDirectory() as folder:
             for data in {item.data for item in self.items}:

@@ -19,12 +19,12 @@ from statistics import mean
 
 import numpy as np
 
+from nns.data import load_arrays, open_dataset
 from nns.finetuning import Recipe, climb
-from nns.images import load_arrays, open_dataset
-from nns.pipeline.finetune import candidate
+from nns.finetuning.finetune_zoo import candidate
 from nns.plugins import load_plugins
 from nns.quantities import parse_count
-from nns.retrieval import search
+from nns.searching import search
 from nns.types import LabelledArrays, Limits, Preprocessing, SplitArrays
 from nns.zoo import Zoo
 

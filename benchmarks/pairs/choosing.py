@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.images import load_sample, open_dataset
-from nns.pipeline.build import BuildSettings
-from nns.pipeline.build.pairs import describe_architecture, join_descriptors
-from nns.pipeline.build.selection import AtRandom, ByGain, Chooser, Rounds, Volume
-from nns.pipeline.build.threads import limited_threads
+from nns.building import BuildSettings
+from nns.building.pairs import describe_architecture, join_descriptors
+from nns.building.selection import AtRandom, ByGain, Chooser, Rounds, Volume
+from nns.building.threads import limited_threads
+from nns.data import load_sample, open_dataset
+from nns.data.extractors import EfficientNetLite0Extractor
 from nns.plugins import load_plugins
-from nns.queries import EfficientNetLite0Extractor
 
 FloatArray = NDArray[np.float64]
 

@@ -23,16 +23,16 @@ from typing import Any
 
 import numpy as np
 
+from nns.bench.bootstrap import compare
+from nns.bench.cells import CellItem
+from nns.bench.making import CellEvent, CellFile, make_cells
+from nns.bench.recipe import CellRecipe
+from nns.building import BuildSettings, build_zoo
+from nns.building.executors import make_executor
 from nns.cli.build_display import build_display
-from nns.pipeline.bench.bootstrap import compare
-from nns.pipeline.bench.cells import CellItem
-from nns.pipeline.bench.making import CellEvent, CellFile, make_cells
-from nns.pipeline.bench.recipe import CellRecipe
-from nns.pipeline.build import BuildSettings, build_zoo
-from nns.pipeline.build.executors import make_executor
-from nns.pipeline.fitting import fit_space
 from nns.plugins import Registry, load_plugins
-from nns.retrieval import search
+from nns.searching import search
+from nns.space.fitting import fit_space
 from nns.zoo import Zoo
 
 ZOO_TASKS = (
@@ -148,7 +148,7 @@ def _tune(
     zoo: Zoo, registry: Registry, args: argparse.Namespace, orders: Orders, path: Path
 ) -> dict[tuple[str, str], float]:
     """Give the mean test accuracy by task and network."""
-    from nns.images import open_dataset
+    from nns.data import open_dataset
 
     recipe = CellRecipe()
     wanted = sorted({(task, network) for (task, _), order in orders.items() for network in order})

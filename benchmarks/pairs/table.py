@@ -19,10 +19,10 @@ import torch
 from nns.backends import WorkItem
 from nns.backends.ofa.space import largest_spec, sample_spec
 from nns.backends.timm import FINETUNE, PRETRAINED_CHOICES, SCRATCH, SMALL_CHOICES, SMALL_SIZE
-from nns.costs import count_cost
-from nns.images import open_dataset
-from nns.pipeline.build.plan import item_seed
-from nns.pipeline.build.worker import Place, train_network
+from nns.building.plan import item_seed
+from nns.building.worker import Place, train_network
+from nns.data import open_dataset
+from nns.networks.costs import count_cost
 from nns.plugins import load_plugins
 from nns.types import ArchitectureSpec
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from statistics import median
 
 from nns import Limits, Zoo, load_plugins, search
-from nns.costs import device_key
-from nns.images import open_dataset
+from nns.data import open_dataset
+from nns.networks.costs import device_key
 from nns.plugins import Registry
-from nns.probing import log_me
 from nns.quantities import parse_count
-from nns.retrieval.probing import probe
+from nns.searching.probes import log_me
+from nns.searching.probing import probe
 
 
 def main() -> None:

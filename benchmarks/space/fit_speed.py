@@ -59,7 +59,7 @@ def make_zoo(datasets: int, networks: int, images: int) -> dict[str, Any]:
 
 def read_zoo(files: Path) -> dict[str, Any]:
     """Read the same numbers from published files; networks of datasets without queries are left out."""
-    from nns.pipeline.tans_files.layout import read_networks, read_training_sets
+    from nns.tans.layout import read_networks, read_training_sets
 
     networks = read_networks(files / "p_mod_zoo.pt")
     sets = read_training_sets(files / "meta_train.pt")

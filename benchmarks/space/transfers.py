@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from nns import load_plugins
-from nns.pipeline.bench.choosers import Fits, Question, Scene, SearchSeconds, SpaceChooser, TogetherChooser, Variant
-from nns.pipeline.bench.matrix import Matrix
-from nns.pipeline.bench.metrics import HEADLINE_LIMITS, measure
+from nns.bench.choosers import Fits, Question, Scene, SearchSeconds, SpaceChooser, TogetherChooser, Variant
+from nns.bench.matrix import Matrix
+from nns.bench.metrics import HEADLINE_LIMITS, measure
 from nns.space import SpaceData, _data
 
 MATRIX = Path(__file__).parents[1] / "matrix" / "bank.npz"

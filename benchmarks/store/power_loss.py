@@ -45,7 +45,7 @@ CHANGES = ("fsync", "fdatasync", "link", "unlink", "remove", "rename", "replace"
 
 REMOVALS = ("unlink", "remove", "rename", "replace", "rmdir")
 PAGE = 4096
-OLD = Path(__file__).resolve().parents[2] / "tests" / "data" / "zoo-v1.h5"
+OLD = Path(__file__).resolve().parents[2] / "tests" / "stores" / "data" / "zoo-v1.h5"
 
 Disk = Mapping[str, bytes | None]
 """Paths to contents; None: a folder."""

@@ -46,9 +46,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from threadpoolctl import threadpool_limits
 
-from nns.fingerprints.graph import GRAPH_DIM
-from nns.fingerprints.probes import PROBE_COUNT
-from nns.fingerprints.surprise import SURPRISE_ROWS
+from nns.networks.fingerprints.graph import GRAPH_DIM
+from nns.networks.fingerprints.probes import PROBE_COUNT
+from nns.networks.fingerprints.surprise import SURPRISE_ROWS
 from nns.stores import HDF5Store
 from nns.stores._digest import canonical_json, entry_json
 from nns.types import (

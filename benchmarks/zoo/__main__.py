@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from nns.building import BuildSettings, build_zoo, default_workers
 from nns.cli.build_display import build_display
-from nns.costs import device_key
-from nns.pipeline.build import BuildSettings, build_zoo, default_workers
-from nns.pipeline.fitting import fit_space, space_data
+from nns.networks.costs import device_key
 from nns.plugins import load_plugins
 from nns.space import evaluate_held_out
+from nns.space.fitting import fit_space, space_data
 from nns.zoo import Zoo
 
 TASKS = Path(__file__).with_name("tasks.txt")

@@ -21,6 +21,8 @@ from nns._lazy import lazy_names
 
 if TYPE_CHECKING:
     from nns.backends import Backend
+    from nns.building import BuildSettings, build_zoo
+    from nns.data import open_dataset
     from nns.errors import (
         DatasetError,
         MissingZooError,
@@ -34,13 +36,11 @@ if TYPE_CHECKING:
         ZooError,
     )
     from nns.finetuning import Recipe, export, predict
+    from nns.finetuning.finetune_zoo import finetune
     from nns.hookspecs import hookimpl
-    from nns.images import open_dataset
-    from nns.pipeline.build import BuildSettings, build_zoo
-    from nns.pipeline.finetune import finetune
-    from nns.pipeline.fitting import fit_space
     from nns.plugins import Registry, load_plugins
-    from nns.retrieval import SearchResult, search
+    from nns.searching import SearchResult, search
+    from nns.space.fitting import fit_space
     from nns.types import ArchitectureSpec, Limits, NetworkEntry
     from nns.zoo import Zoo
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArchitectureSpec": "types",
     "Backend": "backends",
-    "BuildSettings": "pipeline.build",
+    "BuildSettings": "building",
     "DatasetError": "errors",
     "Limits": "types",
     "MissingZooError": "errors",
@@ -60,21 +60,21 @@ _HOMES = {
     "Recipe": "finetuning",
     "Registry": "plugins",
     "ReproError": "errors",
-    "SearchResult": "retrieval",
+    "SearchResult": "searching",
     "UnknownNameError": "errors",
     "UsageError": "errors",
     "WeightsError": "errors",
     "Zoo": "zoo",
     "ZooError": "errors",
-    "build_zoo": "pipeline.build",
+    "build_zoo": "building",
     "export": "finetuning",
-    "finetune": "pipeline.finetune",
-    "fit_space": "pipeline.fitting",
+    "finetune": "finetuning.finetune_zoo",
+    "fit_space": "space.fitting",
     "hookimpl": "hookspecs",
     "load_plugins": "plugins",
-    "open_dataset": "images",
+    "open_dataset": "data",
     "predict": "finetuning",
-    "search": "retrieval",
+    "search": "searching",
 }
 
 __all__ = [

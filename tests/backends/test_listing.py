@@ -8,8 +8,8 @@ from nns_example import ExampleBackend
 from nns.backends.listing import list_architectures
 from nns.backends.ofa import OfaBackend
 from nns.backends.timm import TimmBackend
-from nns.costs import count_cost
 from nns.errors import UnknownNameError, UsageError
+from nns.networks.costs import count_cost
 from nns.types import Limits
 
 CLASSES = 10

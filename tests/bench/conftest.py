@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nns.pipeline.bench.choosers import Scene
-from nns.pipeline.bench.matrix import Matrix
+from nns.bench.choosers import Scene
+from nns.bench.matrix import Matrix
 
 from .planted import plant_matrix
 

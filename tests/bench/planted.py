@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nns.pipeline.bench.matrix import CandidateRow, Matrix, TaskRow
+from nns.bench.matrix import CandidateRow, Matrix, TaskRow
 from nns.space import SpaceData
 
 STYLES = 4

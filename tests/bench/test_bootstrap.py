@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nns.pipeline.bench.bootstrap import compare
+from nns.bench.bootstrap import compare
 
 
 def test_a_planted_difference_is_found():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nns import load_plugins
-from nns.pipeline.bench.choosers import (
+from nns.bench.choosers import (
     Fits,
     HalvingChooser,
     ImageNetChooser,
@@ -33,7 +33,7 @@ from nns.pipeline.bench.choosers import (
     without_functional,
     without_history,
 )
-from nns.retrieval.together import choose_together
+from nns.searching.together import choose_together
 
 from .conftest import Known
 from .planted import plant_matrix, with_truth
@@ -213,7 +213,7 @@ def test_a_shuffled_query_is_that_of_another_family(scene, known_registry):
 
 
 def test_a_probe_reorders_the_best_few_and_takes_their_time(scene, known_registry, monkeypatch):
-    monkeypatch.setattr("nns.pipeline.bench.choosers.spaces.PROBED", 3)
+    monkeypatch.setattr("nns.bench.choosers.spaces.PROBED", 3)
     fits = Fits(known_registry)
     (plain,) = SpaceChooser("", scene, Variant("known"), fits, [0], SECONDS).ask(question(scene, 2, 3e6))
     ridge = {"ridge": np.array(scene.matrix.scores["ridge"]) * 0 + 0.5}
@@ -236,7 +236,7 @@ def test_a_probe_reorders_the_best_few_and_takes_their_time(scene, known_registr
 
 
 def test_the_static_choice_is_probed_too(scene, known_registry, monkeypatch):
-    monkeypatch.setattr("nns.pipeline.bench.choosers.spaces.PROBED", 2)
+    monkeypatch.setattr("nns.bench.choosers.spaces.PROBED", 2)
     monkeypatch.setattr(Known, "prior", lambda self, networks: -networks[:, 0])
     own = SpaceChooser("", scene, Variant("known"), Fits(known_registry), [0], SECONDS)
     (plain,) = own.ask(question(scene, 2, 3e6))
@@ -302,7 +302,7 @@ def test_three_together_come_first_and_are_within_the_limit(scene, known_registr
 
 
 def test_after_a_probe_three_are_chosen_among_those_probed(scene, known_registry, monkeypatch):
-    monkeypatch.setattr("nns.pipeline.bench.choosers.spaces.PROBED", 4)
+    monkeypatch.setattr("nns.bench.choosers.spaces.PROBED", 4)
     probed = ProbedSpaceChooser("nns", scene, Variant("known"), Fits(known_registry), [0], SECONDS)
     asked = question(scene, 2)
     (plain,), (answer,) = probed.ask(asked), TogetherChooser(probed).ask(asked)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nns import BuildSettings, build_zoo, load_plugins
-from nns.pipeline.bench import running_cells
-from nns.pipeline.bench.matrix import Matrix
+from nns.bench import running_cells
+from nns.bench.matrix import Matrix
 from nns.testing import tiny_image_folder
 
 TABLE = "task,family,set\na,fa,sa\nb,fb,sb\nnear,fa,sa\nfar,fc,sc\n"
@@ -94,14 +94,14 @@ def test_only_the_best_are_repeated(make, tmp_path):
 
 @pytest.mark.slow
 def test_failed_cells_are_named_and_made_by_the_next_run(make, tmp_path, monkeypatch):
-    from nns.pipeline.bench import making
+    from nns.bench import making
 
     def broken(place, item, registry=None):
         raise ValueError(f"no luck with {item.dataset}")
 
     with monkeypatch.context() as patched:
         patched.setattr(making, "run_cell", lambda *a: broken(*a) if a[1].dataset == "near" else real(*a))
-        real = __import__("nns.pipeline.bench.cells", fromlist=["run_cell"]).run_cell
+        real = __import__("nns.bench.cells", fromlist=["run_cell"]).run_cell
         done = make()
     assert done.code == 1
     assert "no luck with near" in done.out

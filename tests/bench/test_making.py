@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from nns.bench.making import CellFile, best_cells, draw_candidates, named_candidates, plan_cells
+from nns.bench.recipe import CellRecipe
+from nns.bench.tasks import TaskGroup, read_groups
 from nns.errors import UsageError
-from nns.pipeline.bench.making import CellFile, best_cells, draw_candidates, named_candidates, plan_cells
-from nns.pipeline.bench.recipe import CellRecipe
-from nns.pipeline.bench.tasks import TaskGroup, read_groups
 
 ABOUT = {"zoo": "f" * 64, "recipe": dict(CellRecipe().document())}
 

@@ -10,8 +10,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from nns.bench.matrix import Matrix
 from nns.errors import UsageError
-from nns.pipeline.bench.matrix import Matrix
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(saved):
 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "m.npz"
-    monkeypatch.setattr("nns.pipeline.bench.matrix.MAX_BYTES", 1000)
+    monkeypatch.setattr("nns.bench.matrix.MAX_BYTES", 1000)
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(10_000))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import weightedtau
 
-from nns.pipeline.bench.choosers import Answer
-from nns.pipeline.bench.metrics import (
+from nns.bench.choosers import Answer
+from nns.bench.metrics import (
     average,
     expected_sum,
     expected_top,

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from nns import UnknownNameError, load_plugins
-from nns.pipeline.bench import running
-from nns.pipeline.bench.choosers import SearchSeconds
-from nns.pipeline.bench.choosers.ablations import ABLATIONS
-from nns.pipeline.bench.matrix import Matrix
-from nns.pipeline.bench.metrics import MEASURES
-from nns.pipeline.bench.running import run_bench
-from nns.pipeline.bench.tables import bench_tables
+from nns.bench import running
+from nns.bench.choosers import SearchSeconds
+from nns.bench.choosers.ablations import ABLATIONS
+from nns.bench.matrix import Matrix
+from nns.bench.metrics import MEASURES
+from nns.bench.running import run_bench
+from nns.bench.tables import bench_tables
 
 from .planted import plant_matrix
 

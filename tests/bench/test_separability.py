@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nns.pipeline.bench.choosers import Scene
-from nns.pipeline.bench.separability import separability, variance_shares
+from nns.bench.choosers import Scene
+from nns.bench.separability import separability, variance_shares
 
 from .planted import plant_matrix, with_truth
 

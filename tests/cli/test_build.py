@@ -23,8 +23,8 @@ def read(log):
 def test_a_zoo_with_few_transfers_is_told_of_them():
     from dataclasses import replace
 
+    from nns.building.events import BuildReport
     from nns.cli.build import _after
-    from nns.pipeline.build.events import BuildReport
     from nns.space import transfers_needed
 
     assert [transfers_needed(networks) for networks in (9, 60, 61, 437)] == [30, 30, 31, 219]
@@ -103,7 +103,7 @@ def test_a_place_that_is_not_there_is_found_out_before_anything_is_done(
         pytest.importorskip("ray")
     if why == NO_RAY:
         monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr("nns.pipeline.build.building.named_datasets", lambda data: pytest.fail("datasets were opened"))
+    monkeypatch.setattr("nns.building.building.named_datasets", lambda data: pytest.fail("datasets were opened"))
     done = nns(*command, "--workers", 1, *where)
     assert (done.code, done.out) == (2, "")
     (line,) = done.err.splitlines()

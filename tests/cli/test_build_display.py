@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 import pytest
 
 from nns.backends import WorkItem
+from nns.building import BuildEvent, BuildItem, BuildReport, TransferItem
+from nns.building.transfers import TransferResult
+from nns.building.worker import ItemResult
 from nns.cli.build_display import build_display
 from nns.cli.build_log import log_line
 from nns.cli.build_progress import BuildProgress
 from nns.cli.build_table import ROWS, render
 from nns.errors import UsageError
-from nns.pipeline.build import BuildEvent, BuildItem, BuildReport, TransferItem
-from nns.pipeline.build.transfers import TransferResult
-from nns.pipeline.build.worker import ItemResult
 from nns.types import ArchitectureSpec
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

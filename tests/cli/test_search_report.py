@@ -150,7 +150,7 @@ def test_a_page_that_cannot_be_written(name, message, nns, small_zoo, tmp_path, 
 
 def test_without_plotly_it_is_said_before_the_search(nns, small_zoo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
-    monkeypatch.setattr("nns.retrieval.search", lambda *_, **__: pytest.fail("searched"))
+    monkeypatch.setattr("nns.searching.search", lambda *_, **__: pytest.fail("searched"))
     done = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--report", tmp_path / "a.html")
     assert (done.code, done.out) == (2, "")
     assert "pip install 'nns[report]'" in done.err

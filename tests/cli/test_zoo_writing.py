@@ -20,7 +20,7 @@ from nns.testing._store import (
 )
 from nns.types import LatencyRecord
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parent.parent / "stores" / "data"
 
 
 def make(path, *networks, merged=True):

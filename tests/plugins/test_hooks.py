@@ -16,7 +16,7 @@ HOOKS = {name: value for name, value in vars(nns.hookspecs).items() if name.star
 ZOO = '''
 from pathlib import Path
 
-from nns.plugins import RegisterZoo, hookimpl
+from nns.plugins import Register, hookimpl
 
 
 def our_zoo() -> Path:
@@ -25,7 +25,7 @@ def our_zoo() -> Path:
 
 
 @hookimpl
-def nns_register_zoos(register: RegisterZoo) -> None:
+def nns_register_zoos(register: Register) -> None:
     """Register the zoo."""
     register("ours", our_zoo)
 '''
@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nns.plugins import RegisterMethod, hookimpl
+from nns.plugins import Register, hookimpl
 
 if TYPE_CHECKING:
     from nns.space import SpaceMethod
@@ -49,7 +49,7 @@ def make_nearest(**settings: Any) -> SpaceMethod:
 
 
 @hookimpl
-def nns_register_methods(register: RegisterMethod) -> None:
+def nns_register_methods(register: Register) -> None:
     """Register the method."""
     register("nearest", make_nearest)
 '''

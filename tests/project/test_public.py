@@ -63,7 +63,9 @@ def test_version_and_unknown_names():
         nns.serch  # noqa: B018
 
 
-@pytest.mark.parametrize("package", ["backends", "images", "plugins", "retrieval", "stores", "testing", "zoo", "costs"])
+@pytest.mark.parametrize(
+    "package", ["backends", "data", "plugins", "searching", "stores", "testing", "zoo", "networks"]
+)
 def test_the_packages_list_what_they_have(package):
     module = __import__(f"nns.{package}", fromlist=["__all__"])
     assert sorted(module.__all__) == sorted(set(module.__all__))

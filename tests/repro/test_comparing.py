@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from nns.errors import ReproError
-from nns.pipeline.repro import CheckReport, StageRecord
-from nns.pipeline.repro.comparing import compare
-from nns.pipeline.repro.environment import environment, environment_differences, one_thread
+from nns.repro import CheckReport, StageRecord
+from nns.repro.comparing import compare
+from nns.repro.environment import environment, environment_differences, one_thread
 
 NAN = float("nan")
 RECORDED = StageRecord(

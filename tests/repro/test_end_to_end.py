@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from nns.building import building
 from nns.errors import NnsError, ReproError, UnknownNameError, UsageError
-from nns.pipeline.build import building
-from nns.pipeline.repro import ReproSettings, check, read_lock, record
 from nns.plugins import load_plugins
+from nns.repro import ReproSettings, check, read_lock, record
 
 TINY = ReproSettings(
     data=("digits:01", "digits:23"),

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from nns.data import open_dataset
 from nns.errors import UsageError
-from nns.images import open_dataset
-from nns.pipeline.repro import STAGES, Lock, ReproSettings, StageRecord, read_lock
-from nns.pipeline.repro.digits import IMAGES_A_CLASS, write_digits
-from nns.pipeline.repro.lock import write_lock
+from nns.repro import STAGES, Lock, ReproSettings, StageRecord, read_lock
+from nns.repro.digits import IMAGES_A_CLASS, write_digits
+from nns.repro.lock import write_lock
 from nns.types import Limits
 
 

@@ -151,8 +151,8 @@ def test_names_do_not_reach_the_terminal(name, good, tmp_path, nns):
 @pytest.fixture
 def no_images(monkeypatch):
     """Searching for features made up here, which needs no torch."""
-    from nns.retrieval import searching
-    from nns.retrieval.results import QueryDataset
+    from nns.searching import ranking as searching
+    from nns.searching.results import QueryDataset
     from nns.types import DatasetRecord
 
     features = np.random.default_rng(0).standard_normal((4, making.QUERY_DIM)).astype(np.float32)

@@ -13,7 +13,7 @@ from nns.stores import HDF5Store, migrate
 from nns.testing._store import assert_same, sample_dataset, sample_network, sample_space
 from nns.types import LatencyRecord
 
-OLD = Path(__file__).parent.parent / "data" / "zoo-v1.h5"
+OLD = Path(__file__).parent / "data" / "zoo-v1.h5"
 """Networks 0, 1, 2, dataset birds, space default and one latency; network 7 in the journal."""
 DIGEST = "48cc350854d9066c1a69affabf8dfc8522ec39b62fa87c1dc250ec49d29344f5"
 

@@ -26,7 +26,7 @@ from nns.testing._store import sample_dataset, sample_network, sample_space
 from nns.types import LatencyRecord, SupernetRecord, TransferRecord
 from nns.zoo import verify
 
-OLD = Path(__file__).parent.parent / "data" / "zoo-v1.h5"
+OLD = Path(__file__).parent / "data" / "zoo-v1.h5"
 NOBODY = 65534
 
 

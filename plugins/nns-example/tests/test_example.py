@@ -31,7 +31,7 @@ def test_names_can_be_chosen_from():
 
 @pytest.mark.slow
 def test_a_zoo_is_built_of_it(tmp_path):
-    from nns.pipeline.build import BuildSettings, build_zoo
+    from nns.building import BuildSettings, build_zoo
     from nns.stores import HDF5Store
 
     data = tiny_image_folder(tmp_path / "stripes")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nns.costs import count_cost
 from nns.errors import UsageError
+from nns.networks.costs import count_cost
 from nns.types import ArchitectureSpec, Limits, NetworkCost
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.pipeline.bench.running_cells import MatrixReport
+    from nns.bench.running_cells import MatrixReport
     from nns.types import Json
 
 app = typer.Typer(help="How well networks are chosen, beside baselines.", no_args_is_help=True)
@@ -40,11 +40,11 @@ def run(
 
     Example: nns bench run benchmarks/matrix/bank.npz -o bank.json
     """
+    from nns.bench.matrix import Matrix
+    from nns.bench.metrics import LIMITS
+    from nns.bench.running import run_bench, save_run
     from nns.cli.output import print_json, progress_bar
     from nns.errors import UsageError
-    from nns.pipeline.bench.matrix import Matrix
-    from nns.pipeline.bench.metrics import LIMITS
-    from nns.pipeline.bench.running import run_bench, save_run
 
     if not matrix.is_file():
         raise UsageError(f"there is no matrix {matrix}: give its path, or make one with `nns bench make`")
@@ -78,8 +78,8 @@ def show(
 
     Example: nns bench show bank.json
     """
+    from nns.bench.running import load_run
     from nns.cli.output import print_json
-    from nns.pipeline.bench.running import load_run
 
     document = load_run(file)
     if json:
@@ -131,9 +131,9 @@ def make(
     import sys
     from contextlib import redirect_stdout
 
+    from nns.bench.running_cells import make_matrix, recipe_of
     from nns.cli.output import note, print_json, progress_bar
     from nns.errors import EXIT_INTERRUPTED, NnsError
-    from nns.pipeline.bench.running_cells import make_matrix, recipe_of
 
     registry = options.load_registry()
     # what libraries print while they train is no result
@@ -194,8 +194,8 @@ def _limit(text: str) -> float | None:
 
 
 def _render(document: Json) -> None:
+    from nns.bench.tables import bench_tables
     from nns.cli.output import print_table
-    from nns.pipeline.bench.tables import bench_tables
 
     for table in bench_tables(document):
         print_table(table.title, table.columns, table.rows, table.caption or None)

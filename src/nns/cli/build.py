@@ -12,7 +12,7 @@ import typer
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.pipeline.build import BuildReport, BuildSettings
+    from nns.building import BuildReport, BuildSettings
     from nns.plugins import Registry
 
 
@@ -85,11 +85,11 @@ def build(
 
     Example: nns zoo build zoo.h5 --data ./birds ./tiles --backend ofa timm --networks 40
     """
+    from nns.building import build_zoo, default_workers
     from nns.cli.build_display import build_display
     from nns.cli.build_log import report_document
     from nns.cli.output import note, print_json
     from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
-    from nns.pipeline.build import build_zoo, default_workers
 
     registry = options.load_registry()
     for name in more or []:
@@ -147,8 +147,8 @@ def _check_place(executor: str, workers: int | None, address: str | None, device
     Raises:
         UsageError: If not.
     """
+    from nns.building.executors import check_executor
     from nns.finetuning import resolve_device
-    from nns.pipeline.build.executors import check_executor
 
     check_executor(executor, workers, address)
     if executor == "local":  # the machines of a cluster are others
@@ -160,9 +160,9 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     from contextlib import redirect_stdout
     from dataclasses import asdict
 
+    from nns.building import estimate_build
     from nns.cli.output import print_json, print_table, progress_bar
     from nns.cli.text import counted, one_line
-    from nns.pipeline.build import estimate_build
     from nns.quantities import format_bytes, format_count, format_seconds
 
     with progress_bar() as update, redirect_stdout(sys.stderr):
@@ -224,7 +224,7 @@ def _render(report: BuildReport) -> None:
 
 def _after(report: BuildReport) -> str | None:
     """Say what to do next."""
-    from nns.pipeline.build.settings import TRANSFERS
+    from nns.building.settings import TRANSFERS
     from nns.space import transfers_needed
 
     if report.interrupted:
@@ -244,8 +244,8 @@ def _settings(
 ) -> BuildSettings:
     from dataclasses import replace
 
+    from nns.building import BuildSettings, read_recipe
     from nns.errors import UsageError
-    from nns.pipeline.build import BuildSettings, read_recipe
 
     if recipe is not None and data:
         raise UsageError("give either --recipe or --data, not both")

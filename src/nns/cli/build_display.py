@@ -11,13 +11,13 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Self, TextIO
 
+from nns.building import BuildEvent, BuildReport
 from nns.cli.build_log import BuildLog, error_line, log_line
 from nns.cli.build_progress import BuildProgress
 from nns.cli.build_table import label, render
 from nns.cli.output import note
 from nns.cli.text import one_line
 from nns.errors import MissingZooError
-from nns.pipeline.build import BuildEvent, BuildReport
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from nns.building import BuildEvent, BuildReport, TransferItem
 from nns.cli.text import printable_json
 from nns.errors import UsageError
-from nns.pipeline.build import BuildEvent, BuildReport, TransferItem
 
 
 def report_document(report: BuildReport) -> dict[str, Any]:

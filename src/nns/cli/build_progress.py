@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from nns.pipeline.build import BuildEvent, BuildItem, TransferItem
+from nns.building import BuildEvent, BuildItem, TransferItem
 
 Running = tuple[BuildItem | TransferItem, float]
 """An item that a worker has, and since when by the clock."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nns.building import BuildItem, TransferItem
 from nns.cli.build_progress import BuildProgress, DatasetProgress
 from nns.cli.text import counted, one_line
-from nns.pipeline.build import BuildItem, TransferItem
 from nns.quantities import format_seconds
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ def doctor(data: options.Data, json: options.JsonFlag = False) -> None:
     Example: nns doctor ./mydata
     """
     from nns.cli.output import note, print_json, print_table, progress_bar
+    from nns.data import diagnose
     from nns.errors import DatasetError
-    from nns.images import diagnose
 
     with progress_bar() as update:
         report = diagnose(data, progress=lambda done, total: update("reading images", done, total))

@@ -10,7 +10,7 @@ import typer
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.pipeline.demo import DemoReport, DemoRun
+    from nns.demo import DemoReport, DemoRun
 
 
 def demo(
@@ -30,9 +30,9 @@ def demo(
 
     Example: nns demo
     """
+    from nns.building import default_workers
     from nns.cli.output import note, print_json, progress_bar
-    from nns.pipeline.build import default_workers
-    from nns.pipeline.demo import DemoSettings, run_demo
+    from nns.demo import DemoSettings, run_demo
 
     settings = DemoSettings(networks=networks, finetune_epochs=epochs, workers=workers or default_workers(), seed=seed)
     if not json:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nns.retrieval import Candidate, SearchResult
+    from nns.searching import Candidate, SearchResult
 
 ID_SHOWN = 10
 EXPLAINED = 5

@@ -12,7 +12,7 @@ from nns.cli import options
 
 if TYPE_CHECKING:
     from nns.finetuning import LadderEvent
-    from nns.pipeline.finetune import FinetuneReport
+    from nns.finetuning.finetune_zoo import FinetuneReport
 
 
 def finetune(
@@ -65,9 +65,9 @@ def finetune(
     """
     from nns.cli.output import note, print_json, progress_bar
     from nns.errors import EXIT_INTERRUPTED, UsageError
-    from nns.pipeline.finetune import finetune as run_finetune
-    from nns.pipeline.finetune import networks_of_search
-    from nns.retrieval import search
+    from nns.finetuning.finetune_zoo import finetune as run_finetune
+    from nns.finetuning.finetune_zoo import networks_of_search
+    from nns.searching import search
 
     if network and from_search is not None:
         raise UsageError("give either --network or --from, not both")

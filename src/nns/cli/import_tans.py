@@ -11,7 +11,7 @@ from nns.cli import options
 from nns.cli.text import counted
 
 if TYPE_CHECKING:
-    from nns.pipeline.tans_files import TansImport
+    from nns.tans import TansImport
 
 NAMED = 3
 """Files that are named on the terminal at most; ``--json`` has them all."""
@@ -38,7 +38,7 @@ def import_tans(
     Example: nns zoo import-tans ./tans -o tans.h5
     """
     from nns.cli.output import note, print_json, progress_bar
-    from nns.pipeline.tans_files import import_tans as run_import
+    from nns.tans import import_tans as run_import
     from nns.zoo import Zoo
 
     with Zoo.open(output, must_exist=False) as zoo:

@@ -10,7 +10,7 @@ import typer
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.pipeline.repro import CheckReport
+    from nns.repro import CheckReport
 
 app = typer.Typer(help="For CI: does the same input still give the same answer?", no_args_is_help=True)
 
@@ -58,8 +58,8 @@ def record(
     Example: nns repro record repro.lock.json
     """
     from nns.cli.output import note, print_json, progress_bar
-    from nns.pipeline.repro import DEFAULT_TOLERANCE, ReproSettings
-    from nns.pipeline.repro import record as run_record
+    from nns.repro import DEFAULT_TOLERANCE, ReproSettings
+    from nns.repro import record as run_record
 
     given = {
         "data": tuple(data) if data else None,
@@ -112,7 +112,7 @@ def check(
     Example: nns repro check repro.lock.json
     """
     from nns.cli.output import print_json, progress_bar
-    from nns.pipeline.repro import check as run_check
+    from nns.repro import check as run_check
 
     with progress_bar() as update:
         report = run_check(

@@ -14,7 +14,7 @@ ID_SHOWN = 10
 """Digits of an id in a table; commands take any unique beginning."""
 
 if TYPE_CHECKING:
-    from nns.retrieval import Candidate, SearchResult
+    from nns.searching import Candidate, SearchResult
 
 
 def search(
@@ -57,7 +57,7 @@ def search(
     from nns.cli.explanation import render_explanation
     from nns.cli.output import note, print_json, progress_bar
     from nns.cli.search_report import check_report, write_report
-    from nns.retrieval import search as run_search
+    from nns.searching import search as run_search
 
     if report is not None:
         check_report(report)

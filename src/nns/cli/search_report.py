@@ -17,7 +17,7 @@ from nns.cli.text import one_line
 from nns.errors import UsageError
 
 if TYPE_CHECKING:
-    from nns.retrieval import Candidate, SearchResult
+    from nns.searching import Candidate, SearchResult
 
 ID_SHOWN = 10
 TERMS_SHOWN = 10

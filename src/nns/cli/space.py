@@ -27,7 +27,7 @@ def fit(
     Example: nns space fit zoo.h5
     """
     from nns.cli.output import print_json, progress_bar
-    from nns.pipeline.fitting import fit_space
+    from nns.space.fitting import fit_space
 
     registry = options.load_registry()
     with options.open_zoo(zoo) as opened, progress_bar() as update:

@@ -55,14 +55,14 @@ def ls(
     Example: nns zoo ls zoo.h5 --max-params 1M --sort accuracy --limit 20
     """
     from nns.cli.output import print_json, progress_bar
-    from nns.retrieval.listing import list_networks
+    from nns.searching.listing import list_networks
 
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     seconds: dict[str, float] = {}
     with options.open_zoo(zoo) as opened, progress_bar() as update:
 
         def measured(ids: Sequence[str]) -> Mapping[str, float]:
-            from nns.retrieval import latencies
+            from nns.searching import latencies
 
             where = options.latency_device(device, limits.max_latency)
             show = lambda done, total: update("measuring latency", done, total)  # noqa: E731

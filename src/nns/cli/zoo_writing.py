@@ -270,8 +270,8 @@ def add(
 
     Example: nns zoo add zoo.h5 birds.safetensors --backend timm --architecture mobilenetv3_small_100 --data ./birds
     """
+    from nns.building.checkpoints import add_checkpoint
     from nns.cli.output import note, print_json
-    from nns.pipeline.checkpoints import add_checkpoint
     from nns.zoo import Zoo
 
     with Zoo.open(zoo, must_exist=False) as opened:
@@ -296,7 +296,7 @@ def export(
     Example: nns zoo export zoo.h5 3f2a -o ./network
     """
     from nns.cli.output import note, print_json
-    from nns.pipeline.finetune import export_network
+    from nns.finetuning.finetune_zoo import export_network
 
     with options.open_zoo(zoo) as opened:
         entry, folder = export_network(opened, network, output, options.load_registry())

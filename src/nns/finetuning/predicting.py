@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nns.data import Skipped
+from nns.data.parallel import decode_many
 from nns.errors import UsageError
 from nns.finetuning.handover import FineTuned, load_handover
-from nns.images import Skipped
-from nns.images.parallel import decode_many
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ it. See docs/plugins.md.
 from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem
 from nns.backends.seeding import seeded
 from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
-from nns.hookspecs import RegisterBackend, RegisterMethod, RegisterZoo, hookimpl
+from nns.hookspecs import Register, hookimpl
 from nns.plugins._loading import LoadedPlugin, PluginFailure, load_plugins
 from nns.plugins._registry import Registry
 from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
@@ -21,9 +21,7 @@ __all__ = [
     "Preprocessing",
     "PretrainedOffer",
     "ProducedNetwork",
-    "RegisterBackend",
-    "RegisterMethod",
-    "RegisterZoo",
+    "Register",
     "Registry",
     "SplitArrays",
     "Trainer",

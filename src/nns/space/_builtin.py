@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nns.hookspecs import RegisterMethod, hookimpl
+from nns.hookspecs import Register, hookimpl
 
 if TYPE_CHECKING:
     from nns.space._base import SpaceMethod
@@ -31,7 +31,7 @@ def builtin_methods() -> dict[str, Callable[..., SpaceMethod]]:
 
 
 @hookimpl
-def nns_register_methods(register: RegisterMethod) -> None:
+def nns_register_methods(register: Register) -> None:
     """Register the built-in methods."""
     for name, factory in builtin_methods().items():
         register(name, factory)

@@ -200,7 +200,7 @@ class BackendContract:
 
     def test_counts(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
         """A count of the body plus the formula of the head is the exact count, whatever the classes."""
-        from nns.costs import count_cost
+        from nns.networks.costs import count_cost
 
         costs = set()
         for classes in (2, 5, 11):
@@ -215,8 +215,8 @@ class BackendContract:
 
     def test_fingerprint(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
         """A fingerprint is finite, of the expected shapes, and the same each time."""
-        from nns.costs import count_cost
-        from nns.fingerprints import GRAPH_DIM, PROBE_COUNT, fingerprint_network
+        from nns.networks.costs import count_cost
+        from nns.networks.fingerprints import GRAPH_DIM, PROBE_COUNT, fingerprint_network
 
         module = backend.build(spec, self.classes, seed=1)
         cost = count_cost(backend, module, preprocessing, self.classes)
@@ -301,7 +301,7 @@ class BackendContract:
 
     def _produce(self, backend: Backend, item: object) -> list[ProducedNetwork]:
         from nns.backends import WorkItem
-        from nns.pipeline.build.worker import train_network
+        from nns.building.worker import train_network
 
         assert isinstance(item, WorkItem)
         work = replace(item, settings={**item.settings, "epochs": 1})

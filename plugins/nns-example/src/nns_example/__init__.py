@@ -15,7 +15,7 @@ from nns.plugins import (
     ArchitectureSpec,
     Backend,
     Preprocessing,
-    RegisterBackend,
+    Register,
     UnknownNameError,
     UsageError,
     WorkItem,
@@ -102,6 +102,6 @@ class ExampleBackend(Backend):
 
 
 @hookimpl
-def nns_register_backends(register: RegisterBackend) -> None:
+def nns_register_backends(register: Register) -> None:
     """Register the backend."""
     register("example", ExampleBackend)

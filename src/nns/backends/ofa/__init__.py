@@ -13,7 +13,7 @@ import numpy as np
 from nns.backends._base import Backend, ProducedNetwork, WorkItem, load_weights
 from nns.backends.ofa import space
 from nns.errors import UnknownNameError
-from nns.hookspecs import RegisterBackend, hookimpl
+from nns.hookspecs import Register, hookimpl
 from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
@@ -166,6 +166,6 @@ class OfaBackend(Backend):
 
 
 @hookimpl
-def nns_register_backends(register: RegisterBackend) -> None:
+def nns_register_backends(register: Register) -> None:
     """Register the backend."""
     register("ofa", OfaBackend)

@@ -11,7 +11,7 @@ import numpy as np
 from nns.backends._base import Backend, PretrainedOffer, WorkItem
 from nns.backends.timm import weights
 from nns.errors import UnknownNameError
-from nns.hookspecs import RegisterBackend, hookimpl
+from nns.hookspecs import Register, hookimpl
 from nns.types import ArchitectureSpec, Preprocessing
 
 if TYPE_CHECKING:
@@ -165,6 +165,6 @@ def _spdx(stated: str) -> str:
 
 
 @hookimpl
-def nns_register_backends(register: RegisterBackend) -> None:
+def nns_register_backends(register: Register) -> None:
     """Register the backend."""
     register("timm", TimmBackend)

@@ -1,0 +1,314 @@
+"""Running a build: workers take items, every finished network is safe at once, a rerun goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nns.building.events import BuildEvent, BuildReport, EventKind
+from nns.building.executors import Executor, make_executor
+from nns.building.pairs import PairPlan, check_spread
+from nns.building.plan import BuildItem, plan_architectures
+from nns.building.settings import BuildSettings
+from nns.building.threads import limited_threads
+from nns.building.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
+from nns.building.worker import ItemResult, Origin, Place, describe, run_item
+from nns.data import load_sample, open_dataset
+from nns.data.extractors import extractor_of
+from nns.errors import DatasetError, ZooError
+from nns.stores import HDF5Store, canonical_json, without_timing
+from nns.types import DatasetRecord
+from nns.zoo import network_id
+
+if TYPE_CHECKING:
+    from nns.data import ImageDataset
+    from nns.plugins import Registry
+
+MERGE_FROM = 300
+"""Shards from which the journal is merged while a build runs: each costs a reader 2 ms."""
+
+Item = BuildItem | TransferItem
+Result = ItemResult | TransferResult
+
+
+def build_zoo(
+    zoo: str | os.PathLike[str],
+    settings: BuildSettings,
+    registry: Registry,
+    *,
+    workers: int | None = 1,
+    threads: int = 1,
+    executor: str = "local",
+    address: str | None = None,
+    device: str = "cpu",
+    on_event: Callable[[BuildEvent], None] | None = None,
+) -> BuildReport:
+    """Build a zoo, or go on with one that holds part of the work already.
+
+    Ids and seeds come from what an item is, not from its turn, and pairs are chosen from whole rounds of results, so
+    that any executor, any number of workers and any interruption give the same zoo. Ctrl-C ends the running items
+    unfinished and keeps the finished ones.
+
+    Args:
+        zoo: The file to write; a journal folder and one of decoded images lie beside it while the build runs. All
+            workers write there, so with several machines it must be on a disk that they share.
+        settings: What to build.
+        registry: Where the backends are.
+        workers: Items that are trained at the same time, each in a process; None: as many as there are processors
+            for; 0: everything in this process, for small zoos and for debugging.
+        threads: Threads of each.
+        executor: ``"local"`` or ``"ray"``.
+        address: Of a ray cluster, ``"auto"`` for one that runs here; None starts one. It is connected to before
+            anything is read or written.
+        device: What to train on: ``"cpu"``, ``"cuda"``, or ``"auto"``. Only CPUs give the same zoo again bit for bit.
+        on_event: Called in this process as things happen.
+
+    Raises:
+        DatasetError: If a dataset cannot be used, or two hold the same images.
+        UsageError: If the settings make no sense, ray is not installed, or no cluster lets this process in.
+        ZooError: If the file is there and is no zoo, or cannot be written any more; what was finished stays.
+    """
+    run = _Build(zoo, settings, registry, device, on_event)
+    interrupted = False
+    try:
+        with (
+            limited_threads(threads),  # what this process computes depends on them as well, in the last digits
+            # first, as it may be refused; processes are started with the first item
+            make_executor(executor, workers, threads, address, gpus=device != "cpu") as started,
+        ):
+            run.prepare()
+            if run.has_work():
+                run.train(started)
+    except KeyboardInterrupt:
+        interrupted = True
+    return run.finish(interrupted)
+
+
+class _Build:
+    def __init__(
+        self,
+        zoo: str | os.PathLike[str],
+        settings: BuildSettings,
+        registry: Registry,
+        device: str,
+        on_event: Callable[[BuildEvent], None] | None,
+    ) -> None:
+        self.zoo, self.settings, self.registry, self.on_event = Path(zoo), settings, registry, on_event
+        self.started = time.perf_counter()
+        self.store = HDF5Store(zoo)
+        self.images_folder = self.zoo.with_name(self.zoo.name + ".images")
+        self.place = Place(os.path.abspath(self.zoo), os.path.abspath(self.images_folder), device)
+        self.datasets: list[tuple[str, ImageDataset]] = []
+        self.waiting: list[Item] = []
+        self.running: dict[Future[Any], Item] = {}
+        self.pretrained: list[str] = []
+        self.failed: list[tuple[str, str, str]] = []
+        self.images = self.transfers = self.unmerged = 0
+        self.transfers_total = 0
+        self.transfers_planned = False
+        self.before = len(self.store.ids())
+        self.pairs: PairPlan | None = None
+
+    def emit(self, kind: EventKind, **more: Any) -> None:
+        if self.on_event:
+            event = BuildEvent(
+                kind,
+                done=self.pairs.done if self.pairs else 0,
+                total=self.pairs.total if self.pairs else self.settings.networks,
+                transfers=self.transfers,
+                transfers_total=self.transfers_total,
+                running=len(self.running) + (kind == "start"),
+                images=self.images,
+                seconds=time.perf_counter() - self.started,
+                **more,
+            )
+            self.on_event(event)
+
+    def prepare(self) -> None:
+        """Open the datasets, add what needs no training, and choose the first pairs."""
+        self.datasets = named_datasets(self.settings.data)
+        architectures = plan_architectures(self.settings, self.registry)
+        check_spread(self.settings, len(self.datasets))
+        self._add_datasets()
+        if self.settings.pretrained:
+            self._add_pretrained()
+        self.pairs = PairPlan(
+            self.settings, self.registry, self.datasets, architectures, self.store, self._tell_counted
+        )
+        self.transfers_total = self.settings.transfers_of(self.pairs.total, len(self.pretrained), len(self.datasets))
+        self.transfers_planned = not self.transfers_total
+        for backend, reason in self.pairs.broken:
+            self.failed.append(("all datasets", backend, reason))
+            self.emit("failed", message=reason)
+        self._plan(self.pairs)
+        self.emit("plan")
+
+    def _tell_counted(self, name: str, counted: int, to_count: int) -> None:
+        self.emit("architecture", message=name, counted=counted, to_count=to_count)
+
+    def _add_datasets(self) -> None:
+        present = self.store.datasets()
+        known = {record.digest for record in present}
+        extractor = extractor_of(present)
+        for name, dataset in self.datasets:
+            if dataset.digest not in known:
+                images, kept, _ = load_sample(dataset, extractor.image_size, seed=self.settings.seed, workers=1)
+                labels = dataset.labels[kept]
+                features = extractor.extract(images)
+                self.store.add_dataset(
+                    DatasetRecord(name, dataset.digest, dataset.classes, features, labels, len(dataset), extractor.name)
+                )
+            self.emit("dataset", message=name)
+
+    def _add_pretrained(self) -> None:
+        present = set(self.store.ids())
+        for name in {backend.partition(":")[0] for backend in self.settings.backends}:
+            backend = self.registry.backend(name)
+            for offer in backend.pretrained():
+                recipe: dict[str, Any] = {"image_size": self.settings.image_size, "pretrained": True}
+                if half := self.settings.weights == "fp16":
+                    recipe["weights"] = "fp16"
+                identity = network_id(offer.spec, offer.dataset, 0, recipe)
+                self.pretrained.append(identity)
+                if identity in present:
+                    continue
+                module = backend.load_pretrained(offer)
+                what = Origin(identity, offer.classes, offer.dataset, "")
+                preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
+                self.store.add_network(
+                    describe(backend, offer.spec, module, preprocessing, what, offer.accuracy, recipe, half)
+                )
+
+    def _plan(self, pairs: PairPlan) -> None:
+        """Queue what can be chosen now; transfers once all networks are there."""
+        self.store.refresh()
+        self.waiting += pairs.next_items()
+        if self.transfers_planned or self.waiting or self.running:
+            return
+        self.transfers_planned = True
+        wanted = {*pairs.ids.values(), *self.pretrained}
+        entries = [entry for entry in self.store.entries() if entry.id in wanted]
+        planned = plan_transfers(self.settings, self.datasets, entries)
+        recipe = canonical_json(transfer_recipe(self.settings))
+        ids, digests = {entry.id for entry in entries}, {dataset.digest for _, dataset in self.datasets}
+        done = {
+            (record.network_id, record.dataset_digest)
+            for record in self.store.transfers()
+            if canonical_json(without_timing(record.recipe)) == recipe
+            if record.network_id in ids and record.dataset_digest in digests
+        }
+        # those of an earlier plan, made when the zoo had fewer networks or datasets, count too
+        left = [item for item in planned if item.key not in done][: max(0, len(planned) - len(done))]
+        self.transfers, self.transfers_total = len(done), len(done) + len(left)
+        self.waiting += left
+
+    def has_work(self) -> bool:
+        """Tell whether anything is left to train."""
+        return bool(self.waiting)
+
+    def train(self, executor: Executor) -> None:
+        """Hand out items until none is left."""
+        assert self.pairs is not None
+        while self.waiting or self.running:
+            while len(self.running) < executor.slots and (item := self._next()) is not None:
+                self._start(executor, item)
+            finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                self._account(self.pairs, self.running.pop(future), future.result)
+            self._merge_journal()
+            self._plan(self.pairs)
+
+    def _next(self) -> Item | None:
+        """Take the first item whose supernet is not being trained just now for another."""
+        busy = {item.supernet_id for item in self.running.values() if isinstance(item, BuildItem)} - {""}
+        for position, item in enumerate(self.waiting):
+            if not isinstance(item, BuildItem) or item.supernet_id not in busy:
+                return self.waiting.pop(position)
+        return None
+
+    def _start(self, executor: Executor, item: Item) -> None:
+        function = run_item if isinstance(item, BuildItem) else run_transfer
+        registry = None if executor.slots_are_processes else self.registry
+        self.emit("start", item=item)
+        self.running[executor.submit(function, self.place, item, registry)] = item
+
+    def _account(self, pairs: PairPlan, item: Item, result_of: Callable[[], Result]) -> None:
+        try:
+            result = result_of()
+        except ZooError:  # the zoo itself: nothing that is trained from now on could be kept
+            raise
+        except Exception as error:  # noqa: BLE001 - one failed item does not stop the build
+            self._fail(pairs, item, f"{type(error).__name__}: {error}")
+            return
+        self.images += result.images
+        if isinstance(result, ItemResult):
+            self.unmerged += result.added
+            for identity, accuracy in zip(result.ids, result.accuracies, strict=True):
+                pairs.settle(identity, accuracy)
+            self.emit("network", item=item, result=result)
+        else:
+            self.unmerged += 1
+            self.transfers += 1
+            self.emit("transfer", item=item, result=result)
+
+    def _fail(self, pairs: PairPlan, item: Item, reason: str) -> None:
+        if isinstance(item, BuildItem):
+            self.store.refresh()
+            present = set(self.store.ids())
+            for identity in item.ids:
+                pairs.settle(identity, self.store.entry(identity).accuracy if identity in present else None)
+        self.failed.append((item.dataset_name, item.backend, reason))
+        self.emit("failed", item=item, message=reason)
+
+    def _merge_journal(self) -> None:
+        if self.unmerged >= MERGE_FROM:
+            self.store.merge()
+            self.unmerged = 0
+
+    def finish(self, interrupted: bool) -> BuildReport:
+        """Bring the journal into the file and report."""
+        self.store.refresh()
+        self.emit("merge")
+        self.store.merge()
+        if not interrupted:
+            shutil.rmtree(self.images_folder, ignore_errors=True)
+        networks = len(self.store.ids())
+        return BuildReport(
+            zoo=str(self.zoo),
+            digest=self.store.digest(),
+            networks=networks,
+            added=networks - self.before,
+            datasets=len(self.store.datasets()),
+            transfers=len(self.store.transfers()),
+            failed=tuple(sorted(self.failed)),
+            seconds=time.perf_counter() - self.started,
+            images=self.images,
+            interrupted=interrupted,
+        )
+
+
+def named_datasets(data: Sequence[str]) -> list[tuple[str, ImageDataset]]:
+    """Open datasets and name each: its folder's name, made unique by a number.
+
+    Raises:
+        DatasetError: If one cannot be used for training, or two have the same content.
+    """
+    if not data:
+        raise DatasetError("no dataset named: give --data FOLDER at least once")
+    named: list[tuple[str, ImageDataset]] = []
+    by_digest: dict[str, str] = {}
+    taken: dict[str, int] = {}
+    for path in data:
+        dataset = open_dataset(path)
+        if dataset.digest in by_digest:
+            raise DatasetError(f"{path!r} holds the same images as {by_digest[dataset.digest]!r}; give it once")
+        by_digest[dataset.digest] = path
+        taken[dataset.name] = taken.get(dataset.name, 0) + 1
+        count = taken[dataset.name]
+        named.append((dataset.name if count == 1 else f"{dataset.name}-{count}", dataset))
+    return named

@@ -1,0 +1,426 @@
+"""What a build would train, how long that would take and how large the file would become, without building it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.building.building import named_datasets
+from nns.building.pairs import CLASSES, check_spread
+from nns.building.plan import plan_architectures
+from nns.building.threads import limited_threads
+from nns.building.worker import Origin, Place, Trainer, describe, train_supernet
+from nns.errors import DatasetError, UsageError
+from nns.types import LabelledArrays, SplitArrays
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nns.backends import Backend, PretrainedOffer, WorkItem
+    from nns.building.settings import BuildSettings
+    from nns.data import ImageDataset
+    from nns.plugins import Registry
+    from nns.types import ArchitectureSpec, NetworkCost
+
+MEASURED = 6
+"""Architectures of one backend and source of weights that are timed; the others lie between them by MACs."""
+
+IMAGES = 128
+"""Training images of a short training at most; one of a quarter tells fixed time and time an image apart."""
+
+REPEATS = 2
+"""How often each is timed; the fastest counts, since what else runs on the machine only ever slows it."""
+
+VALIDATION = 0.15
+"""Share of a dataset that is set apart for validation, unless it has splits."""
+
+EVALUATED = 1 / 3
+"""What a validation image costs, in training images: no backward pass."""
+
+START = 5.0
+"""Seconds until a worker process has loaded its libraries, roughly."""
+
+COMPRESSED = 0.9
+"""What weights shrink to in the file, roughly."""
+
+FIXED_BYTES = 24_000
+"""Bytes of a network's description and fingerprint in the file, roughly."""
+
+
+@dataclass(frozen=True)
+class DatasetSize:
+    """One dataset.
+
+    Attributes:
+        name: Its name in the zoo.
+        classes: Number of classes.
+        images: Training images that are used of it.
+        validation: Validation images.
+    """
+
+    name: str
+    classes: int
+    images: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class ArchitectureEstimate:
+    """One architecture that competes.
+
+    Attributes:
+        backend: Its backend.
+        name: Its name.
+        source: Where its weights start from.
+        params: Parameters with a head for 10 classes.
+        macs: Multiply-accumulates of one image.
+        image_size: Side of the images it trains on.
+        epochs: Epochs of a training; of its supernet's if it has one.
+        seconds: Of training it on a dataset of the mean size in one process; without its supernet if it has one.
+    """
+
+    backend: str
+    name: str
+    source: str
+    params: int
+    macs: int
+    image_size: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BuildEstimate:
+    """What a build would do.
+
+    Attributes:
+        datasets: Each dataset.
+        architectures: What competes.
+        broken: Name and reason of each architecture that cannot be built or trained.
+        networks: Networks that would be trained.
+        supernets: Supernets that would be trained for them, about.
+        supernet_seconds: Of training one of those in one process, on a dataset of the mean size.
+        transfers: Further fine-tunings.
+        workers: Items at the same time.
+        seconds: Wall-clock time, about.
+        bytes: Size of the file, about.
+    """
+
+    datasets: tuple[DatasetSize, ...]
+    architectures: tuple[ArchitectureEstimate, ...]
+    broken: tuple[tuple[str, str], ...]
+    networks: int
+    supernets: int
+    supernet_seconds: float
+    transfers: int
+    workers: int
+    seconds: float
+    bytes: int
+
+
+def estimate_build(
+    settings: BuildSettings,
+    registry: Registry,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> BuildEstimate:
+    """Plan a build and time short trainings of some architectures on one of the datasets.
+
+    Each pair of dataset and architecture counts as likely as any other; what a strategy prefers shows only while it
+    builds. What a zoo holds already does not count.
+
+    Args:
+        settings: What would be built.
+        registry: Where the backends are.
+        workers: Items that would be trained at the same time; 0: in this process.
+        threads: Threads of each.
+        device: What to train on, on this machine.
+        on_progress: Called with architectures looked at or timed so far, and how many that will be.
+
+    Raises:
+        DatasetError: If a dataset cannot be used.
+        UsageError: If the settings make no sense, or no architecture can be trained.
+    """
+    datasets = named_datasets(settings.data)
+    works = plan_architectures(settings, registry)
+    check_spread(settings, len(datasets))
+    sizes = tuple(_size(name, dataset, settings.max_images) for name, dataset in datasets)
+    with limited_threads(threads), tempfile.TemporaryDirectory() as folder:
+        timing = _Timing(settings, registry, Place("", folder, device), _sample(datasets, sizes))
+        timed = timing.measure(works, on_progress)
+    pairs = len(datasets) * len(timed)
+    networks = pairs if settings.strategy == "all" else min(settings.networks, pairs)
+    images = float(np.mean([size.images + EVALUATED * size.validation for size in sizes]))
+    found = tuple(_architecture(each, images) for each in timed)
+    supernets = [(one, len(datasets) * _chance(one, timed, networks / len(datasets))) for one in timing.supernets]
+    expected = sum(count for _, count in supernets)
+    of_supernets = sum(count * one.pace.seconds(images, one.epochs) for one, count in supernets)
+    seconds = networks * float(np.mean([one.seconds for one in found])) + of_supernets
+    pretrained = len(timing.pretrained())
+    transfers = settings.transfers_of(networks, pretrained, len(datasets))
+    of_pretrained = transfers * pretrained / max(1, networks + pretrained)
+    if of_pretrained:
+        seconds += of_pretrained * timing.pretrained_transfer().seconds(images, settings.transfer_epochs)
+    short = [each.transfer.seconds(images, settings.transfer_epochs) for each in timed]
+    seconds += (transfers - of_pretrained) * float(np.mean(short))
+    seconds += timing.decoding * sum(len(dataset) for _, dataset in datasets)
+    weights = networks * float(np.mean([each.bytes for each in timed])) + timing.pretrained_bytes()
+    weights += sum(count * one.bytes for one, count in supernets)
+    return BuildEstimate(
+        datasets=sizes,
+        architectures=found,
+        broken=tuple(timing.broken),
+        networks=networks,
+        supernets=round(expected),
+        supernet_seconds=round(of_supernets / expected, 2) if expected else 0.0,
+        transfers=transfers,
+        workers=workers,
+        seconds=round(timing.preparing + (START if workers else 0.0) + seconds / max(1, workers), 1),
+        bytes=round(networks * FIXED_BYTES + COMPRESSED * weights / (2 if settings.weights == "fp16" else 1)),
+    )
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Seconds of a training: ``fixed + image * images * epochs``."""
+
+    fixed: float = 0.0
+    image: float = 0.0
+
+    def seconds(self, images: float, epochs: int = 1) -> float:
+        return self.fixed + self.image * images * epochs
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What an architecture costs, without the supernet that it is cut from."""
+
+    work: WorkItem
+    params: int
+    macs: int
+    bytes: int
+    training: _Pace = _Pace()
+    transfer: _Pace = _Pace()
+
+
+@dataclass(frozen=True)
+class _Supernet:
+    """What a supernet costs, and one that was trained for a moment."""
+
+    spec: ArchitectureSpec
+    epochs: int
+    bytes: int
+    pace: _Pace
+    module: nn.Module
+
+
+class _Timing:
+    """Costs of architectures, and short trainings of some of them on one dataset.
+
+    Attributes:
+        broken: As in the estimate.
+        supernets: Those that the architectures are cut from.
+        decoding: Seconds that an image takes to decode, at all sizes together.
+        preparing: Seconds that counting the architectures took, as it does before a build.
+    """
+
+    def __init__(self, settings: BuildSettings, registry: Registry, place: Place, sample: ImageDataset) -> None:
+        self.settings, self.registry, self.place, self.sample = settings, registry, place, sample
+        self.broken: list[tuple[str, str]] = []
+        self.supernets: list[_Supernet] = []
+        self.decoding = self.preparing = 0.0
+        self._arrays: dict[int, SplitArrays] = {}
+
+    def measure(self, works: Sequence[WorkItem], on_progress: Callable[[int, int], None] | None) -> list[_Timed]:
+        """Time some architectures of each kind; how long the others take, their MACs say.
+
+        Raises:
+            UsageError: If none can be trained.
+        """
+        kinds: dict[tuple[str, str, bool], list[_Timed]] = {}
+        began = time.perf_counter()
+        for work in works:
+            with self._noting_failure(work):
+                kinds.setdefault((work.backend, work.specs[0].source, work.supernet is None), []).append(
+                    self._count(work)
+                )
+        self.preparing = time.perf_counter() - began
+        chosen = {kind: _spread(sorted(each, key=lambda one: one.macs)) for kind, each in kinds.items()}
+        total, done = sum(map(len, chosen.values())), 0
+        found: list[_Timed] = []
+        for kind, members in kinds.items():
+            timed: dict[int, _Timed] = {}
+            for one in chosen[kind]:
+                with self._noting_failure(one.work):
+                    timed[id(one)] = self._time(one)
+                done += 1
+                if on_progress:
+                    on_progress(done, total)
+            others = [one for one in members if one not in chosen[kind]] if timed else []
+            found += [*timed.values(), *(_between(one, list(timed.values())) for one in others)]
+        if not found:
+            raise UsageError(f"no architecture can be trained; {': '.join(self.broken[0])}")
+        return found
+
+    @contextmanager
+    def _noting_failure(self, work: WorkItem) -> Iterator[None]:
+        try:
+            yield
+        except DatasetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a build goes on without such an architecture
+            self.broken.append((f"{work.backend}:{work.specs[0].name}", f"{type(error).__name__}: {error}"))
+
+    def _count(self, work: WorkItem) -> _Timed:
+        cost = self._cost(work.specs[0], work.image_size)
+        # a subnet is a slice of its supernet
+        return _Timed(work, cost.params(CLASSES), cost.macs(CLASSES), 0 if work.supernet else cost.bytes(CLASSES))
+
+    def _cost(self, spec: ArchitectureSpec, image_size: int) -> NetworkCost:
+        from nns.networks.costs import count_cost
+
+        backend = self.registry.backend(spec.backend)
+        module = backend.build(replace(spec, source="random"), CLASSES).eval()
+        return count_cost(backend, module, backend.preprocessing(spec, image_size), CLASSES)
+
+    def _time(self, one: _Timed) -> _Timed:
+        work = replace(one.work, settings={**one.work.settings, "epochs": 1})
+        spec, backend, data = work.specs[0], self.registry.backend(work.backend), self._decoded(work.image_size)
+        preprocessing = backend.preprocessing(spec, work.image_size)
+        module = backend.build(replace(spec, source="random"), len(data.classes)).eval()
+        train = Trainer(device=self.place.device)
+        began = time.perf_counter()
+        describe(backend, spec, module, preprocessing, Origin("", data.classes, "", ""), 0.0, {})
+        described = time.perf_counter() - began
+        if work.supernet is None:
+            training = transfer = _pace(lambda part: list(backend.produce(work, part, train, 0)), data)
+        else:
+            supernet = self._supernet(backend, work, data, _epochs(one.work))
+            training = transfer = _pace(lambda part: list(backend.cut(work, supernet, part)), data)
+            if self.settings.transfers != 0:
+                transfer = _pace(lambda part: train(module, part, preprocessing, {"epochs": 1}), data)
+        return replace(one, training=replace(training, fixed=training.fixed + described), transfer=transfer)
+
+    def _supernet(self, backend: Backend, work: WorkItem, data: SplitArrays, epochs: int) -> nn.Module:
+        assert work.supernet is not None
+        found = next((one for one in self.supernets if one.spec == work.supernet), None)
+        if found is None:
+            device = self.place.device
+            pace = _pace(lambda part: train_supernet(backend, work, part, 0, device), data)
+            module = train_supernet(backend, work, _part(data, IMAGES // 4), 0, device).module
+            size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+            found = _Supernet(work.supernet, epochs, size, pace, module)
+            self.supernets.append(found)
+        return found.module
+
+    def _decoded(self, size: int) -> SplitArrays:
+        if size not in self._arrays:
+            one, limit = self.sample, self.settings.max_images
+            began = time.perf_counter()
+            self._arrays[size] = self.place.arrays(one.path, one.digest, size, self.settings.seed, limit)
+            self.decoding += (time.perf_counter() - began) / len(one)
+        return self._arrays[size]
+
+    def pretrained_bytes(self) -> int:
+        """Count the bytes of the networks that come trained."""
+        return sum(self._cost(offer.spec, 32).bytes(len(offer.classes)) for offer in self.pretrained())
+
+    def pretrained_transfer(self) -> _Pace:
+        """Time the fine-tuning of the first network that comes trained."""
+        offer = self.pretrained()[0]
+        backend, size = self.registry.backend(offer.spec.backend), self.settings.image_size
+        preprocessing = backend.preprocessing(offer.spec, size)
+        data = self._decoded(preprocessing.size)
+        module = backend.replace_head(backend.load_pretrained(offer), len(data.classes), 0)
+        train = Trainer(device=self.place.device)
+        return _pace(lambda part: train(module, part, preprocessing, {"epochs": 1}), data)
+
+    def pretrained(self) -> list[PretrainedOffer]:
+        """List the networks that come trained."""
+        if not self.settings.pretrained:
+            return []
+        names = {name.partition(":")[0] for name in self.settings.backends}
+        return [offer for name in sorted(names) for offer in self.registry.backend(name).pretrained()]
+
+
+def _size(name: str, dataset: ImageDataset, limit: int | None) -> DatasetSize:
+    given = Counter(item.split for item in dataset.items)
+    labelled = len(dataset) - given["test"]
+    validation = given["val"] or round(VALIDATION * labelled)
+    train = labelled - validation
+    return DatasetSize(name, len(dataset.classes), min(train, limit) if limit else train, validation)
+
+
+def _sample(datasets: Sequence[tuple[str, ImageDataset]], sizes: Sequence[DatasetSize]) -> ImageDataset:
+    """Choose the smallest dataset that has enough images, else the largest: all of it is decoded."""
+    ranked = sorted(zip(sizes, datasets, strict=True), key=lambda each: len(each[1][1]))
+    enough = [dataset for size, (_, dataset) in ranked if size.images >= IMAGES]
+    return enough[0] if enough else ranked[-1][1][1]
+
+
+def _pace(job: Callable[[SplitArrays], object], data: SplitArrays) -> _Pace:
+    """Time a job of one epoch on few images and on more."""
+    most = min(IMAGES, len(data.train))
+    parts = [_part(data, max(2, most // 4)), _part(data, most)]
+    fastest = [math.inf, math.inf]
+    for _ in range(REPEATS):
+        for turn, part in enumerate(parts):
+            began = time.perf_counter()
+            job(part)
+            fastest[turn] = min(fastest[turn], time.perf_counter() - began)
+    few, more = (len(part.train) + EVALUATED * len(part.val) for part in parts)
+    image = max(0.0, fastest[1] - fastest[0]) / (more - few) if more > few else fastest[1] / more
+    return _Pace(max(0.0, fastest[0] - image * few), image)
+
+
+def _part(data: SplitArrays, count: int) -> SplitArrays:
+    train, val = (LabelledArrays(each.images[:count], each.labels[:count]) for each in (data.train, data.val))
+    return SplitArrays(data.name, data.classes, train, val, None)
+
+
+def _spread(ordered: Sequence[_Timed]) -> list[_Timed]:
+    if len(ordered) <= MEASURED:
+        return list(ordered)
+    return [ordered[round(i * (len(ordered) - 1) / (MEASURED - 1))] for i in range(MEASURED)]
+
+
+def _between(one: _Timed, timed: Sequence[_Timed]) -> _Timed:
+    """Take the paces of what was timed, between those of as many MACs."""
+    macs = [float(each.macs) for each in timed]
+
+    def pace(paces: Sequence[_Pace]) -> _Pace:
+        fixed = np.interp(one.macs, macs, [each.fixed for each in paces])
+        return _Pace(float(fixed), float(np.interp(one.macs, macs, [each.image for each in paces])))
+
+    return replace(
+        one, training=pace([each.training for each in timed]), transfer=pace([each.transfer for each in timed])
+    )
+
+
+def _epochs(work: WorkItem) -> int:
+    return int(work.settings.get("epochs", 1))
+
+
+def _architecture(one: _Timed, images: float) -> ArchitectureEstimate:
+    spec, work = one.work.specs[0], one.work
+    seconds = one.training.seconds(images, 1 if work.supernet else _epochs(work))
+    numbers = (one.params, one.macs, work.image_size, _epochs(work), round(seconds, 2))
+    return ArchitectureEstimate(spec.backend, spec.name, spec.source, *numbers)
+
+
+def _chance(supernet: _Supernet, timed: Sequence[_Timed], networks: float) -> float:
+    """Say how likely a dataset that gets so many of the architectures gets one that is cut from the supernet."""
+    others = sum(each.work.supernet != supernet.spec for each in timed)
+    drawn = min(round(networks), len(timed))
+    return 1.0 - math.comb(others, drawn) / math.comb(len(timed), drawn)

@@ -1,0 +1,79 @@
+"""What a build tells while it runs, and at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nns.building.plan import BuildItem
+from nns.building.transfers import TransferItem, TransferResult
+from nns.building.worker import ItemResult
+
+EventKind = Literal["dataset", "architecture", "plan", "start", "network", "transfer", "failed", "merge"]
+
+
+@dataclass(frozen=True)
+class BuildEvent:
+    """Progress of a build.
+
+    Attributes:
+        kind: ``"dataset"`` for each dataset whose query features are there, ``"architecture"`` for each architecture
+            that was counted before pairs are chosen by cost, ``"plan"`` once, ``"start"`` as an item goes to a
+            worker, ``"network"`` and ``"transfer"`` for each finished item, ``"failed"`` for each that raised,
+            ``"merge"`` before the file is written at the end.
+        done: Networks in the zoo so far, of this build.
+        total: Networks that the build is to have.
+        transfers: Transfers in the zoo so far, of this build.
+        transfers_total: Transfers that the build is to have.
+        running: Items that workers have, after this event.
+        images: Training images that this run has seen so far, epochs counted.
+        seconds: Since the run began.
+        item: The item, if it is about one.
+        result: What became of it, if it finished.
+        message: Reason of a failure, else a name.
+        counted: Architectures counted so far, if it is about one.
+        to_count: Architectures that will be counted in all, if it is about one.
+    """
+
+    kind: EventKind
+    done: int
+    total: int
+    transfers: int
+    transfers_total: int
+    running: int
+    images: int
+    seconds: float
+    item: BuildItem | TransferItem | None = None
+    result: ItemResult | TransferResult | None = None
+    message: str = ""
+    counted: int = 0
+    to_count: int = 0
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build came to.
+
+    Attributes:
+        zoo: Path of the zoo file.
+        digest: Content digest of the zoo.
+        networks: Networks in the zoo.
+        added: Networks that this run added.
+        datasets: Datasets in the zoo.
+        transfers: Transfers in the zoo.
+        failed: ``(dataset, backend, reason)`` of each item that raised; the next run tries them again.
+        seconds: Wall-clock time of this run.
+        images: Training images that this run has seen, epochs counted.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    zoo: str
+    digest: str
+    networks: int
+    added: int
+    datasets: int
+    transfers: int
+    failed: tuple[tuple[str, str, str], ...]
+    seconds: float
+    images: int
+    interrupted: bool

@@ -1,0 +1,162 @@
+"""Planning a build: which architectures compete, and what training a pair of dataset and architecture is called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from nns.backends import Backend, WorkItem
+from nns.building.settings import BuildSettings, SearchSpace
+from nns.errors import UsageError
+from nns.types import ArchitectureSpec
+from nns.zoo import network_id
+
+if TYPE_CHECKING:
+    from nns.data import ImageDataset
+    from nns.plugins import Registry
+
+CANDIDATES = 24
+"""Architectures of one backend that compete, unless a recipe says otherwise."""
+
+
+@dataclass(frozen=True)
+class BuildItem:
+    """Work on one dataset, for one worker.
+
+    Attributes:
+        data: The dataset, as it is opened.
+        dataset_name: Its name in the zoo.
+        dataset_digest: Its content digest.
+        work: What the backend is to do.
+        seed: Of weights and batches.
+        ids: Id of each network that comes out, in the order of ``work.specs``.
+        recipe: What the ids are made of besides architecture, data and seed.
+        supernet_id: Id of the supernet that they are cut from, empty for none.
+        data_seed: Of the splits and of the images that are drawn.
+        stop_below: Epoch to validation accuracy: a network that has less then is not trained on.
+    """
+
+    data: str
+    dataset_name: str
+    dataset_digest: str
+    work: WorkItem
+    seed: int
+    ids: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    supernet_id: str = ""
+    data_seed: int = 0
+    stop_below: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+        return self.work.backend
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Names of the architectures."""
+        return tuple(spec.name for spec in self.work.specs)
+
+
+def plan_architectures(settings: BuildSettings, registry: Registry) -> tuple[WorkItem, ...]:
+    """List the architectures that compete on each dataset, each as the work of training it alone.
+
+    Args:
+        settings: What to build.
+        registry: Where the backends are.
+
+    Raises:
+        UsageError: If there is no backend.
+        UnknownNameError: If a backend or architecture does not exist.
+    """
+    if not settings.backends:
+        raise UsageError("no backend named: give --backend NAME at least once")
+    found: dict[tuple[str, str], WorkItem] = {}
+    for named in settings.backends:
+        name, _, pattern = named.partition(":")
+        for work in _works(registry.backend(name), pattern, settings):
+            for spec in work.specs:
+                found.setdefault((name, f"{spec.name} {spec.source}"), replace(work, specs=(spec,)))
+    return tuple(found.values())
+
+
+def _works(backend: Backend, pattern: str, settings: BuildSettings) -> Sequence[WorkItem]:
+    space = settings.spaces.get(backend.name, SearchSpace())
+    size = space.image_size or settings.image_size
+    count = CANDIDATES if space.candidates is None else space.candidates
+    seed = item_seed(settings.seed, backend.name)
+    patterns = [pattern] if pattern else list(space.architectures)
+    if patterns:
+        offered = {spec.name: spec for each in patterns for spec in backend.offers(each)}
+        chosen = sorted(offered, key=lambda spec_name: item_seed(seed, spec_name))[:count]
+        works = [_like_planned(backend, offered[spec_name], size, seed) for spec_name in chosen]
+    else:
+        works = list(backend.plan(count, size, seed))
+    epochs = space.epochs or settings.epochs
+    if epochs is not None:
+        works = [replace(work, settings={**work.settings, "epochs": epochs}) for work in works]
+    return works
+
+
+def _like_planned(backend: Backend, spec: ArchitectureSpec, image_size: int, seed: int) -> WorkItem:
+    """Train a named architecture as the backend trains its own choices from the same source of weights."""
+    supernet = backend.supernet_of(spec)
+    for work in backend.plan(3, image_size, seed):
+        if any(planned.source == spec.source for planned in work.specs):
+            return replace(work, specs=(spec,), supernet=supernet)
+    return WorkItem(backend.name, (spec,), image_size, supernet=supernet)
+
+
+def item_seed(seed: int, *parts: str) -> int:
+    """Derive a seed of 31 bits from the user's seed and what the item is, whatever its turn."""
+    text = "\0".join([str(seed), *parts])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFFFFFF
+
+
+def absolute(data: str) -> str:
+    """Give a dataset as it is opened from any folder: workers on other machines start elsewhere."""
+    return data if data.startswith("torchvision:") else os.path.abspath(data)
+
+
+def make_item(
+    name: str,
+    dataset: ImageDataset,
+    works: Sequence[WorkItem],
+    settings: BuildSettings,
+    stop_below: Mapping[int, float] | None = None,
+) -> BuildItem:
+    """Join works on one dataset, of one supernet if they are several, into an item.
+
+    Args:
+        name: Name of the dataset in the zoo.
+        dataset: The dataset.
+        works: What to train, one architecture each.
+        settings: Of the build.
+        stop_below: Epoch to validation accuracy below which a network is given up.
+    """
+    work = replace(works[0], specs=tuple(spec for each in works for spec in each.specs))
+    recipe: dict[str, Any] = {**work.settings, "image_size": work.image_size, "max_images": settings.max_images}
+    if settings.weights != "fp32":
+        recipe["weights"] = settings.weights
+    supernet = ""
+    trained = work.supernet or work.specs[0]
+    seed = item_seed(settings.seed, dataset.digest, work.backend, trained.name, trained.source)
+    if work.supernet is not None:
+        supernet = network_id(work.supernet, dataset.digest, seed, {**recipe, "supernet": True})
+    elif stop_below:
+        recipe["stop_below"] = {str(epoch): accuracy for epoch, accuracy in stop_below.items()}
+    return BuildItem(
+        data=absolute(dataset.path),
+        dataset_name=name,
+        dataset_digest=dataset.digest,
+        work=work,
+        seed=seed,
+        ids=tuple(network_id(spec, dataset.digest, seed, recipe) for spec in work.specs),
+        recipe=recipe,
+        supernet_id=supernet,
+        data_seed=settings.seed,
+        stop_below=dict(stop_below or {}) if work.supernet is None else {},
+    )

@@ -1,0 +1,192 @@
+"""Transfers: fine-tuning networks of the zoo on other datasets of it for a short while, to learn how they move."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nns.building.plan import absolute, item_seed
+from nns.building.worker import Place, Trainer, installed
+from nns.space import family_of
+from nns.stores import HDF5Store
+from nns.types import Json, NetworkEntry, TransferRecord
+
+if TYPE_CHECKING:
+    from nns.building.settings import BuildSettings
+    from nns.data import ImageDataset
+    from nns.plugins import Registry
+
+
+RESULTS_A_DATASET = 24
+"""Results that a dataset gets before another gets any; see docs/results.md for what spreading them thinner costs."""
+
+
+@dataclass(frozen=True)
+class TransferItem:
+    """Fine-tuning of one network on one dataset.
+
+    Attributes:
+        network_id: The network that it starts from.
+        backend: Its backend.
+        architecture: Its name.
+        data: The dataset, as it is opened.
+        dataset_name: Its name in the zoo.
+        dataset_digest: Its content digest.
+        seed: Of the new head and of batches.
+        data_seed: Of the splits and of the images that are drawn.
+        max_images: Training images at most.
+        recipe: Settings of the training.
+    """
+
+    network_id: str
+    backend: str
+    architecture: str
+    data: str
+    dataset_name: str
+    dataset_digest: str
+    seed: int
+    data_seed: int
+    max_images: int | None
+    recipe: Json
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Name of the architecture."""
+        return (self.architecture,)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Network and dataset."""
+        return self.network_id, self.dataset_digest
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """What a transfer came to.
+
+    Attributes:
+        accuracies: Top-1 accuracy on the validation split, 0..1.
+        images: Images trained on, epochs counted.
+        seconds: Wall-clock time.
+    """
+
+    accuracies: tuple[float]
+    images: int
+    seconds: float
+
+
+def transfer_recipe(settings: BuildSettings) -> dict[str, object]:
+    """Give the settings of the fine-tuning, which are part of the key under which a transfer is kept."""
+    return {
+        "epochs": settings.transfer_epochs,
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "max_images": settings.max_images,
+        "seed": settings.seed,
+    }
+
+
+def plan_transfers(
+    settings: BuildSettings,
+    datasets: Sequence[tuple[str, ImageDataset]],
+    entries: Sequence[NetworkEntry],
+) -> tuple[TransferItem, ...]:
+    """Choose pairs of network and foreign dataset: few datasets, evenly over them and over the networks.
+
+    What a result tells of its network is how far it is above or below others on the same dataset, so a result on a
+    dataset of which hardly another is known teaches little. The datasets are as many as get :data:`RESULTS_A_DATASET`
+    results each, of different families as far as there are, and more only where networks run out. Networks and datasets
+    are ordered by hashes of what they are, so that one more of either changes few pairs.
+
+    Args:
+        settings: They say how many.
+        datasets: Name in the zoo and opened dataset.
+        entries: Networks to start from.
+    """
+    recipe = transfer_recipe(settings)
+    digests = {dataset.digest for _, dataset in datasets}
+    trained = sum(entry.source_digest in digests for entry in entries)
+    wanted = settings.transfers_of(trained, len(entries) - trained, len(datasets))
+    ordered = _by_family(settings, datasets)
+    counts = dict.fromkeys((entry.id for entry in entries), 0)
+    chosen: list[TransferItem] = []
+    while ordered and len(chosen) < wanted:
+        count = max(1, math.ceil((wanted - len(chosen)) / RESULTS_A_DATASET))
+        some, ordered = ordered[:count], ordered[count:]
+        turns = {dataset.digest: _foreign(settings, dataset, entries) for _, dataset in some}
+        while any(turns.values()) and len(chosen) < wanted:
+            for name, dataset in some:
+                waiting = turns[dataset.digest]
+                if waiting and len(chosen) < wanted:
+                    entry = min(waiting, key=lambda each: counts[each.id])
+                    waiting.remove(entry)
+                    counts[entry.id] += 1
+                    chosen.append(_item(name, dataset, entry, settings, recipe))
+    return tuple(chosen)
+
+
+def _by_family(settings: BuildSettings, datasets: Sequence[tuple[str, ImageDataset]]) -> list[tuple[str, ImageDataset]]:
+    """Order datasets by chance, but one of each family before the second of any."""
+    shuffled = sorted(datasets, key=lambda named: item_seed(settings.seed, "transfers", named[1].digest))
+    seen: Counter[str] = Counter()
+    turns = []
+    for name, _ in shuffled:
+        turns.append(seen[family_of(name)])
+        seen[family_of(name)] += 1
+    return [shuffled[i] for i in sorted(range(len(shuffled)), key=lambda i: turns[i])]
+
+
+def _foreign(settings: BuildSettings, dataset: ImageDataset, entries: Sequence[NetworkEntry]) -> list[NetworkEntry]:
+    """List the networks that were not trained on a dataset, in a random order of its own."""
+    foreign = [entry for entry in entries if entry.source_digest != dataset.digest]
+    return sorted(
+        foreign, key=lambda entry: (item_seed(settings.seed, "transfers", dataset.digest, entry.id), entry.id)
+    )
+
+
+def _item(name: str, dataset: ImageDataset, entry: NetworkEntry, settings: BuildSettings, recipe: Json) -> TransferItem:
+    return TransferItem(
+        network_id=entry.id,
+        backend=entry.spec.backend,
+        architecture=entry.spec.name,
+        data=absolute(dataset.path),
+        dataset_name=name,
+        dataset_digest=dataset.digest,
+        seed=item_seed(settings.seed, dataset.digest, entry.id),
+        data_seed=settings.seed,
+        max_images=settings.max_images,
+        recipe=recipe,
+    )
+
+
+def run_transfer(place: Place, item: TransferItem, registry: Registry | None = None) -> TransferResult:
+    """Fine-tune a network of the zoo with a new head, and note its accuracy in the zoo."""
+    from safetensors.torch import load
+
+    started = time.perf_counter()
+    with HDF5Store(Path(place.zoo)) as store:
+        entry = store.entry(item.network_id)
+        backend = (registry or installed()).backend(entry.spec.backend)
+        size = entry.preprocessing.size
+        arrays = place.arrays(item.data, item.dataset_digest, size, item.data_seed, item.max_images)
+        module = backend.load(entry.spec, load(store.weights(entry.id)), len(entry.classes))
+        module = backend.replace_head(module, len(arrays.classes), item.seed)
+        trainer = Trainer(device=place.device)
+        _, accuracy = trainer(module, arrays, entry.preprocessing, {**item.recipe, "seed": item.seed})
+        seconds = time.perf_counter() - started
+        epochs = int(item.recipe["epochs"])
+        record = TransferRecord(
+            network_id=entry.id,
+            dataset=item.dataset_name,
+            dataset_digest=item.dataset_digest,
+            accuracy=accuracy,
+            epochs=epochs,
+            recipe={**item.recipe, "seconds": round(seconds, 2)},
+        )
+        store.put_transfers([record])
+    return TransferResult((accuracy,), epochs * len(arrays.train), seconds)

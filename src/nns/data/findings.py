@@ -1,0 +1,139 @@
+"""Turns what the doctor counted into sentences with a severity and a next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nns.data.checks import check_trainable, training_counts
+from nns.data.dataset import ImageDataset
+from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity
+from nns.errors import DatasetError
+
+TINY_CLASS = 10
+"""Fewer training images in a class than this are worth a warning."""
+
+IMBALANCED = 10.0
+"""A largest class this many times the smallest is worth a warning."""
+
+SMALL_SIDE = 32
+"""Images with a shorter side than this, in pixels, are worth a note."""
+
+_SHOWN = 3
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+def from_error(error: DatasetError) -> Finding:
+    """Make a finding of an error; its message ends in the next step."""
+    what, _, step = str(error).rpartition("; ")
+    return Finding("error", what or step, step)
+
+
+def judge(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) -> tuple[Finding, ...]:
+    """List what a person should know, errors first.
+
+    Args:
+        dataset: The dataset.
+        report: What was counted.
+        readable: Indices of the images that can be read.
+    """
+    findings = [
+        *_usable(dataset, report, readable),
+        *_files(report),
+        *_copies(report),
+        *_balance(dataset, report, readable),
+        *_pixels(report),
+    ]
+    return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
+
+
+def _usable(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
+    if not readable:
+        first = report.unreadable[0]
+        what = f"none of the {report.images} images can be read (first: {first.path}: {first.reason})"
+        yield Finding("error", what, "replace the files, or check that they are images at all")
+    elif not dataset.labelled:
+        what = "the images have no labels: the dataset can be searched with, not fine-tuned on"
+        yield Finding("warning", what, "put the images into one folder a class to fine-tune on them")
+    else:
+        try:
+            check_trainable(dataset, readable, report.unreadable)
+        except DatasetError as error:
+            yield from_error(error)
+
+
+def _files(report: DoctorReport) -> Iterator[Finding]:
+    if report.unreadable:
+        shown = _listed([f"{skipped.path}: {skipped.reason}" for skipped in report.unreadable])
+        what = f"{_many(len(report.unreadable), 'image')} cannot be read and will be skipped ({shown})"
+        yield Finding("warning", what, "repair or remove them")
+    misplaced = [skipped for skipped in report.ignored if skipped.reason != "not an image"]
+    if misplaced:
+        shown = _listed([f"{skipped.path}: {skipped.reason}" for skipped in misplaced])
+        yield Finding("warning", f"{len(misplaced)} left out ({shown})", "move them to where they belong, or away")
+    others = [skipped.path for skipped in report.ignored if skipped.reason == "not an image"]
+    if others:
+        what = f"{_many(len(others), 'file')} ignored, not named like an image ({_listed(others)})"
+        yield Finding("note", what, "nothing, unless one of them should be an image")
+
+
+def _copies(report: DoctorReport) -> Iterator[Finding]:
+    conflicts = [group for group in report.duplicates if len(group.classes) > 1]
+    leaks = [group for group in report.duplicates if len(group.splits) > 1]
+    plain = [group for group in report.duplicates if len(group.classes) < 2 and len(group.splits) < 2]
+    if conflicts:
+        what = f"{_many(len(conflicts), 'image')} in more than one class ({_examples(conflicts)})"
+        yield Finding("warning", what, "keep each in the class it belongs to")
+    if leaks:
+        what = f"{_many(len(leaks), 'image')} in more than one split ({_examples(leaks)}): accuracy will look too good"
+        yield Finding("warning", what, "keep each in one split")
+    if plain:
+        spare = sum(len(group.paths) - 1 for group in plain)
+        what = f"{spare} spare {'copy' if spare == 1 else 'copies'} of images in their own class ({_examples(plain)})"
+        yield Finding("note", what, "remove the copies, unless they are meant to count more")
+
+
+def _balance(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
+    if report.imbalance is not None and report.imbalance >= IMBALANCED:
+        counts = training_counts(dataset, readable)
+        (large, most), *_, (small, fewest) = counts.most_common()
+        what = f"classes are out of balance: {large!r} has {most} images, {small!r} has {fewest}"
+        yield Finding("warning", what, f"add images of {small!r}")
+    tiny = {name: n for name, n in training_counts(dataset, readable).items() if n < TINY_CLASS}
+    if tiny:
+        shown = _listed([f"{name!r}: {count}" for name, count in tiny.items()])
+        what = f"{_many(len(tiny), 'class', 'classes')} with fewer than {TINY_CLASS} training images ({shown})"
+        yield Finding("warning", what, "add images; accuracy on so few says little")
+    for split in dataset.splits:
+        without = [name for name, counts in report.counts.items() if not counts[split]]
+        if without and split != "train":
+            what = f"{split} has no images of {_many(len(without), 'class', 'classes')} ({_listed(without)})"
+            yield Finding("warning", what, f"add images of every class to {split}")
+
+
+def _pixels(report: DoctorReport) -> Iterator[Finding]:
+    if report.smallest and min(report.smallest) < SMALL_SIDE:
+        width, height = report.smallest
+        what = f"the smallest image is {width}x{height} pixels"
+        yield Finding("note", what, "nothing; small images are enlarged, a network for small inputs may do as well")
+    cmyk = report.modes.get("CMYK", 0)
+    for count, kind, treatment in (
+        (report.transparent, "with transparency", "they are laid onto white"),
+        (report.deep, "of more than 8 bits", "they are scaled to 8 bits"),
+        (cmyk, "in CMYK", "they are converted to RGB"),
+        (report.rotated, "turned by their EXIF orientation", "they are turned upright"),
+        (report.animated, "with several frames", "the first frame is used"),
+    ):
+        if count:
+            yield Finding("note", f"{_many(count, 'image')} {kind}", f"nothing; {treatment}")
+
+
+def _many(count: int, noun: str, plural: str = "") -> str:
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _examples(groups: Sequence[DuplicateGroup]) -> str:
+    return _listed([" = ".join(group.paths[:_SHOWN]) for group in groups])

@@ -1,0 +1,257 @@
+"""Fine-tuning networks of a zoo on a dataset, and handing over the best."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nns.data import ImageDataset, Skipped, load_arrays, open_dataset
+from nns.errors import UsageError
+from nns.finetuning import (
+    Candidate,
+    Card,
+    LadderEvent,
+    LadderResult,
+    Recipe,
+    check_target,
+    climb,
+    make_card,
+    write_handover,
+)
+from nns.networks.costs import count_cost
+from nns.searching import load_network
+from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nns.plugins import Registry
+    from nns.zoo import Zoo
+
+MAX_SEARCH_JSON = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What a fine-tuning came to.
+
+    Attributes:
+        card: Everything about the network that was handed over.
+        result: The ladder's result.
+        output: The folder that holds it.
+        skipped: Images that could not be read.
+    """
+
+    card: Card
+    result: LadderResult
+    output: Path
+    skipped: tuple[Skipped, ...]
+
+
+class SizedData:
+    """A dataset decoded at the sizes that are asked for, each once; always the same split.
+
+    Attributes:
+        skipped: Images that could not be read, known after the first decoding.
+    """
+
+    def __init__(self, dataset: ImageDataset, seed: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Remember what to decode."""
+        self.dataset, self.seed, self.progress = dataset, seed, progress
+        self.skipped: tuple[Skipped, ...] = ()
+        self._decoded: dict[int, SplitArrays] = {}
+
+    @property
+    def train_images(self) -> int:
+        """Images of the training split; 0 before anything is decoded."""
+        return max((len(splits.train) for splits in self._decoded.values()), default=0)
+
+    def __call__(self, preprocessing: Preprocessing) -> SplitArrays:
+        """Give the splits at the size of an input."""
+        size = preprocessing.size
+        if size not in self._decoded:
+            self._decoded[size], self.skipped = load_arrays(self.dataset, size, seed=self.seed, progress=self.progress)
+        return self._decoded[size]
+
+
+def candidate(
+    zoo: Zoo,
+    registry: Registry,
+    entry: NetworkEntry,
+    classes: int,
+    *,
+    seed: int = 0,
+    image_size: int | None = None,
+    random_weights: bool = False,
+) -> Candidate:
+    """Make a zoo's network a candidate for fine-tuning, with a fresh head.
+
+    Args:
+        zoo: The zoo.
+        registry: Where its backend is.
+        entry: The network.
+        classes: Classes of the new head.
+        seed: Of the head's weights.
+        image_size: Side of its input, in place of its own.
+        random_weights: Start from random weights instead of the stored ones, for comparison.
+    """
+    backend = registry.backend(entry.spec.backend)
+    preprocessing = entry.preprocessing
+    if image_size is not None:
+        preprocessing = replace(
+            backend.preprocessing(entry.spec, image_size), mean=preprocessing.mean, std=preprocessing.std
+        )
+
+    def build() -> nn.Module:
+        if random_weights:
+            return backend.build(replace(entry.spec, source="random"), classes, seed)
+        return backend.replace_head(load_network(zoo, registry, entry.id), classes, seed)
+
+    return Candidate(entry.id, entry.spec.name, build, preprocessing)
+
+
+def networks_of_search(path: Path, top: int) -> list[str]:
+    """Read the ids of networks to try from what ``nns search --json`` printed.
+
+    First come those that it says are best tried together, then the other candidates, best first.
+
+    Raises:
+        UsageError: If the file cannot be read or is no search result.
+    """
+    try:
+        if path.stat().st_size > MAX_SEARCH_JSON:
+            raise UsageError(f"{str(path)!r} is too large for a search result")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        candidates = [str(found["id"]) for found in document["candidates"]]
+        together = document.get("together", [])
+        if not isinstance(together, list):
+            raise TypeError("together")
+        ids = list(dict.fromkeys([*map(str, together), *candidates]))[:top]
+    except OSError as error:
+        raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{str(path)!r} is not the output of `nns search --json`") from error
+    if not ids:
+        raise UsageError(f"{str(path)!r} holds no candidates")
+    return ids
+
+
+def finetune(
+    data: str,
+    zoo: Zoo,
+    registry: Registry,
+    network_ids: Sequence[str],
+    output: str | os.PathLike[str],
+    recipe: Recipe,
+    *,
+    image_size: int | None = None,
+    seed: int = 0,
+    on_event: Callable[[LadderEvent, int], None] | None = None,
+    on_decode: Callable[[int, int], None] | None = None,
+) -> FinetuneReport:
+    """Fine-tune networks of a zoo on a dataset and write the best to a folder.
+
+    Several networks climb a ladder: all get a short training, the better half by validation accuracy a
+    longer one, and so on. The test split is touched once, at the end. Ctrl-C keeps the best so far.
+
+    Args:
+        data: DATA, labelled.
+        zoo: The zoo.
+        registry: Where its backends are.
+        network_ids: Networks to try, best guess first; unique beginnings of ids will do.
+        output: Folder to write.
+        recipe: How to train; ``seconds`` is the budget of everything.
+        image_size: Side of the input, in place of each network's own.
+        seed: Of splits, heads, shuffling and augmentation.
+        on_event: ``on_event(event, images)`` as the ladder goes on; ``images`` is the size of the training split.
+        on_decode: ``on_decode(done, total)`` while images are read.
+
+    Raises:
+        DatasetError: If the dataset cannot be trained on.
+        UnknownNameError: If there is no such network.
+        UsageError: If the folder is taken, or the recipe makes no sense.
+    """
+    check_target(output)
+    dataset = open_dataset(data)
+    entries = [zoo.entry(network) for network in dict.fromkeys(network_ids)]
+    classes = len(dataset.classes)
+    sized = SizedData(dataset, seed, on_decode)
+    candidates = [candidate(zoo, registry, entry, classes, seed=seed, image_size=image_size) for entry in entries]
+    tell = (lambda event: on_event(event, sized.train_images)) if on_event else None
+    result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
+    winner = next(entry for entry in entries if entry.id == result.winner.id)
+    backend = registry.backend(winner.spec.backend)
+    cost = count_cost(backend, result.module, result.winner.preprocessing, classes)
+    card, folder = hand_over(output, zoo, result, winner, dataset, recipe, seed=seed, cost=cost)
+    return FinetuneReport(card, result, folder, sized.skipped)
+
+
+def hand_over(
+    output: str | os.PathLike[str],
+    zoo: Zoo,
+    result: LadderResult,
+    entry: NetworkEntry,
+    dataset: ImageDataset,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    cost: NetworkCost | None = None,
+) -> tuple[Card, Path]:
+    """Write the winner of a ladder to a folder, with its card; ``cost`` is the entry's own unless given.
+
+    Raises:
+        UsageError: If the folder is taken.
+    """
+    card = make_card(
+        result,
+        entry,
+        classes=dataset.classes,
+        dataset=dataset.name,
+        dataset_digest=dataset.digest,
+        zoo_digest=zoo.digest(),
+        recipe=recipe,
+        seed=seed,
+        cost=cost,
+    )
+    return card, write_handover(output, result.module, card)
+
+
+def export_network(
+    zoo: Zoo, network: str, output: str | os.PathLike[str], registry: Registry
+) -> tuple[NetworkEntry, Path]:
+    """Write a network of a zoo, untouched, to a folder that ``nns predict`` and ``nns export`` read.
+
+    Raises:
+        UnknownNameError: If there is no such network.
+        UsageError: If the folder is taken.
+        ZooError: If its weights are damaged.
+    """
+    check_target(output)
+    entry = zoo.entry(network)
+    module = load_network(zoo, registry, entry.id)
+    as_it_is = LadderResult(
+        winner=Candidate(entry.id, entry.spec.name, lambda: module, entry.preprocessing),
+        module=module,
+        val_accuracy=entry.accuracy,
+        test_accuracy=None,
+        epochs=0,
+        seconds=0.0,
+        device="cpu",
+        history=(),
+        tried=(),
+        interrupted=False,
+    )
+    card = make_card(
+        as_it_is,
+        entry,
+        classes=entry.classes,
+        dataset=entry.source_dataset,
+        dataset_digest=entry.source_digest,
+        zoo_digest=zoo.digest(),
+        recipe=Recipe(epochs=1),
+    )
+    return entry, write_handover(output, module, card)

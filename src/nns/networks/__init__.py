@@ -1,0 +1,1 @@
+"""Networks of a zoo: their cost, latency and fingerprints."""

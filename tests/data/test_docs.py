@@ -1,0 +1,29 @@
+"""docs/datasets.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nns.data.folders import IMAGE_EXTENSIONS, SPLIT_NAMES
+from nns.data.torchvision_data import ROOT_VARIABLE
+
+from .conftest import MakeFolder, class_files
+
+PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+
+
+def test_extensions_splits_and_variables_are_named() -> None:
+    for word in (*IMAGE_EXTENSIONS, *SPLIT_NAMES, ROOT_VARIABLE):
+        assert word in PAGE
+
+
+def test_the_example_runs(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(make_folder(class_files({"cat": 5, "dog": 5}), "pets").parent)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(example, {})
+    assert "(6, 3, 64, 64) ()" in capsys.readouterr().out

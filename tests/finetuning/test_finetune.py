@@ -1,0 +1,115 @@
+"""Between the zoo and the ladder: candidates, decoded data, search results as input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, load_plugins, predict
+from nns.data import open_dataset
+from nns.finetuning.finetune_zoo import SizedData, candidate, export_network, networks_of_search
+from nns.types import Preprocessing
+
+
+@pytest.fixture(scope="module")
+def zoo(plain_zoo):
+    with Zoo.open(plain_zoo.path) as zoo:
+        yield zoo
+
+
+def test_data_is_decoded_once_a_size_and_split_alike(plain_zoo, monkeypatch):
+    sized = SizedData(open_dataset(plain_zoo.settings.data[0]), seed=0)
+    small, same, large = (sized(Preprocessing(size)) for size in (16, 16, 24))
+    assert small is same
+    assert large.train.images.shape[-1] == 24
+    assert (small.train.labels == large.train.labels).all()
+
+
+def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
+    import torch
+
+    registry, entry = load_plugins(), zoo.entries()[0]
+    stored = registry.backend("example").build(entry.spec, 2)
+    made = candidate(zoo, registry, entry, 5, seed=1)
+    module, again = made.build(), candidate(zoo, registry, entry, 5, seed=1).build()
+    fresh = candidate(zoo, registry, entry, 5, seed=1, random_weights=True).build()
+    assert (made.id, made.preprocessing) == (entry.id, entry.preprocessing)
+    assert module.head.out_features == fresh.head.out_features == 5
+    assert torch.equal(module.head.weight, again.head.weight)
+    assert torch.equal(module.body[0].weight, again.body[0].weight)
+    assert not torch.equal(module.body[0].weight, fresh.body[0].weight)
+    assert not torch.equal(module.body[0].weight, stored.body[0].weight)
+
+
+def test_another_image_size_keeps_mean_and_deviation(zoo):
+    entry = zoo.entries()[0]
+    entry = replace(entry, preprocessing=Preprocessing(16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    made = candidate(zoo, load_plugins(), entry, 2, image_size=48)
+    assert made.preprocessing == Preprocessing(48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def test_networks_of_a_search(tmp_path):
+    path = tmp_path / "search.json"
+    path.write_text(json.dumps({"candidates": [{"id": name} for name in "abc"]}))
+    assert networks_of_search(path, 2) == ["a", "b"]
+    path.write_text(json.dumps({"candidates": [{"id": name} for name in "abc"], "together": ["a", "x", "c"]}))
+    assert [networks_of_search(path, count) for count in (1, 2, 5)] == [["a"], ["a", "x"], ["a", "x", "c", "b"]]
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"candidates": 3}',
+        '{"candidates": [{}]}',
+        '{"candidates": [1]}',
+        '{"candidates": [{"id": 1}], "together": 3}',
+        '{"candidates": [{"id": 1}], "together": "abc"}',
+        '"x"',
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"search\.json"):
+            networks_of_search(path, 2)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"search\.json"):
+        networks_of_search(path, 2)
+
+
+def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
+    first, second = zoo.ids()[:2]
+    report = finetune(
+        plain_zoo.settings.data[1],
+        zoo,
+        load_plugins(),
+        [first, second[:6], first],
+        str(tmp_path / "model"),
+        Recipe(epochs=2),
+    )
+    assert {tried.network for tried in report.card.tried} == {first, second}  # one named twice is tried once
+    assert report.card.network == report.card.tried[0].network
+    assert report.card.classes == ("class-0", "class-1")
+    assert report.card.zoo_digest == zoo.digest()
+    assert report.skipped == ()
+    image = f"{plain_zoo.settings.data[1]}/class-1/006.png"
+    (prediction,), _ = predict(report.output, [image])
+    assert prediction.label in report.card.classes
+
+
+def test_a_taken_folder_is_found_before_anything_is_trained(zoo, plain_zoo, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="name another folder"):
+        finetune("/nowhere", zoo, load_plugins(), list(zoo.ids()), tmp_path, Recipe(epochs=1))
+    with pytest.raises(UnknownNameError, match="unknown network 'zzz'"):
+        finetune(plain_zoo.settings.data[0], zoo, load_plugins(), ["zzz"], tmp_path / "model", Recipe(epochs=1))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_network_of_the_zoo_is_exported_as_it_is(zoo, tmp_path):
+    import torch
+    from safetensors.torch import load, load_file
+
+    entry, folder = export_network(zoo, zoo.ids()[0][:8], tmp_path / "network", load_plugins())
+    written = load_file(folder / "model.safetensors")
+    stored = load(zoo.load_weights(entry.id))
+    assert written.keys() == stored.keys()
+    assert all(torch.equal(written[name], stored[name]) for name in stored)

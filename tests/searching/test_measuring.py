@@ -1,0 +1,98 @@
+"""Latency: measured once a network and device, kept in the zoo."""
+
+from __future__ import annotations
+
+import pytest
+
+import nns.networks.costs
+from nns import Zoo, load_plugins
+from nns.errors import UnknownNameError
+from nns.searching import latencies, load_network
+from nns.stores import MemoryStore
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The networks that were measured, in order; each takes as many milliseconds as its input has pixels a side."""
+    calls = []
+
+    def measure(module, preprocessing, device):
+        calls.append(module)
+        return preprocessing.size / 1000
+
+    monkeypatch.setattr(nns.networks.costs, "measure_latency", measure)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def examples(small_zoo):
+    """A zoo in memory with the three networks of the example backend."""
+    store = MemoryStore()
+    with Zoo.open(small_zoo.path) as zoo:
+        for entry in zoo.entries():
+            if entry.spec.backend == "example":
+                from nns.types import NetworkRecord
+
+                store.add_network(NetworkRecord(entry, zoo.fingerprint(entry.id), zoo.load_weights(entry.id)))
+    return store
+
+
+@pytest.fixture
+def zoo(examples):
+    examples.put_latencies([])
+    return Zoo(examples)
+
+
+def test_a_second_call_measures_nothing(zoo, measured):
+    registry, steps = load_plugins(), []
+    first = latencies(zoo, registry, zoo.ids()[:2], "cpu", lambda done, total: steps.append((done, total)))
+    assert first == dict.fromkeys(zoo.ids()[:2], 0.032)
+    assert (len(measured), steps) == (2, [(1, 2), (2, 2)])
+    assert latencies(zoo, registry, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
+    assert len(measured) == 3
+    assert latencies(zoo, registry, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
+    assert len(measured) == 3
+
+
+def test_what_was_measured_before_an_interrupt_is_kept(small_zoo, tmp_path, monkeypatch):
+    taken = iter([0.25])
+
+    def measure(module, preprocessing, device):
+        for seconds in taken:
+            return seconds
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nns.networks.costs, "measure_latency", measure)
+    path = small_zoo.copy(tmp_path)
+    with Zoo.open(path) as zoo:
+        chosen = [entry.id for entry in zoo.entries() if entry.spec.backend == "example"]
+        with pytest.raises(KeyboardInterrupt):
+            latencies(zoo, load_plugins(), chosen, "cpu")
+    with Zoo.open(path) as zoo:
+        (device,) = zoo.info().devices
+        assert zoo.latencies(device) == {chosen[0]: 0.25}
+
+
+def test_a_zoo_that_cannot_be_written_is_measured_all_the_same(zoo, measured, monkeypatch, caplog):
+    def refuse(records):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zoo.store, "latencies", lambda device: {})
+    monkeypatch.setattr(zoo.store, "put_latencies", refuse)
+    assert len(latencies(zoo, load_plugins(), zoo.ids(), "cpu")) == 3
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_stored_network_comes_back_as_it_was_trained(small_zoo, examples):
+    import torch
+
+    zoo = Zoo(examples)
+    module = load_network(zoo, load_plugins(), zoo.ids()[0])
+    assert not module.training
+    from safetensors.torch import load
+
+    stored = load(zoo.load_weights(zoo.ids()[0]))
+    assert stored.keys() == module.state_dict().keys()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in module.state_dict().items())
+    with pytest.raises(UnknownNameError):
+        load_network(zoo, load_plugins(), "zzz")

@@ -1,0 +1,54 @@
+"""The probe's part of the score, and searches with it."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from nns import Zoo, load_plugins
+from nns.data import open_dataset
+from nns.searching import probing
+from nns.searching.probing import PROBE_WEIGHT, moved_accuracy, probe_terms
+
+
+def test_terms_are_centred_logits():
+    terms = probe_terms({"a": 0.5, "b": 0.9, "c": 1.0})
+    assert sum(terms.values()) == pytest.approx(0, abs=1e-12)
+    assert terms["b"] - terms["a"] == pytest.approx(PROBE_WEIGHT * math.log(9))
+    assert np.isfinite(terms["c"]) and terms["c"] > terms["b"]
+    assert probe_terms({}) == {}
+
+
+def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monkeypatch):
+    for split, numbers in (("train", range(12)), ("val", range(12, 20)), ("test", range(20, 24))):
+        for folder in small_zoo.query.iterdir():
+            (tmp_path / split / folder.name).mkdir(parents=True)
+            for path in [sorted(folder.glob("*.png"))[number] for number in numbers]:
+                shutil.copy(path, tmp_path / split / folder.name / path.name)
+    dataset, seen = open_dataset(str(tmp_path)), []
+    decode = probing._decode
+    monkeypatch.setattr(probing, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
+    with Zoo.open(small_zoo.path) as zoo:
+        probing.probe(dataset, zoo, load_plugins(), zoo.entries()[:1])
+    assert [dataset.items[index].split for index in seen] == ["train"] * 24
+
+
+def test_moving_an_accuracy_by_logits():
+    assert moved_accuracy(0.5, math.log(3)) == pytest.approx(0.75)
+    assert moved_accuracy(0.37, 0.0) == 0.37
+    assert 0 < moved_accuracy(0.0, 2.0) < 0.01
+
+
+def test_a_probe_with_another_score_and_fewer_images(small_zoo):
+    seen = []
+
+    def score(features, labels):
+        seen.append((len(features), len(labels), len(np.unique(labels))))
+        return 0.25
+
+    with Zoo.open(small_zoo.path) as zoo:
+        entries = zoo.entries()[:2]
+        found = probing.probe(open_dataset(str(small_zoo.query)), zoo, load_plugins(), entries, images=6, score=score)
+    assert found == {entry.id: 0.25 for entry in entries}
+    assert seen == [(6, 6, 2)] * 2

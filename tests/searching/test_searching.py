@@ -1,0 +1,88 @@
+"""The search as a library call."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from nns import Limits, UnknownNameError, UsageError, Zoo, load_plugins, search
+from nns.data import open_dataset
+from nns.searching import query_record
+from nns.searching.scoring import choose_space, load_space
+
+
+@pytest.fixture(scope="module")
+def zoo(small_zoo):
+    with Zoo.open(small_zoo.path) as zoo:
+        yield zoo
+
+
+@pytest.fixture(scope="module")
+def results(small_zoo, zoo):
+    """Searches with different datasets of three classes each."""
+    return [search(str(data), zoo, load_plugins(), top=12) for data in small_zoo.data[:2]]
+
+
+def test_the_static_choice_does_not_depend_on_the_query(results):
+    first, second = results
+    assert first.static_choice.entry.id == second.static_choice.entry.id
+    priors = [{c.entry.id: c.prior for c in result.candidates} for result in results]
+    assert priors[0] == priors[1]
+    assert first.static_choice.prior == max(priors[0].values())
+    assert [c.score for c in first.candidates] != [c.score for c in second.candidates]
+
+
+def test_the_static_choice_is_within_the_limits(small_zoo, zoo):
+    found = search(str(small_zoo.query), zoo, load_plugins(), Limits(backend="example"), top=1)
+    assert found.static_choice.entry.spec.backend == "example"
+    assert 1 <= found.static_choice.rank <= found.feasible == 3
+    assert len(found.candidates) == 1
+
+
+def test_ranks_follow_scores_and_ids(results):
+    for result in results:
+        keys = [(-c.score, c.entry.id) for c in result.candidates]
+        assert keys == sorted(keys)
+        assert [c.rank for c in result.candidates] == list(range(1, 13))
+
+
+def test_the_head_is_that_of_the_data_unless_it_has_no_labels(small_zoo, zoo, tmp_path):
+    for number, path in enumerate(small_zoo.query.glob("*/*.png")):
+        (tmp_path / f"{number}.png").write_bytes(path.read_bytes())
+    labelled = search(str(small_zoo.query), zoo, load_plugins(), classes=50, top=1).candidates[0]
+    flat = search(str(tmp_path), zoo, load_plugins(), classes=50, top=1).candidates[0]
+    own = search(str(tmp_path), zoo, load_plugins(), top=1).candidates[0]
+    assert labelled.params == labelled.entry.cost.params(2)
+    assert flat.params == flat.entry.cost.params(50)
+    assert own.params == own.entry.cost.params(len(own.entry.classes))
+
+
+def test_query_record(small_zoo):
+    steps = []
+    record, dataset = query_record(open_dataset(str(small_zoo.query)), progress=lambda *step: steps.append(step))
+    assert record.features.shape == (20, 1280)
+    assert np.isfinite(record.features).all()
+    assert (record.images, record.classes, np.bincount(record.labels).tolist()) == (48, ("8", "9"), [10, 10])
+    assert (dataset.classes, dataset.images, dataset.skipped) == (2, 48, ())
+    totals = {"reading images": 20, "computing features": 20, "checking images": 28}
+    assert {(what, total, total) for what, total in totals.items()} <= set(steps)
+    assert all(done <= total == totals[what] for what, done, total in steps)
+
+
+def test_wrong_arguments_fail_before_anything_is_read(zoo, caplog):
+    registry = load_plugins()
+    with caplog.at_level(logging.ERROR):
+        for call, error in [
+            ({"top": 0}, UsageError),
+            ({"space": "tans"}, UnknownNameError),
+            ({"limits": Limits(backend="off")}, UnknownNameError),
+        ]:
+            with pytest.raises(error):
+                search("/nowhere", zoo, registry, **call)
+
+
+def test_the_default_space_comes_first(zoo):
+    assert choose_space(zoo, None) == "mixed"
+    assert load_space(zoo, load_plugins(), "mixed").embeddings.shape[0] == len(zoo)
