@@ -43,7 +43,7 @@ architectures = ["mobilenetv3_small_050", "lcnet_050", "tinynet_e", "mnasnet_sma
 
 
 def command(zoo: Path, recipe: Path, *more: str) -> list[str]:
-    """Give the command that builds or goes on."""
+    """Return the command that builds or goes on."""
     nns = Path(sys.executable).with_name("nns")
     return [str(nns), "zoo", "build", str(zoo), "--recipe", str(recipe), "--json", *more]
 

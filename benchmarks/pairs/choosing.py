@@ -32,7 +32,7 @@ PLOT = Path(__file__).parents[2] / "docs" / "pictures" / "choosing.svg"
 
 
 def read_table(path: Path) -> tuple[list[str], list[str], FloatArray, FloatArray]:
-    """Give tasks, architectures, accuracies (D, A) and parameters and MACs (A, 2) of the tasks that are complete."""
+    """Return tasks, architectures, accuracies (D, A) and parameters and MACs (A, 2) of the tasks that are complete."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     architectures = list(dict.fromkeys(row["architecture"] for row in rows))
     tasks = [
@@ -51,7 +51,7 @@ def read_table(path: Path) -> tuple[list[str], list[str], FloatArray, FloatArray
 
 
 def dataset_means(bank: Path, tasks: list[str], cache: Path) -> FloatArray:
-    """Give the mean query features of each task; kept in a file, since they take a second a task."""
+    """Return the mean query features of each task; kept in a file, since they take a second a task."""
     known: dict[str, list[float]] = json.loads(cache.read_text()) if cache.exists() else {}
     extractor = EfficientNetLite0Extractor()
     for task in tasks:
@@ -148,7 +148,7 @@ def compare(curves: dict[str, list[list[float]]], share: float) -> dict[str, obj
 
 
 def reached_at(means: dict[str, FloatArray], share: float) -> float:
-    """Give the pairs that pareto needs for what random reaches with a budget, as a share of that budget."""
+    """Return the pairs that pareto needs for what random reaches with a budget, as a share of that budget."""
     budget = math.floor(share * len(means["random"]))
     return round((int(np.argmax(means["pareto"] >= means["random"][budget - 1])) + 1) / budget, 3)
 

@@ -147,7 +147,7 @@ def _search(zoo: Zoo, registry: Registry, bank: Path, top: int) -> Orders:
 def _tune(
     zoo: Zoo, registry: Registry, args: argparse.Namespace, orders: Orders, path: Path
 ) -> dict[tuple[str, str], float]:
-    """Give the mean test accuracy by task and network."""
+    """Return the mean test accuracy by task and network."""
     from nns.data import open_dataset
 
     recipe = CellRecipe()

@@ -83,7 +83,7 @@ def thinned(count: int, datasets: int, draw: int) -> Callable[[SpaceData], Space
 
 
 def regrets(scene: Scene, thin: Callable[[SpaceData], SpaceData]) -> tuple[float, float]:
-    """Give the regret in points of the first choice, and of three chosen together."""
+    """Return the regret in points of the first choice, and of three chosen together."""
     variant = Variant("mixed", SETTINGS, data=thin)
     chooser = SpaceChooser("", scene, variant, Fits(load_plugins()), [0], SearchSeconds())
     together, rows = TogetherChooser(chooser), []

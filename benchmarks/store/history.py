@@ -67,7 +67,7 @@ class History:
             self.held.setdefault(key, operation.begin)
 
     def possible(self, key: str, begin: float, end: float) -> set[int | None]:
-        """Give the values that a look between two times may find."""
+        """Return the values that a look between two times may find."""
         operations = self.operations.get(key, [])
         settled = max((item.begin for item in operations if item.acknowledged and item.end < begin), default=None)
         if self.collections and self._garbage(key, settled, begin, end):

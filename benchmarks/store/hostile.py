@@ -104,7 +104,7 @@ Swap = Callable[[Any, str, np.ndarray, Path], object]
 
 
 def replacing(name: str, swap: Swap) -> Callable[[Path, Any], Any]:
-    """Give a maker of files in which ``swap`` takes the place of a column."""
+    """Return a maker of files in which ``swap`` takes the place of a column."""
 
     def make(path: Path, good: Any) -> Any:
         folder = canary(path)

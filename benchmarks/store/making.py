@@ -86,7 +86,7 @@ class Good:
             return found | {entry.id: store.supernet_weights(entry.id) for entry in store.supernets()}
 
     def copy(self) -> tuple[Columns, dict[str, Any]]:
-        """Give columns and header to be changed."""
+        """Return columns and header to be changed."""
         return {name: column.copy() for name, column in self.columns.items()}, json.loads(json.dumps(self.about))
 
 
@@ -162,7 +162,7 @@ def sha256(data: bytes) -> bytes:
 
 
 def checksum(data: bytes | memoryview) -> bytes:
-    """Give the checksum of a column or a block."""
+    """Return the checksum of a column or a block."""
     return xxhash.xxh3_128_digest(data)
 
 
@@ -409,7 +409,7 @@ def set_frames(
     weights: bytes | None = None,
     length: int | None = None,
 ) -> None:
-    """Give network 0 the weights ``weights``, kept as ``frames``; the others keep theirs, each in one raw frame.
+    """Return network 0 the weights ``weights``, kept as ``frames``; the others keep theirs, each in one raw frame.
 
     Args:
         columns: Columns, which are changed.

@@ -389,7 +389,7 @@ class Report:
 
 
 def history_until(history: History, moment: float) -> History:
-    """Give the history as it was at some moment: what was under way then may have taken place."""
+    """Return the history as it was at some moment: what was under way then may have taken place."""
     before = History()
     for key, operations in history.operations.items():
         for item in operations:

@@ -35,7 +35,7 @@ def supernet_id(number: int) -> str:
 
 
 def parent(number: int) -> int | None:
-    """Give the number of the supernet that a network is cut from, if it is."""
+    """Return the number of the supernet that a network is cut from, if it is."""
     return None if number % 3 else number // 3 % len(BODIES)
 
 

@@ -129,7 +129,7 @@ class Table:
         self._units[what] = unit
 
     def rows(self, ratios: Sequence[tuple[str, str]] = ()) -> list[Row]:
-        """Give the rows; ``ratios`` are names and what each is compared with."""
+        """Return the rows; ``ratios`` are names and what each is compared with."""
         to = dict(ratios)
         return [self._row(what, to.get(what)) for what in self._values]
 

@@ -117,7 +117,7 @@ def _row(name: str, folds: str, retrieval: dict[str, Any], error: float) -> None
 
 
 def _family(name: str) -> str:
-    """Give the family of PROTOCOL.md: one script's glyphs are a family of their own."""
+    """Return the family of PROTOCOL.md: one script's glyphs are a family of their own."""
     parts = name.split("-")
     return "-".join(parts[:2]) if parts[0] == "glyphs" else parts[0]
 

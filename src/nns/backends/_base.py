@@ -144,15 +144,15 @@ class Backend(ABC):
 
     @abstractmethod
     def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
-        """Give the input of an architecture, at ``image_size`` if that is given."""
+        """Return the input of an architecture, at ``image_size`` if that is given."""
 
     @abstractmethod
     def topology(self, spec: ArchitectureSpec) -> tuple[float, ...]:
-        """Give the backend's own topology vector, of one length for the whole backend; may be empty."""
+        """Return the backend's own topology vector, of one length for the whole backend; may be empty."""
 
     @abstractmethod
     def license(self, spec: ArchitectureSpec) -> str:
-        """Give the SPDX name of the licence of the weights."""
+        """Return the SPDX name of the licence of the weights."""
 
     def load(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
         """Build a network and give it trained weights; pretrained weights are never fetched for this.
@@ -218,7 +218,7 @@ class Backend(ABC):
 
 
 def load_weights(module: nn.Module, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Give a network or supernet trained weights, and put it into eval mode.
+    """Return a network or supernet trained weights, and put it into eval mode.
 
     Raises:
         WeightsError: If names or shapes do not fit.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def shared_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """Give a tensor on the memory of an array, which may be read-only: nothing may write into the tensor."""
+    """Return a tensor on the memory of an array, which may be read-only: nothing may write into the tensor."""
     import torch
 
     if array.flags.writeable:
@@ -57,7 +57,7 @@ def batches(
     batch_size: int,
     augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Give shuffled batches of one epoch.
+    """Return shuffled batches of one epoch.
 
     A last batch of one image is left out, since batch norm cannot train on it. The order comes from torch's
     global generator: call inside :func:`nns.backends.seeding.seeded`.
@@ -93,5 +93,5 @@ def top1_accuracy(module: torch.nn.Module, images: torch.Tensor, labels: torch.T
 
 
 def as_tensors(split: LabelledArrays, preprocessing: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the normalised images and the labels of one split."""
+    """Return the normalised images and the labels of one split."""
     return normalise(split.images, preprocessing), shared_tensor(split.labels)

@@ -189,7 +189,7 @@ def _connected(
     step: tuple[int, int],
     pad: tuple[int, int],
 ) -> torch.Tensor:
-    """Tell which input pixel meets which output pixel through which element of the kernel: (pairs, elements)."""
+    """Return which input pixel meets which output pixel through which element of the kernel: (pairs, elements)."""
     import torch
 
     def along(size: int, out: int, axis: int) -> torch.Tensor:

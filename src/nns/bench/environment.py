@@ -12,7 +12,7 @@ PACKAGES = ("nns", "torch", "torchvision", "timm", "numpy", "scikit-learn")
 
 
 def environment() -> Json:
-    """Give ``versions`` of packages, and the ``machine``: processor and number of cores."""
+    """Return ``versions`` of packages, and the ``machine``: processor and number of cores."""
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "machine": {"processor": device_key(), "cores": os.cpu_count()},

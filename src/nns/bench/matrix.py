@@ -121,13 +121,13 @@ class Matrix:
     zoo: SpaceData
 
     def accuracy(self, head_only: bool = False) -> NDArray[np.float64]:
-        """Give the ground truth, (T, C): test accuracy, mean over the repetitions that are there."""
+        """Return the ground truth, (T, C): test accuracy, mean over the repetitions that are there."""
         if head_only:
             return self.head_test.astype(np.float64)
         return mean_of_known(self.test)
 
     def history(self, head_only: bool = False) -> NDArray[np.float64]:
-        """Give what a user knows of earlier datasets, (T, C): validation and test accuracy averaged."""
+        """Return what a user knows of earlier datasets, (T, C): validation and test accuracy averaged."""
         if head_only:
             return ((self.head_val + self.head_test) / 2).astype(np.float64)
         return (mean_of_known(self.val) + mean_of_known(self.test)) / 2
@@ -138,7 +138,7 @@ class Matrix:
         return len(self.zoo.dataset_names) - len(self.tasks)
 
     def training_data(self, task: int, head_only: bool = False) -> SpaceData:
-        """Give what may be known when a dataset of a family comes up for the first time.
+        """Return what may be known when a dataset of a family comes up for the first time.
 
         Query datasets of its family are gone, and so is what the zoo's datasets of its family have to say: their
         features and the accuracies on them. Networks trained on those stay, as networks of unknown origin, with what

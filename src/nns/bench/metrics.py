@@ -54,7 +54,7 @@ def expected_top(scores: Floats, key: Floats, value: Floats, k: int) -> float:
 
 
 def split_top(scores: Floats, k: int) -> tuple[Mask, Mask, int]:
-    """Say which of (n,) are certainly among the k highest, which are equal at the border, and how many of those are.
+    """Return which of (n,) are certainly among the k highest, which are equal at the border, and how many of those are.
 
     Returns:
         Mask of the certain ones (n,), mask of the equal ones (n,), and how many of the latter belong to the k, >= 1.
@@ -144,7 +144,7 @@ def limit_name(limit: float | None) -> str:
 
 
 def headline_limits(limits: Sequence[float | None]) -> list[float | None]:
-    """Give those limits that the headline averages over; all, if none of the usual ones is there."""
+    """Return those limits that the headline averages over; all, if none of the usual ones is there."""
     return [limit for limit in limits if limit in HEADLINE_LIMITS] or list(limits)
 
 

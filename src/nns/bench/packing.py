@@ -175,7 +175,7 @@ def _space_data(
 
 
 def _padded(zoo: Zoo, name: str) -> NDArray[np.float32]:
-    """Give a fingerprint block whose width differs from network to network, filled up with zeros to the widest."""
+    """Return a fingerprint block whose width differs from network to network, filled up with zeros to the widest."""
     parts = [np.asarray(getattr(zoo.fingerprint(identity), name), np.float32) for identity in zoo.ids()]
     padded = np.zeros((len(parts), max(part.size for part in parts)), np.float32)
     for row, part in zip(padded, parts, strict=True):

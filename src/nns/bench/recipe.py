@@ -34,9 +34,9 @@ class CellRecipe:
     data_seed: int = 0
 
     def training(self, device: str) -> Recipe:
-        """Give the recipe of full fine-tuning."""
+        """Return the recipe of full fine-tuning."""
         return Recipe(epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, device=device)
 
     def document(self) -> Json:
-        """Give all of it, JSON-able, as it stands in the matrix."""
+        """Return all of it, JSON-able, as it stands in the matrix."""
         return {**asdict(self), "optimizer": "adamw", "head_penalties": list(HEAD_PENALTIES)}

@@ -225,7 +225,7 @@ class _Found:
         self.notes: dict[str, set[tuple[int, str]]] = {}
 
     def document(self, limits: Sequence[float | None], bars: Mapping[str, Tasks]) -> dict[str, Any]:
-        """Give averages over datasets, the comparison with each bar, and the rows by column."""
+        """Return averages over datasets, the comparison with each bar, and the rows by column."""
         heading = headline_limits(limits)
         tasks = per_task(self.rows, heading)
         headline: dict[str, Any] = average(list(tasks.values()))

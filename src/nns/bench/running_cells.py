@@ -56,7 +56,7 @@ class MatrixReport:
     seconds: float
 
     def document(self) -> Json:
-        """Give it JSON-able."""
+        """Return it JSON-able."""
         names = ("architecture", "network", "dataset", "reason")
         return {**vars(self), "failed": [dict(zip(names, each, strict=True)) for each in self.failed]}
 

@@ -69,7 +69,7 @@ def _noise(repeated: NDArray[np.floating]) -> float:
 
 
 def separability(scene: Scene, limits: Sequence[float | None]) -> dict[str, Any]:
-    """Say how many networks are best somewhere, and what the accuracies depend on.
+    """Return how many networks are best somewhere, and what the accuracies depend on.
 
     Returns:
         The shares of :func:`variance_shares`; ``limits``: for each ``datasets``, ``skipped``, ``winners``, ``most``

@@ -63,7 +63,7 @@ COST = (
 
 
 def bench_tables(document: Json) -> list[BenchTable]:
-    """Give all tables of a run, those of separability first.
+    """Return all tables of a run, those of separability first.
 
     Args:
         document: What ``run_bench`` gave.

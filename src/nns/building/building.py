@@ -208,7 +208,7 @@ class _Build:
         self.waiting += left
 
     def has_work(self) -> bool:
-        """Tell whether anything is left to train."""
+        """Return whether anything is left to train."""
         return bool(self.waiting)
 
     def train(self, executor: Executor) -> None:

@@ -158,7 +158,7 @@ def _load_torch(checkpoint: Path, trust_pickle: bool) -> Any:
 
 
 def _is_pickle(checkpoint: Path) -> bool:
-    """Say whether a file looks like torch's zip archive or a bare pickle."""
+    """Return whether a file looks like torch's zip archive or a bare pickle."""
     with checkpoint.open("rb") as file:
         return file.read(4)[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 

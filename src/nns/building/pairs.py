@@ -140,7 +140,7 @@ class PairPlan:
         self.rounds.settle(self._pairs[identity], accuracy)
 
     def stop_below(self, known: Mapping[Pair, float], pair: Pair) -> dict[int, float]:
-        """Give the accuracies that a network must have on its way: the medians of those that are no larger.
+        """Return the accuracies that a network must have on its way: the medians of those that are no larger.
 
         Successive halving (Karnin et al., 2013), but against the networks of earlier rounds, so that it does not
         matter which of them runs at the same time. Larger ones do not count: they may be better and yet leave the

@@ -117,7 +117,7 @@ def item_seed(seed: int, *parts: str) -> int:
 
 
 def absolute(data: str) -> str:
-    """Give a dataset as it is opened from any folder: workers on other machines start elsewhere."""
+    """Return a dataset as it is opened from any folder: workers on other machines start elsewhere."""
     return data if data.startswith("torchvision:") else os.path.abspath(data)
 
 

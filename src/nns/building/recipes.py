@@ -236,7 +236,7 @@ class _Recipe:
 
 
 def _kind(hint: Any) -> object:
-    """Give the type of a field that is not None; of ``tuple[str, ...]`` just ``tuple``."""
+    """Return the type of a field that is not None; of ``tuple[str, ...]`` just ``tuple``."""
     (kind,) = (part for part in (get_args(hint) if isinstance(hint, UnionType) else (hint,)) if part is not NoneType)
     return get_origin(kind) or kind
 

@@ -119,7 +119,7 @@ class BuildSettings:
                 raise UsageError(f"objectives name {objective!r} twice")
 
     def transfers_of(self, trained: int, pretrained: int, datasets: int) -> int:
-        """Say how many transfers are made: ``transfers``, else one for every network and at least 60.
+        """Return how many transfers are made: ``transfers``, else one for every network and at least 60.
 
         There are no more than pairs of network and foreign dataset, and with one dataset alone none that are not asked
         for.
@@ -135,7 +135,7 @@ class BuildSettings:
         return min(max(TRANSFERS, trained + pretrained), pairs) if datasets > 1 else 0
 
     def pairs_a_round(self, datasets: int) -> int:
-        """Say how many pairs are chosen at once: ``round``, else one for every four datasets and at least 8.
+        """Return how many pairs are chosen at once: ``round``, else one for every four datasets and at least 8.
 
         Smaller rounds choose from more knowledge, but keep fewer workers busy: two rounds run at a time.
         """

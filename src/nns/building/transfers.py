@@ -81,7 +81,7 @@ class TransferResult:
 
 
 def transfer_recipe(settings: BuildSettings) -> dict[str, object]:
-    """Give the settings of the fine-tuning, which are part of the key under which a transfer is kept."""
+    """Return the settings of the fine-tuning, which are part of the key under which a transfer is kept."""
     return {
         "epochs": settings.transfer_epochs,
         "optimizer": "adamw",

@@ -47,7 +47,7 @@ class Place:
     device: str = "cpu"
 
     def arrays(self, data: str, digest: str, size: int, seed: int, max_images: int | None) -> SplitArrays:
-        """Give the decoded splits of a dataset, shared with other processes."""
+        """Return the decoded splits of a dataset, shared with other processes."""
         return cached_arrays(Path(self.images), data, digest, size, seed, max_images)
 
 
@@ -306,7 +306,7 @@ class Trainer:
         return result.module, result.val_accuracy
 
     def told(self) -> dict[str, Any]:
-        """Give what is to be known about the last training, and forget it: epochs and their validation accuracies."""
+        """Return what is to be known about the last training, and forget it: epochs and their validation accuracies."""
         result, self._last = self._last, None
         if result is None:
             return {}

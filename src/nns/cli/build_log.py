@@ -17,7 +17,7 @@ from nns.errors import UsageError
 
 
 def report_document(report: BuildReport) -> dict[str, Any]:
-    """Give the report as a JSON document."""
+    """Return the report as a JSON document."""
     failed = [{"dataset": name, "backend": backend, "reason": reason} for name, backend, reason in report.failed]
     return {**asdict(report), "failed": failed, "seconds": round(report.seconds, 2)}
 

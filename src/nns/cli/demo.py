@@ -54,7 +54,7 @@ def demo(
 
 
 def demo_document(report: DemoReport) -> dict[str, Any]:
-    """Give the report as JSON."""
+    """Return the report as JSON."""
     from nns.cli.search import search_document
 
     return {

@@ -152,7 +152,7 @@ def _show(update: Any) -> Any:
 
 
 def finetune_document(report: FinetuneReport) -> dict[str, Any]:
-    """Give the JSON document of the contract."""
+    """Return the JSON document of the contract."""
     card = report.card
     return {
         "network": card.network,

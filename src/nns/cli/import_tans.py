@@ -64,7 +64,7 @@ def import_tans(
 
 
 def import_document(output: Path, done: TansImport, networks: int, digest: str) -> dict[str, Any]:
-    """Give what an import came to as JSON."""
+    """Return what an import came to as JSON."""
     return {
         "zoo": str(output),
         "networks": networks,

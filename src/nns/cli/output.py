@@ -37,7 +37,7 @@ def _clean(value: Any) -> Any:
 
 
 def console() -> Console:
-    """Give the console for results."""
+    """Return the console for results."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)

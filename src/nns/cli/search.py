@@ -84,7 +84,7 @@ def search(
 
 
 def search_document(result: SearchResult) -> dict[str, Any]:
-    """Give the JSON document of the contract."""
+    """Return the JSON document of the contract."""
     limits = result.limits
     return {
         "dataset": {
@@ -195,7 +195,7 @@ def render(result: SearchResult) -> None:
 
 
 def _together(result: SearchResult) -> str:
-    """Say which few are best fine-tuned together."""
+    """Return which few are best fine-tuned together."""
     names = [f"number {each.rank} ({each.entry.id[:ID_SHOWN]})" for each in result.together]
     if len(names) == 1:
         return f"To fine-tune: {names[0]}."

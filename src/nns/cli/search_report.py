@@ -79,7 +79,7 @@ def write_report(result: SearchResult, path: Path) -> None:
 
 
 def report_page(result: SearchResult) -> str:
-    """Give the page of a search: what to start from, figures, candidates, similar datasets."""
+    """Return the page of a search: what to start from, figures, candidates, similar datasets."""
     from nns import __version__
     from nns.quantities import format_seconds
 
@@ -184,7 +184,7 @@ def terms_figure(result: SearchResult) -> Any:
 
 
 def _shown(result: SearchResult) -> tuple[set[str], dict[str, Candidate]]:
-    """Give the ids of those to fine-tune together, and all that are to be shown by id."""
+    """Return the ids of those to fine-tune together, and all that are to be shown by id."""
     every = (*result.candidates, *result.together)
     return {candidate.entry.id for candidate in result.together}, {each.entry.id: each for each in every}
 

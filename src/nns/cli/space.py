@@ -97,7 +97,7 @@ def _render(documents: list[dict[str, Any]]) -> None:
 
 
 def _held_out(found: Any) -> list[str]:
-    """Give the cells of a report, which may be anybody's: what is not there or no number is a dash."""
+    """Return the cells of a report, which may be anybody's: what is not there or no number is a dash."""
     report = found if isinstance(found, dict) else {}
     retrieval, accuracy = (
         report[key] if isinstance(report.get(key), dict) else {} for key in ("retrieval", "accuracy")

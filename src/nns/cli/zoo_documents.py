@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def entry_document(entry: NetworkEntry) -> dict[str, Any]:
-    """Give a network as JSON."""
+    """Return a network as JSON."""
     classes = len(entry.classes)
     return {
         "id": entry.id,
@@ -39,7 +39,7 @@ def show_document(
     transfers: Sequence[TransferRecord],
     latencies: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Give everything about one network or supernet; ``latencies`` are seconds by device."""
+    """Return everything about one network or supernet; ``latencies`` are seconds by device."""
     return entry_document(entry) | {
         "class_names": list(entry.classes),
         "kind": "supernet" if supernet else "network",
@@ -66,12 +66,12 @@ def show_document(
 
 
 def milliseconds(seconds: float | None) -> float | None:
-    """Give a latency as JSON has it, None if it is not known."""
+    """Return a latency as JSON has it, None if it is not known."""
     return None if seconds is None else round(seconds * 1e3, 4)
 
 
 def info_document(found: ZooInfo) -> dict[str, Any]:
-    """Give what is in a zoo, counted."""
+    """Return what is in a zoo, counted."""
     return {
         "path": str(found.path),
         "format_version": found.format_version,
@@ -93,7 +93,7 @@ def info_document(found: ZooInfo) -> dict[str, Any]:
 
 
 def packing_document(packing: Packing) -> dict[str, Any]:
-    """Give how weights are kept: in all, and by codec."""
+    """Return how weights are kept: in all, and by codec."""
     return {
         "decoded": packing.decoded,
         "stored": packing.stored,

@@ -172,7 +172,7 @@ def _split_folders(tree: _Tree, top: _Listing, data: str) -> list[tuple[SplitNam
 
 
 def _is_class(train: _Listing, others: list[Path], *, alone: bool, data: str) -> bool:
-    """Tell whether ``train/`` is a class, given that other folders lie beside it.
+    """Return whether ``train/`` is a class, given that other folders lie beside it.
 
     Args:
         train: What it holds.

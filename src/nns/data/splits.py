@@ -24,7 +24,7 @@ def assign_splits(
     test: float,
     seed: int,
 ) -> list[SplitName]:
-    """Give every image a split.
+    """Return every image a split.
 
     - Splits that are given stay.
     - No splits given: ``val`` and ``test`` of every class are set apart, of each class at least one image

@@ -167,7 +167,7 @@ class Climber:
             self.test_seconds = result.validation_seconds * len(data.test) / len(data.val)
 
     def best_module(self) -> nn.Module:
-        """Give the network with its best weights."""
+        """Return the network with its best weights."""
         assert self.module is not None
         assert self.best_state is not None
         self.module.load_state_dict(self.best_state)

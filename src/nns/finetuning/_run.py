@@ -85,7 +85,7 @@ class Run:
         self._scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
 
     def _training_tensors(self, train: LabelledArrays) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give images as uint8 and labels, on the GPU where they fit."""
+        """Return images as uint8 and labels, on the GPU where they fit."""
         import torch
 
         images, labels = shared_tensor(train.images), shared_tensor(train.labels)
@@ -156,7 +156,7 @@ class Run:
         return epoch
 
     def finish(self) -> nn.Module:
-        """Give the network back at its best epoch, on the CPU, in eval mode, nothing frozen."""
+        """Return the network back at its best epoch, on the CPU, in eval mode, nothing frozen."""
         if self.best is not None:
             self.module.load_state_dict(self.best.state)
         for parameter in self._frozen:

@@ -103,7 +103,7 @@ def _require_packages() -> None:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary name that becomes ``target`` when the block ends well."""
+    """Return a temporary name that becomes ``target`` when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         temporary = Path(folder) / target.name

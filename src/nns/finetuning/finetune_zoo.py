@@ -71,7 +71,7 @@ class SizedData:
         return max((len(splits.train) for splits in self._decoded.values()), default=0)
 
     def __call__(self, preprocessing: Preprocessing) -> SplitArrays:
-        """Give the splits at the size of an input."""
+        """Return the splits at the size of an input."""
         size = preprocessing.size
         if size not in self._decoded:
             self._decoded[size], self.skipped = load_arrays(self.dataset, size, seed=self.seed, progress=self.progress)

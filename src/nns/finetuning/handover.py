@@ -180,7 +180,7 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _staged(target: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of ``target`` when the block ends well."""
+    """Return an empty folder that takes the place of ``target`` when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

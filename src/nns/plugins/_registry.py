@@ -75,7 +75,7 @@ class Registry:
         return _make("method", name, self._methods, **settings)
 
     def default_zoo(self) -> Path:
-        """Give the path of the zoo that an installed plugin provides.
+        """Return the path of the zoo that an installed plugin provides.
 
         Raises:
             MissingZooError: If none does.

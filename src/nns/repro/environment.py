@@ -40,7 +40,7 @@ def environment() -> dict[str, str]:
 
 
 def environment_differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Give recorded and present value of each key whose values differ; ``""`` where it is not there."""
+    """Return recorded and present value of each key whose values differ; ``""`` where it is not there."""
     keys = sorted(set(recorded) | set(here))
     pairs = {key: (recorded.get(key, ""), here.get(key, "")) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

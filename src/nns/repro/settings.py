@@ -63,7 +63,7 @@ class ReproSettings:
             raise UsageError("a latency is not reproducible: leave --max-latency out of a reproducibility check")
 
     def to_json(self) -> dict[str, Any]:
-        """Give the settings as JSON-able values."""
+        """Return the settings as JSON-able values."""
         return asdict(self) | {"data": list(self.data), "backends": list(self.backends)}
 
     @classmethod
@@ -89,7 +89,7 @@ class ReproSettings:
         return cls(**settings | {"limits": Limits(**settings["limits"])})
 
     def relative_to(self, folder: Path) -> Self:
-        """Give paths relative to the folder of the lock, so that a checkout elsewhere finds its data."""
+        """Return paths relative to the folder of the lock, so that a checkout elsewhere finds its data."""
         return self._with_data(lambda path: Path(os.path.relpath(Path(path).expanduser(), folder)).as_posix())
 
     def resolved(self, folder: Path) -> Self:

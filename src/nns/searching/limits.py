@@ -84,7 +84,7 @@ LatencySource = Callable[[Sequence[str]], Mapping[str, float]]
 def feasible(
     table: NetworkTable, costs: CostColumns, limits: Limits, latencies: LatencySource
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
-    """Say which networks meet every limit; latency is measured only for those that meet the others.
+    """Return which networks meet every limit; latency is measured only for those that meet the others.
 
     Args:
         table: The networks.

@@ -38,7 +38,7 @@ def load_network(zoo: Zoo, registry: Registry, network_id: str) -> nn.Module:
 def latencies(
     zoo: Zoo, registry: Registry, network_ids: Sequence[str], device: str, progress: Progress | None = None
 ) -> Mapping[str, float]:
-    """Give seconds of one image (batch 1) on this machine; what is measured is kept in the zoo.
+    """Return seconds of one image (batch 1) on this machine; what is measured is kept in the zoo.
 
     A zoo that cannot be written to is measured all the same.
 

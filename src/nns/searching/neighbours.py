@@ -69,7 +69,7 @@ def neighbourhood(query: DatasetRecord, zoo: Zoo, count: int = 3) -> Neighbourho
 
 
 def _distances(query: DatasetRecord, records: Sequence[DatasetRecord]) -> tuple[NDArray[np.float64], float]:
-    """Give the distances of the query to all, and the usual distance of a dataset to its nearest."""
+    """Return the distances of the query to all, and the usual distance of a dataset to its nearest."""
     means = np.stack([np.asarray(record.features, np.float64).mean(axis=0) for record in records])
     centre = means.mean(axis=0)
     rows = _unit(means - centre)
@@ -82,7 +82,7 @@ def _distances(query: DatasetRecord, records: Sequence[DatasetRecord]) -> tuple[
 
 
 def _winners(zoo: Zoo, digests: Collection[str]) -> dict[str, tuple[str, float]]:
-    """Give the best known network of some datasets by digest: their own networks and transfers to them."""
+    """Return the best known network of some datasets by digest: their own networks and transfers to them."""
     best: dict[str, tuple[str, float]] = {}
     known = [(entry.source_digest, entry.id, entry.accuracy) for entry in zoo.entries()]
     known += [(record.dataset_digest, record.network_id, record.accuracy) for record in zoo.transfers()]

@@ -188,7 +188,7 @@ def _reordered(
 
 
 def _pool(order: NDArray[np.int64], probed: dict[str, float], tries: int) -> NDArray[np.int64]:
-    """Give those that several to fine-tune are chosen from: the probed ones, unless time was up before all were."""
+    """Return those that several to fine-tune are chosen from: the probed ones, unless time was up before all were."""
     complete = len(probed) >= max(min(PROBED, len(order)), tries)
     return order[: len(probed)] if complete else order
 
@@ -196,7 +196,7 @@ def _pool(order: NDArray[np.int64], probed: dict[str, float], tries: int) -> NDA
 def _predicted(
     scores: Scores, order: NDArray[np.int64], ids: NDArray[np.str_], probed: dict[str, float]
 ) -> NDArray[np.float64]:
-    """Give predicted accuracies (n,), 0..1, those of the networks that were probed with what the probe says."""
+    """Return predicted accuracies (n,), 0..1, those of the networks that were probed with what the probe says."""
     predicted, terms = scores.predicted.astype(np.float64), probe_terms(probed)
     for i in order[: len(probed)]:
         predicted[i] = moved_accuracy(float(predicted[i]), terms[str(ids[i])])

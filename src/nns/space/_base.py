@@ -78,7 +78,7 @@ class SpaceMethod(ABC):
 
     @abstractmethod
     def ranking_vector(self, query_embedding: FloatArray) -> FloatArray:
-        """Give the vector (dim,) whose inner product with network embeddings ranks them."""
+        """Return the vector (dim,) whose inner product with network embeddings ranks them."""
 
     @abstractmethod
     def predict_accuracy(self, query_embedding: FloatArray, network_embeddings: FloatArray) -> FloatArray:
@@ -110,7 +110,7 @@ class SpaceMethod(ABC):
         return means / np.float32(max(len(self._fitted("datasets")), 1))
 
     def settings(self) -> dict[str, Any]:
-        """Give the constructor's arguments, JSON-able."""
+        """Return the constructor's arguments, JSON-able."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def to_tensors(self) -> bytes:

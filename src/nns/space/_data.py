@@ -24,7 +24,7 @@ TRANSFERS_A_NETWORK = 0.5
 
 
 def transfers_needed(networks: int) -> int:
-    """Say how many transfers so many networks need before a space learns from them.
+    """Return how many transfers so many networks need before a space learns from them.
 
     With fewer, the levels of datasets and networks are guesses, and searches are worse than without any: see
     benchmarks/space/transfers.py and docs/results.md.
@@ -37,7 +37,7 @@ NO_DATASET = -1
 
 
 def family_of(name: str) -> str:
-    """Give the family of a dataset: its name up to the first ``-`` or ``/``.
+    """Return the family of a dataset: its name up to the first ``-`` or ``/``.
 
     Datasets of one family (class splits of one large set) are near copies of each other, so they are held
     out together.

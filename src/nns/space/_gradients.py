@@ -26,7 +26,7 @@ def views_of(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, T
 
 
 def encode(weights: Weights, layer: str, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Give unit vectors (B, dim) and the lengths (B, 1) they had."""
+    """Return unit vectors (B, dim) and the lengths (B, 1) they had."""
     import torch
 
     moved = torch.addmm(weights[f"{layer}.bias"], rows, weights[f"{layer}.weight"].T)
@@ -47,7 +47,7 @@ def back_through(gradients: Weights, layer: str, rows: Tensor, unit: Tensor, nor
 def contrastive_gradient(
     scores: Tensor, *, margin: float, nmax: int | None, both: bool = True, diagonal: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Give :func:`nns.space.losses.hard_negative_loss` and its gradient by the scores, (B, B)."""
+    """Return :func:`nns.space.losses.hard_negative_loss` and its gradient by the scores, (B, B)."""
     size = len(scores)
     matched = scores.diagonal().clone()
     negatives = scores.clone().fill_diagonal_(0.0 if diagonal else float("-inf"))

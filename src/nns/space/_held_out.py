@@ -141,7 +141,7 @@ class _Held:
 
 
 def conformal_quantile(errors: NDArray[np.float64], coverage: float = 0.8) -> float:
-    """Give the half-width that covers a further error with at least this probability.
+    """Return the half-width that covers a further error with at least this probability.
 
     The ceil((n + 1) coverage)-th smallest of n errors; 1 where there are too few to say.
 

@@ -79,7 +79,7 @@ class History:
         )
 
     def match(self, network: IntArray, dataset: IntArray, known: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Give the likeness of datasets to what networks were trained on, and the cosine of the space, (r, 2).
+        """Return the likeness of datasets to what networks were trained on, and the cosine of the space, (r, 2).
 
         Args:
             network: (r,) networks.

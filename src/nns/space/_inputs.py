@@ -87,7 +87,7 @@ class Projection:
 
 
 def random_rotation(size: int) -> NDArray[np.float64]:
-    """Give an orthogonal matrix (size, size), always the same for one size."""
+    """Return an orthogonal matrix (size, size), always the same for one size."""
     rotation: NDArray[np.float64] = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
     return rotation
 

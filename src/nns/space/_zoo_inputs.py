@@ -78,7 +78,7 @@ class ZooInputs:
         }
 
     def match_gains(self, tensors: dict[str, FloatArray]) -> FloatArray:
-        """Give the factor (R,) on each query input in matching, where class statistics do not count."""
+        """Return the factor (R,) on each query input in matching, where class statistics do not count."""
         widths = [len(tensors[f"query_input.{i}.directions"]) for i in (0, 1)]
         gains = [1.0, self.spread_gain, 0.0]
         return np.repeat(gains, [*widths, self.queries.classes.shape[-1]]).astype(np.float32)

@@ -197,7 +197,7 @@ class Mixed(SpaceMethod):
         return cosines
 
     def ranking_vector(self, query_embedding: FloatArray) -> FloatArray:
-        """Give the vector whose inner product with a network's embedding is the score."""
+        """Return the vector whose inner product with a network's embedding is the score."""
         history, source, space = self._weights()
         start = self.dim + 1 + len(self._fitted("history.units"))
         parts = [
@@ -221,7 +221,7 @@ class Mixed(SpaceMethod):
         return {name: network_embeddings[:, part] @ vector[part] for name, part in slices.items() if vector[part].any()}
 
     def residuals(self, network_embeddings: FloatArray) -> FloatArray:
-        """Give what the additive model left of the results, (h, n), times the root of each one's weight.
+        """Return what the additive model left of the results, (h, n), times the root of each one's weight.
 
         An embedding has 0 where a network has no result, which no result leaves exactly.
         """
@@ -245,7 +245,7 @@ class Mixed(SpaceMethod):
         return means / np.float32(max(len(levels), 1))
 
     def _weights(self) -> tuple[float, float, float]:
-        """Give the weights of history, source and space."""
+        """Return the weights of history, source and space."""
         if len(self._fitted("history.units")):
             history, source, space = self._fitted("history.weights").tolist()
             return history, source, space
@@ -267,7 +267,7 @@ class Mixed(SpaceMethod):
         return np.concatenate(parts, axis=-1).astype(np.float32)
 
     def tensors_of_fit(self) -> dict[str, FloatArray]:
-        """Give all fitted arrays.
+        """Return all fitted arrays.
 
         Raises:
             UsageError: If there was no fit.

@@ -107,7 +107,7 @@ class Store(ABC):
 
     @abstractmethod
     def supernet_digest(self, supernet_id: str) -> str:
-        """Give the content digest of one supernet as it was recorded when the supernet was added.
+        """Return the content digest of one supernet as it was recorded when the supernet was added.
 
         Raises:
             UnknownNameError: If there is no such supernet.
@@ -179,11 +179,11 @@ class Store(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """Give the content digest: of networks, supernets, datasets and transfers, in whatever order written."""
+        """Return the content digest: of networks, supernets, datasets and transfers, in whatever order written."""
 
     @abstractmethod
     def network_digest(self, network_id: str) -> str:
-        """Give the content digest of one network as it was recorded when the network was added.
+        """Return the content digest of one network as it was recorded when the network was added.
 
         Raises:
             UnknownNameError: If there is no such network.
@@ -191,7 +191,7 @@ class Store(ABC):
 
     @abstractmethod
     def weights_sha256(self, network_id: str) -> str:
-        """Give the sha256 of a network's weights as it was recorded when the network was added.
+        """Return the sha256 of a network's weights as it was recorded when the network was added.
 
         Raises:
             UnknownNameError: If there is no such network.
@@ -262,7 +262,7 @@ class Store(ABC):
         """Let go of files. A closed store opens them again when it is used."""
 
     def __enter__(self) -> Self:
-        """Give the store itself."""
+        """Return the store itself."""
         return self
 
     def __exit__(

@@ -127,7 +127,7 @@ def transfer_json(record: TransferRecord) -> dict[str, Any]:
 
 
 def transfer_key(record: TransferRecord) -> tuple[str, str, bytes]:
-    """Give what makes two transfers the same measurement: network, dataset, recipe without timing."""
+    """Return what makes two transfers the same measurement: network, dataset, recipe without timing."""
     return record.network_id, record.dataset_digest, canonical_json(without_timing(record.recipe))
 
 

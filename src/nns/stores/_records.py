@@ -76,7 +76,7 @@ def normal_entry(entry: NetworkEntry) -> tuple[NetworkEntry, bytes]:
 
 
 def fixed_shapes(fingerprint: Fingerprint) -> tuple[tuple[int, ...], ...]:
-    """Give the shapes of the parts that have one shape throughout a zoo."""
+    """Return the shapes of the parts that have one shape throughout a zoo."""
     return tuple(getattr(fingerprint, name).shape for name in FIXED_PARTS)
 
 
@@ -190,6 +190,6 @@ def check_latencies(records: Sequence[LatencyRecord]) -> None:
 
 
 def unused_supernets(supernets: Iterable[str], networks: Iterable[NetworkEntry]) -> set[str]:
-    """Give the ids of those supernets that no network names as its base."""
+    """Return the ids of those supernets that no network names as its base."""
     named = [entry.provenance.get("base") for entry in networks]
     return set(supernets).difference(base for base in named if isinstance(base, str))

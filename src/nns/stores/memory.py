@@ -81,12 +81,12 @@ class MemoryStore(Store):
         return self._network(network_id).weights
 
     def network_digest(self, network_id: str) -> str:
-        """Give the content digest of one network."""
+        """Return the content digest of one network."""
         self._network(network_id)
         return self._digests[network_id]
 
     def weights_sha256(self, network_id: str) -> str:
-        """Give the sha256 of a network's weights."""
+        """Return the sha256 of a network's weights."""
         return hashlib.sha256(self._network(network_id).weights).hexdigest()
 
     def graphs(self) -> NDArray[np.float32]:
@@ -152,7 +152,7 @@ class MemoryStore(Store):
         return self._supernets[supernet_id].weights
 
     def supernet_digest(self, supernet_id: str) -> str:
-        """Give the content digest of one supernet."""
+        """Return the content digest of one supernet."""
         self.supernet_weights(supernet_id)
         return _supernet_digest(self._supernets[supernet_id])
 
@@ -231,7 +231,7 @@ class MemoryStore(Store):
             self._latencies.setdefault(record.device, {})[record.network_id] = float(record.seconds)
 
     def digest(self) -> str:
-        """Give the content digest of the zoo."""
+        """Return the content digest of the zoo."""
         return zoo_digest(
             self._digests.values(),
             map(dataset_content_digest, self._datasets.values()),

@@ -48,7 +48,7 @@ def check_topologies(topology: NDArray[np.int64]) -> NDArray[np.intp]:
 
 
 def active_blocks(topology: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which of the 20 blocks each of (n, 45) has, (n, 20)."""
+    """Return which of the 20 blocks each of (n, 45) has, (n, 20)."""
     depths = np.repeat(topology[:, 2 * BLOCKS :], DEPTH, axis=1)
     active: NDArray[np.bool_] = np.arange(BLOCKS) % DEPTH < depths
     return active

@@ -100,7 +100,7 @@ def open_archive(path: Path, max_bytes: int) -> Archive:
 
 
 def file_size(path: Path, max_bytes: int) -> int:
-    """Give the bytes of a regular file.
+    """Return the bytes of a regular file.
 
     Raises:
         ZooError: If there is none, it is a link, a folder or something else, or larger than ``max_bytes``.

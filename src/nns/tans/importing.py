@@ -150,7 +150,7 @@ class _Source:
         self.cut = 0
 
     def complete(self, records: Sequence[NetworkRecord], progress: Progress) -> Iterator[NetworkRecord]:
-        """Give all networks, those of one dataset after one another, with weights where there is a supernet."""
+        """Return all networks, those of one dataset after one another, with weights where there is a supernet."""
         by_dataset: dict[str, list[NetworkRecord]] = defaultdict(list)
         for record in records:
             by_dataset[record.entry.source_dataset].append(record)

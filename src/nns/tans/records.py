@@ -112,7 +112,7 @@ def supernet_entry(dataset: DatasetRecord, weights: bytes, own_head: bool) -> Ne
 
 
 def with_weights(record: NetworkRecord, weights: bytes, supernet: NetworkEntry) -> NetworkRecord:
-    """Give a network the weights that were cut out of a supernet, and say so in its provenance.
+    """Return a network the weights that were cut out of a supernet, and say so in its provenance.
 
     Its parameters are then counted, and no longer those that the file names.
     """

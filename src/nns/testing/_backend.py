@@ -63,7 +63,7 @@ class BackendContract:
 
     @pytest.fixture
     def preprocessing(self, backend: Backend, spec: ArchitectureSpec) -> Preprocessing:
-        """Give its input."""
+        """Return its input."""
         return backend.preprocessing(spec, self.image_size)
 
     def test_offers(self, backend: Backend) -> None:
@@ -310,7 +310,7 @@ class BackendContract:
 
 
 def _survives_json(value: object) -> bool:
-    """Say whether a value is the same after it was written as JSON, tuples read back as lists."""
+    """Return whether a value is the same after it was written as JSON, tuples read back as lists."""
     written = json.dumps(value, allow_nan=False, sort_keys=True)
     return json.dumps(json.loads(written), sort_keys=True) == written
 

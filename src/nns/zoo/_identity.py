@@ -14,7 +14,7 @@ ID_DIGITS = 16
 
 
 def default_zoo_path() -> Path | None:
-    """Give the path in $NNS_ZOO, None if that is unset or empty."""
+    """Return the path in $NNS_ZOO, None if that is unset or empty."""
     value = os.environ.get("NNS_ZOO", "")
     return Path(value).expanduser() if value else None
 

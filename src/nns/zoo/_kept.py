@@ -98,7 +98,7 @@ def _of_part(part: Part, wanted: set[str]) -> Kept:
 
 
 def _frames(table: WeightsTable, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Give the rows of the frames of some rows of a table."""
+    """Return the rows of the frames of some rows of a table."""
     lengths = np.diff(table.bounds("frames")).astype(np.int64)
     frames: NDArray[np.int64] = table.file.array(f"{table.table}/frames").astype(np.int64)
     return frames[np.repeat(mask, lengths)]
@@ -119,7 +119,7 @@ def _owners(tables: list[WeightsTable], bases: NDArray[np.int64]) -> list[str]:
 
 
 def disk_bytes(store: Store) -> tuple[int, int, int]:
-    """Give the bytes of the zoo file, and number and bytes of the files that wait in its journal."""
+    """Return the bytes of the zoo file, and number and bytes of the files that wait in its journal."""
     if not isinstance(store, HDF5Store):
         return sum(store.sizes().values()), 0, 0
     from nns.stores.hdf5.journal import Journal

@@ -198,7 +198,7 @@ class Zoo:
         )
 
     def digest(self) -> str:
-        """Give the content digest of networks, supernets, datasets and transfers."""
+        """Return the content digest of networks, supernets, datasets and transfers."""
         return self.store.digest()
 
     def info(self) -> ZooInfo:
@@ -245,7 +245,7 @@ class Zoo:
         self.store.close()
 
     def __enter__(self) -> Self:
-        """Give the zoo itself."""
+        """Return the zoo itself."""
         return self
 
     def __exit__(

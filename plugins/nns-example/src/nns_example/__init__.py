@@ -97,7 +97,7 @@ class ExampleBackend(Backend):
         return (float(spec.config["width"]), float(spec.config["depth"]))
 
     def license(self, spec: ArchitectureSpec) -> str:
-        """Give the licence of weights that nns trains."""
+        """Return the licence of weights that nns trains."""
         return "Apache-2.0"
 
 

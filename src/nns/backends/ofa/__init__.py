@@ -102,11 +102,11 @@ class OfaBackend(Backend):
         return captured[0].flatten(1)
 
     def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
-        """Give ImageNet normalisation at the size asked for (default 224)."""
+        """Return ImageNet normalisation at the size asked for (default 224)."""
         return Preprocessing(image_size or 224)
 
     def topology(self, spec: ArchitectureSpec) -> tuple[float, ...]:
-        """Give TANS's 45 integers."""
+        """Return TANS's 45 integers."""
         return space.topology_vector(spec)
 
     def license(self, spec: ArchitectureSpec) -> str:

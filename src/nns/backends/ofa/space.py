@@ -76,12 +76,12 @@ def sample_spec(rng: np.random.Generator, width: float, source: str = "random") 
 
 
 def uniform_spec(width: float, kernel: int, ratio: int, depth: int, source: str = "random") -> ArchitectureSpec:
-    """Give the subnet with one kernel size, ratio and depth throughout."""
+    """Return the subnet with one kernel size, ratio and depth throughout."""
     return subnet_spec(width, [kernel] * BLOCKS, [ratio] * BLOCKS, [depth] * STAGES, source)
 
 
 def largest_spec(width: float, source: str = "random") -> ArchitectureSpec:
-    """Give the largest subnet: the supernet as a whole."""
+    """Return the largest subnet: the supernet as a whole."""
     return uniform_spec(width, KERNEL_SIZES[-1], EXPAND_RATIOS[-1], DEPTHS[-1], source)
 
 

@@ -118,7 +118,7 @@ class TimmBackend(Backend):
         return features.flatten(1)
 
     def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
-        """Give timm's own mean and deviation; the size asked for, unless the architecture has a fixed one."""
+        """Return timm's own mean and deviation; the size asked for, unless the architecture has a fixed one."""
         config = _config(spec.name)
         if config is None:
             return Preprocessing(image_size or 224)
@@ -133,7 +133,7 @@ class TimmBackend(Backend):
         return ()
 
     def license(self, spec: ArchitectureSpec) -> str:
-        """Give the licence of the pretrained weights, as timm states it; Apache-2.0 for weights of nns's own.
+        """Return the licence of the pretrained weights, as timm states it; Apache-2.0 for weights of nns's own.
 
         Of a local file only its owner knows: ``config["license"]``, or SPDX's ``NOASSERTION``.
         """
@@ -145,7 +145,7 @@ class TimmBackend(Backend):
 
 
 def _config(name: str) -> Any:
-    """Give timm's configuration of pretrained weights, None where it has none.
+    """Return timm's configuration of pretrained weights, None where it has none.
 
     Raises:
         UnknownNameError: If there is no such architecture, or none with that tag.

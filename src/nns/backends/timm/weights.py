@@ -45,7 +45,7 @@ IMAGENET_ACCURACY = {
 
 
 def installed(name: str) -> bool:
-    """Say whether the ImageNet weights of an architecture are installed as a package."""
+    """Return whether the ImageNet weights of an architecture are installed as a package."""
     return name in PACKAGES and find_spec(PACKAGES[name][0]) is not None
 
 
@@ -167,7 +167,7 @@ def _from_timm(name: str) -> torch.nn.Module:
 
 
 def _cached(repository: str | None) -> str | None:
-    """Give the path of the weights in the cache of huggingface_hub, if they are there."""
+    """Return the path of the weights in the cache of huggingface_hub, if they are there."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(repository, "model.safetensors") if repository else None

@@ -26,7 +26,7 @@ ABLATIONS: Mapping[str, Variant] = {
 
 
 def ablations_of(method: str) -> dict[str, Variant]:
-    """Give the ablations that a method can have, with its name filled in."""
+    """Return the ablations that a method can have, with its name filled in."""
     found = {}
     for name, variant in ABLATIONS.items():
         if variant.of in ("", method):

@@ -13,7 +13,7 @@ class RandomChooser(Chooser):
     """A random order: all scores are equal, and the measures are expectations over the order of equals."""
 
     def ask(self, question: Question) -> Sequence[Answer]:
-        """Give every candidate the same score."""
+        """Return every candidate the same score."""
         return [Answer(np.zeros(len(question.feasible))).within(question.feasible)]
 
 

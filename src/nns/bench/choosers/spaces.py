@@ -117,7 +117,7 @@ class Fits:
         return self.made[key]
 
     def error80(self, variant: Variant, scene: Scene, task: int) -> float:
-        """Give the error of predicted accuracy that 80 % of held-out pairs stay below, as ``nns space fit`` has it.
+        """Return the error of predicted accuracy that 80 % of held-out pairs stay below, as ``nns space fit`` has it.
 
         It is measured once for a family, with the first seed; NaN with too few datasets.
         """
@@ -215,7 +215,7 @@ class SpaceChooser(Chooser):
         )
 
     def _interval(self, task: int, fitted: Fitted, embedding: np.ndarray, predicted: Floats) -> Floats | None:
-        """Give an 80 % interval of predicted accuracies (C,), (C, 2).
+        """Return an 80 % interval of predicted accuracies (C,), (C, 2).
 
         It is the method's own if it has ``predict_interval(query_embedding, network_embeddings)``; else that of
         ``nns search``, from the errors on held-out datasets, for what is measured on full fine-tuning.

@@ -128,7 +128,7 @@ class ByGain(AtRandom):
         return chosen + super().choose(number, count - len(chosen), known, [*taken, *chosen])
 
     def _predict(self, known: Mapping[Pair, float]) -> tuple[FloatArray, FloatArray]:
-        """Give mean and deviation of the accuracy of every pair, (D, A) each."""
+        """Return mean and deviation of the accuracy of every pair, (D, A) each."""
         pairs = np.array(sorted(known), np.int64)
         self.surrogate.fit(pairs, np.array([known[int(d), int(a)] for d, a in pairs]))
         every = np.stack(np.meshgrid(*map(np.arange, self.shape), indexing="ij"), axis=-1).reshape(-1, 2)
@@ -143,7 +143,7 @@ class ByGain(AtRandom):
         return self.volume.curve([a for a, _ in found], [accuracy for _, accuracy in found])
 
     def volumes(self, known: Mapping[Pair, float]) -> Sequence[float]:
-        """Give the normalised volume of each dataset, 0..1."""
+        """Return the normalised volume of each dataset, 0..1."""
         return [float(self._curve(d, known).mean()) for d in range(self.shape[0])]
 
 
@@ -175,7 +175,7 @@ class Rounds:
         return sum(accuracy is not None for accuracy in self._settled.values())
 
     def known(self, rounds: int) -> dict[Pair, float]:
-        """Give the accuracies that the first ``rounds`` rounds came to."""
+        """Return the accuracies that the first ``rounds`` rounds came to."""
         found = ((pair, self._settled.get(pair)) for each in self.rounds[: max(0, rounds)] for pair in each)
         return {pair: accuracy for pair, accuracy in found if accuracy is not None}
 

@@ -91,7 +91,7 @@ class Surrogate:
         return self
 
     def predict(self, pairs: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Give mean and standard deviation of the accuracy of pairs, (n,) each; the noise is not in the latter."""
+        """Return mean and standard deviation of the accuracy of pairs, (n,) each; the noise is not in the latter."""
         from scipy.linalg import cho_solve
 
         cross = self._kernel(np.asarray(pairs, np.int64), self._pairs, self._log)

@@ -55,7 +55,7 @@ class Volume:
         return cls(limits, np.asarray(within))
 
     def curve(self, architectures: Sequence[int], accuracies: Sequence[float]) -> FloatArray:
-        """Give the best accuracy within each limit, (points,)."""
+        """Return the best accuracy within each limit, (points,)."""
         best = np.zeros(len(self.limits))
         for architecture, accuracy in zip(architectures, accuracies, strict=True):
             np.maximum(best, np.where(self.within[architecture], accuracy, 0.0), out=best)

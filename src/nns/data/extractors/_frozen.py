@@ -69,4 +69,4 @@ class FrozenExtractor(ABC):
 
     @abstractmethod
     def _features(self, network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
-        """Give the features (b, feature_dim) of a batch (b, 3, image_size, image_size), 0..255."""
+        """Return the features (b, feature_dim) of a batch (b, 3, image_size, image_size), 0..255."""

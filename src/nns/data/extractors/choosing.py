@@ -47,7 +47,7 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
 
 
 def extractor_of(datasets: Iterable[DatasetRecord]) -> Extractor:
-    """Give the extractor that made the features of a zoo's datasets.
+    """Return the extractor that made the features of a zoo's datasets.
 
     It is the default one if there are no datasets, or if this nns has none of the name that they give. If its features
     are of another width than theirs, the space refuses them.

@@ -82,7 +82,7 @@ def _pink_noise(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def probe_batch(preprocessing: Preprocessing) -> torch.Tensor:
-    """Give the probe images at a network's own input, (PROBE_COUNT, 3, size, size) float32."""
+    """Return the probe images at a network's own input, (PROBE_COUNT, 3, size, size) float32."""
     import torch
     from torch.nn import functional as F
 

@@ -11,7 +11,7 @@ from nns.errors import UsageError
 
 
 def checked(features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> tuple[Any, Any]:
-    """Give features (n, d) in double precision and labels as 0 to k - 1; what is not finite becomes zero.
+    """Return features (n, d) in double precision and labels as 0 to k - 1; what is not finite becomes zero.
 
     Raises:
         UsageError: If the lengths differ, or there are fewer than two classes or three images.

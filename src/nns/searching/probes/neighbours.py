@@ -15,7 +15,7 @@ NEIGHBOURS = 5
 def knn_accuracy(
     features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], neighbours: int = NEIGHBOURS
 ) -> float:
-    """Give the accuracy of k nearest neighbours by cosine, each image left out in its turn, 0..1.
+    """Return the accuracy of k nearest neighbours by cosine, each image left out in its turn, 0..1.
 
     Neighbours vote with their cosine, so that a class of fewer than k images can be found.
 

@@ -146,12 +146,12 @@ class HDF5Store(Store):
         return self.from_view(read)
 
     def network_digest(self, network_id: str) -> str:
-        """Give the content digest of one network as it was recorded when the network was added."""
+        """Return the content digest of one network as it was recorded when the network was added."""
         table, row = self._current().find(network_id)
         return table.digest(row)
 
     def weights_sha256(self, network_id: str) -> str:
-        """Give the sha256 of a network's weights as it was recorded when the network was added."""
+        """Return the sha256 of a network's weights as it was recorded when the network was added."""
         table, row = self._current().find(network_id)
         return table.weights_sha256(row)
 
@@ -194,7 +194,7 @@ class HDF5Store(Store):
         return tuple(sorted(self._current().latencies))
 
     def digest(self) -> str:
-        """Give the content digest of the zoo, from the digests recorded when its parts were added."""
+        """Return the content digest of the zoo, from the digests recorded when its parts were added."""
         view = self._current()
         networks = [table.digest(row) for table, row in view.order]
         supernets = [table.digest(row) for table, row in view.supernets.values()]
@@ -258,7 +258,7 @@ class HDF5Store(Store):
         raise ZooError(f"{self.path} is merged again and again while it is written; try again later")
 
     def _barred(self) -> set[str]:
-        """Give the names of shards that the main file says are in it or removed."""
+        """Return the names of shards that the main file says are in it or removed."""
         main = self._main()
         return set(main.file.header.merged) if main else set()
 
@@ -334,7 +334,7 @@ class HDF5Store(Store):
         return tuple(found[name][0].entry(found[name][1]) for name in sorted(found))
 
     def supernet_digest(self, supernet_id: str) -> str:
-        """Give the content digest of one supernet as it was recorded when the supernet was added."""
+        """Return the content digest of one supernet as it was recorded when the supernet was added."""
         view = self._current()
         if supernet_id not in view.supernets:
             raise UnknownNameError.among("supernet", supernet_id, view.supernets)

@@ -31,7 +31,7 @@ class Source(Protocol):
     """A file from which bytes are copied."""
 
     def opened(self) -> AbstractContextManager[int]:
-        """Give a descriptor for reading at any position."""
+        """Return a descriptor for reading at any position."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def ragged(cells: Sequence[NDArray[Any]], dtype: str) -> tuple[NDArray[Any], NDA
 
 
 def offsets(lengths: Sequence[int]) -> NDArray[np.uint64]:
-    """Give the n + 1 offsets of n rows of these lengths."""
+    """Return the n + 1 offsets of n rows of these lengths."""
     result = np.zeros(len(lengths) + 1, "<u8")
     np.cumsum(np.array(lengths, "<u8"), out=result[1:])
     return result

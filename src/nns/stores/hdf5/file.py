@@ -88,7 +88,7 @@ class ZooFile:
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Give a descriptor for reading at any position."""
+        """Return a descriptor for reading at any position."""
         if self._descriptor >= 0:
             yield self._descriptor
             return
@@ -177,7 +177,7 @@ class ZooFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def sealed(self) -> bool:
-        """Tell whether every byte of the file is as it was written."""
+        """Return whether every byte of the file is as it was written."""
         with self.opened() as descriptor:
             at = self._places[schema.SEAL].offset
             return self._pread(schema.SEAL, at, SEAL_BYTES) == seal_of(descriptor, self._size, at)

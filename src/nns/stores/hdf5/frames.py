@@ -31,7 +31,7 @@ KEPT_BASES = 64 << 20
 
 
 def max_weights() -> int:
-    """Give the bytes that the weights of one network may have."""
+    """Return the bytes that the weights of one network may have."""
     return int(os.environ.get("NNS_MAX_WEIGHTS") or schema.MAX_WEIGHTS)
 
 
@@ -101,7 +101,7 @@ class Frames:
         return self.file.bounds("frames/data")
 
     def stored(self, row: int) -> tuple[int, int]:
-        """Give the first and last stored byte of a frame."""
+        """Return the first and last stored byte of a frame."""
         start, stop = self.bounds[row : row + 2].tolist()
         return start, stop
 
@@ -121,7 +121,7 @@ class Frames:
             _frames.decode_into(out, codec, item, self._stored_bytes(row), base)
 
     def _about(self, row: int) -> tuple[int, int, bytes | None]:
-        """Give codec, item and decoded base of a frame."""
+        """Return codec, item and decoded base of a frame."""
         if not 0 <= row < len(self):
             raise ZooError(f"{self.file.path} is damaged: frame {row} does not exist; restore it from a copy")
         base, codec = int(self.base[row]), int(self.codec[row])

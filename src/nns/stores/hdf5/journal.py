@@ -214,7 +214,7 @@ class Journal:
             self._marked = True
 
     def is_marked(self) -> bool:
-        """Tell whether there was a main file."""
+        """Return whether there was a main file."""
         return (self.folder / _BESIDE).exists()
 
     def stale(self) -> list[str]:

@@ -167,7 +167,7 @@ def _shards_of(view: View, ids: Collection[str]) -> list[str]:
 
 
 def disk_usage(path: Path) -> dict[str, int]:
-    """Give the bytes of the zoo file, under ``""``, and of all that is in its journal folder, by name."""
+    """Return the bytes of the zoo file, under ``""``, and of all that is in its journal folder, by name."""
     found: dict[str, int] = {}
     with suppress(OSError):
         found[""] = path.stat().st_size

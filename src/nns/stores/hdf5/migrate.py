@@ -116,7 +116,7 @@ def _discard(target: Path) -> None:
 
 
 def _keep_old(path: Path, files: dict[str, ZooFile]) -> Path | None:
-    """Give the old files second names, as a zoo of their own."""
+    """Return the old files second names, as a zoo of their own."""
     backup = path.with_name(f"{path.name}.v{min(file.header.version for file in files.values())}")
     for name, file in files.items():
         kept = Journal(backup).folder / name if name else backup
@@ -166,7 +166,7 @@ class _Old:
         return {name: found[row].tobytes().hex() for row, name in enumerate(self._ids)}
 
     def columns(self) -> Iterator[tuple[dict[str, Column], dict[str, Any]]]:
-        """Give the columns of files of version 2 with the same content."""
+        """Return the columns of files of version 2 with the same content."""
         batch: list[NetworkRecord] = []
         for record in self._networks():
             batch.append(record)

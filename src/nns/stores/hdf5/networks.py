@@ -71,7 +71,7 @@ class WeightsTable:
         """Compare an entry with the columns that repeat it; ValueError if they differ."""
 
     def bounds(self, column: str) -> NDArray[np.uint64]:
-        """Give the offsets of a ragged column, (n + 1,)."""
+        """Return the offsets of a ragged column, (n + 1,)."""
         cache: dict[str, NDArray[np.uint64]] = self.__dict__.setdefault("_bounds_cache", {})
         if column not in cache:
             cache[column] = self.file.bounds(f"{self.table}/{column}")
@@ -88,11 +88,11 @@ class WeightsTable:
         return self.file.array(f"{self.table}/weights_sha256")
 
     def digest(self, row: int) -> str:
-        """Give the content digest as it was recorded."""
+        """Return the content digest as it was recorded."""
         return str(self.digests[row].tobytes().hex())
 
     def weights_sha256(self, row: int) -> str:
-        """Give the sha256 of the weights as it was recorded."""
+        """Return the sha256 of the weights as it was recorded."""
         return str(self.sha256[row].tobytes().hex())
 
     @cached_property
@@ -101,7 +101,7 @@ class WeightsTable:
         return self.file.array(f"{self.table}/weights_length")
 
     def rows(self, row: int) -> list[int]:
-        """Give the rows of the frames that a network's weights consist of."""
+        """Return the rows of the frames that a network's weights consist of."""
         start, stop = self.bounds("frames")[row : row + 2].tolist()
         found: list[int] = self.file.array(f"{self.table}/frames")[start:stop].tolist()
         return found
@@ -185,7 +185,7 @@ NUMBERS = {
 
 
 def numbers_of(entry: NetworkEntry) -> tuple[int, int, int, int, int, float]:
-    """Give the numbers of an entry, in the order of :data:`NUMBERS`."""
+    """Return the numbers of an entry, in the order of :data:`NUMBERS`."""
     cost = entry.cost
     sizes = (cost.body_params, cost.body_macs, cost.body_bytes, cost.feature_dim)
     return (*sizes, len(entry.classes), entry.accuracy)

@@ -49,7 +49,7 @@ class Base:
                 self.slices.add(row, piece.shape, piece.item, self.data(piece))
 
     def data(self, piece: Piece) -> memoryview:
-        """Give the bytes of a piece."""
+        """Return the bytes of a piece."""
         return self.weights[piece.start : piece.stop]
 
 
@@ -67,7 +67,7 @@ class Packer:
         self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
 
     def __enter__(self) -> Self:
-        """Give the packer itself."""
+        """Return the packer itself."""
         return self
 
     def __exit__(
@@ -82,7 +82,7 @@ class Packer:
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Give a descriptor for reading what has been encoded."""
+        """Return a descriptor for reading what has been encoded."""
         assert self._file
         self._file.flush()
         yield self._file.fileno()
@@ -123,7 +123,7 @@ class Packer:
         return self._append(FrameRow(sha256, length, codec, item, max(base, -1), data))
 
     def _is_true(self, sha256: bytes) -> bool:
-        """Tell whether the frame known under a digest has it; one taken over from the zoo's own file may not."""
+        """Return whether the frame known under a digest has it; one taken over from the zoo's own file may not."""
         at = self._known[sha256]
         if at in self._unchecked:
             frames, row = self._unchecked[at]

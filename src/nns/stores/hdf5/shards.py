@@ -84,7 +84,7 @@ def ids_column(ids: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def header(rows: Mapping[str, int], spaces: Sequence[str] = (), merged: Sequence[str] = ()) -> dict[str, Any]:
-    """Give what ``/format`` says, but for digests. ``rows`` are those of each table."""
+    """Return what ``/format`` says, but for digests. ``rows`` are those of each table."""
     return {
         "format": schema.FORMAT_NAME,
         "version": schema.FORMAT_VERSION,
