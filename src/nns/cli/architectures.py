@@ -22,8 +22,8 @@ def architectures(
 
     Example: nns architectures 'timm:mobilenetv3*' --max-params 3M
     """
-    from nns.backends.listing import list_architectures
     from nns.cli.output import note, print_json, print_table, progress_bar
+    from nns.networks.listing import list_architectures
     from nns.quantities import format_bytes, format_count
 
     limits = options.limits_of(max_params, max_macs, max_size, None)

@@ -34,7 +34,7 @@ _ABOUT = "entry.json"
 def cached_arrays(
     folder: Path, data: str, digest: str, size: int, seed: int, max_images: int | None, test: float = 0.0
 ) -> SplitArrays:
-    """Return a labelled dataset decoded at one size, in a training and a validation split, from the cache if it is there.
+    """Return a labelled dataset decoded at one size, in a training and a validation split, from the cache if there.
 
     A dataset of the same content counts as the same, whatever its place and name: its images and its name are those
     of the one that came first. Where there is an entry, the dataset itself is not looked at.

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from nns_example import ExampleBackend
 
-from nns.backends.listing import list_architectures
 from nns.backends.ofa import OfaBackend
 from nns.backends.timm import TimmBackend
 from nns.errors import UnknownNameError, UsageError
 from nns.networks.costs import count_cost
+from nns.networks.listing import list_architectures
 from nns.types import Limits
 
 CLASSES = 10
