@@ -58,7 +58,7 @@ def check_pickle(data: bytes) -> None:
 
 
 def _tokens(data: bytes) -> Iterator[Token]:
-    """Return the opcodes in order; what is fetched from the memo counts as pushed anew, what is put there not at all."""
+    """Return the opcodes in order; what is fetched from the memo counts as pushed anew, what is put there does not."""
     memo: dict[int, Token] = {}
     last: Token = (0, None)
     at, size = 0, len(data)
