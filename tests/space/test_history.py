@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nns.space._history import History, fit_levels, kernel_weights, learn
-from nns.space._ridge import centre_within
+from nns.space.mixed.history import History, fit_levels, kernel_weights, learn
+from nns.space.mixed.ridge import centre_within
 
 FAMILIES, PER_FAMILY, NETWORKS, KINDS = 8, 2, 24, 3
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nns.space._gradients import contrastive_gradient
-from nns.space.losses import hard_negative_loss
+
+from .losses import hard_negative_loss
 
 
 def naive_loss(scores, margin, nmax, both, diagonal):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nns.space import Mixed, evaluate_held_out
-from nns.space._inputs import Projection, describe_query, flat_kernels, share_between
+from nns.space.mixed.inputs import Projection, describe_query, flat_kernels, share_between
 from nns.testing import planted_zoo
 
 

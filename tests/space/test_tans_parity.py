@@ -11,8 +11,9 @@ from torch.nn.functional import linear, normalize
 
 from nns.space import Tans, paired_recall
 from nns.space._tans_step import Batch, step_gradients
-from nns.space.losses import hard_negative_loss
 from nns.space.tans import join_fingerprint
+
+from .losses import hard_negative_loss
 
 VECTORS = Path(__file__).parent / "data" / "tans_vectors.npz"
 WEIGHTS = [

@@ -1,6 +1,6 @@
 """Gradients of the encoders and of the contrastive loss, written out: faster than autograd on small batches.
 
-Tested against autograd of :func:`nns.space.losses.hard_negative_loss`.
+Tested against autograd of the loss of TANS written plainly, tests/space/losses.py.
 """
 
 from __future__ import annotations
@@ -47,7 +47,17 @@ def back_through(gradients: Weights, layer: str, rows: Tensor, unit: Tensor, nor
 def contrastive_gradient(
     scores: Tensor, *, margin: float, nmax: int | None, both: bool = True, diagonal: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return :func:`nns.space.losses.hard_negative_loss` and its gradient by the scores, (B, B)."""
+    r"""Return the hard-negative contrastive loss of TANS and its gradient by the scores, (B, B).
+
+    With :math:`d_i = S_{ii}` the loss is :math:`\sum_i \sum_{j \in top_i} \max(0, margin + S_{ij} - d_i)`.
+
+    Args:
+        scores: (B, B) similarities, rows networks, columns queries; the diagonal holds the matched pairs.
+        margin: By how much a matched pair must win.
+        nmax: Hardest negatives counted a row or column; None or more than B counts all.
+        both: Also sum along columns (for each query, over networks).
+        diagonal: Count a matched pair as a negative of score 0, as the published code does.
+    """
     size = len(scores)
     matched = scores.diagonal().clone()
     negatives = scores.clone().fill_diagonal_(0.0 if diagonal else float("-inf"))

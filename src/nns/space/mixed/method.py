@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from nns.space._base import SpaceMethod
-from nns.space._contrastive import Encoders, Training, train_encoders
 from nns.space._data import FloatArray, IntArray, SpaceData
-from nns.space._epochs import choose_epochs
 from nns.space._forward import affine, sigmoid, unit
-from nns.space._history import TERMS, History, kernel_weights, learn
-from nns.space._inputs import describe_query, network_blocks, project
 from nns.space._pairs import PairSampler
-from nns.space._predictor import fit_levels_of_queries, fit_predictor
-from nns.space._zoo_inputs import ZooInputs
+from nns.space.mixed.contrastive import Encoders, Training, train_encoders
+from nns.space.mixed.epochs import choose_epochs
+from nns.space.mixed.history import TERMS, History, kernel_weights, learn
+from nns.space.mixed.inputs import describe_query, network_blocks, project
+from nns.space.mixed.predictor import fit_levels_of_queries, fit_predictor
+from nns.space.mixed.zoo_inputs import ZooInputs
 
 if TYPE_CHECKING:
     from typing import Self

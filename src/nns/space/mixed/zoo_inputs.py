@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.space._inputs import Projection, QueryParts, network_blocks, project, query_views
 from nns.space._pairs import PairSampler
+from nns.space.mixed.inputs import Projection, QueryParts, network_blocks, project, query_views
 
 if TYPE_CHECKING:
     from typing import Self

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.space._contrastive import Encoders, Training, train_encoders
 from nns.space._forward import affine, unit
 from nns.space._held_out import held_out_folds
 from nns.space._pairs import PairSampler
 from nns.space.metrics import ranks_of
+from nns.space.mixed.contrastive import Encoders, Training, train_encoders
 
 if TYPE_CHECKING:
     from nns.space._data import FloatArray, IntArray
-    from nns.space._zoo_inputs import ZooInputs
+    from nns.space.mixed.zoo_inputs import ZooInputs
 
 STOPS = (5, 10, 20, 40, 80, 160, 320)
 """Numbers of epochs that are tried."""

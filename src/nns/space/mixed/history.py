@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from nns.space._forward import logit
-from nns.space._ridge import centre_within, fit_ridge
+from nns.space.mixed.ridge import centre_within, fit_ridge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,13 +8,13 @@ import numpy as np
 
 from nns.space._data import Outcomes
 from nns.space._forward import logit
-from nns.space._ridge import centre_within, fit_ridge
+from nns.space.mixed.ridge import centre_within, fit_ridge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nns.space._data import FloatArray, SpaceData
-    from nns.space._history import History, Levels
+    from nns.space.mixed.history import History, Levels
 
 OWN_WEIGHT = 0.25
 """Weight of a result on a network's own dataset beside a transfer result: it says little about transfer."""
