@@ -47,7 +47,7 @@ from safetensors.numpy import save
 from threadpoolctl import threadpool_limits
 
 from nns.networks.fingerprints.graph import GRAPH_DIM
-from nns.networks.fingerprints.probes import PROBE_COUNT
+from nns.networks.fingerprints.reference import REFERENCE_COUNT
 from nns.networks.fingerprints.surprise import SURPRISE_ROWS
 from nns.stores import HDF5Store
 from nns.stores._digest import canonical_json, entry_json
@@ -257,8 +257,8 @@ def network(number: int, weights: bytes, kind: str = "ofa", **changes: Any) -> N
         topology=random.standard_normal(45, np.float32),
         functional=random.standard_normal(640, np.float32),
         graph=random.standard_normal(GRAPH_DIM, np.float32),
-        kernel=random.standard_normal((PROBE_COUNT, PROBE_COUNT), np.float32),
-        surprise=random.standard_normal((SURPRISE_ROWS, PROBE_COUNT), np.float32),
+        kernel=random.standard_normal((REFERENCE_COUNT, REFERENCE_COUNT), np.float32),
+        surprise=random.standard_normal((SURPRISE_ROWS, REFERENCE_COUNT), np.float32),
     )
     return NetworkRecord(replace(entry, **changes), fingerprint, weights)
 

@@ -84,8 +84,8 @@ class Fingerprint:
         topology: Backend's own topology vector (45 numbers for OFA-MobileNetV3), may be empty.
         functional: Features before the classifier on one fixed Gaussian noise image, (feature_dim,).
         graph: Statistics of the traced graph that every architecture has, (GRAPH_DIM,).
-        kernel: Centred similarity matrix of the features of n fixed probe images, (n, n).
-        surprise: How far each probe image lies from what the batch norms have seen, (rows, n).
+        kernel: Centred similarity matrix of the features of n fixed reference images, (n, n).
+        surprise: How far each reference image lies from what the batch norms have seen, (rows, n).
     """
 
     topology: NDArray[np.float32]

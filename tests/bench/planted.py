@@ -57,8 +57,8 @@ def plant_matrix(
     queries = tuple(
         (style @ to_features + rng.standard_normal((IMAGES, 16))).astype(np.float32) for style in every_style
     )
-    probes = rng.standard_normal((STYLES + 1, 8, 6))
-    features = np.einsum("nh,hpf->npf", np.concatenate([styles, strength[:, None]], axis=1), probes)
+    images = rng.standard_normal((STYLES + 1, 8, 6))
+    features = np.einsum("nh,hpf->npf", np.concatenate([styles, strength[:, None]], axis=1), images)
     task_families = [f"q{task // per_family}" for task in range(tasks)]
     blocks = {
         "graph": np.stack([strength, np.ones(networks), rng.standard_normal(networks)], axis=1),

@@ -11,7 +11,7 @@ from safetensors.torch import load, save_file
 
 from nns.building.checkpoints import NO_LICENSE, add_checkpoint, read_state
 from nns.errors import DatasetError, UnknownNameError, UsageError
-from nns.networks.fingerprints import GRAPH_DIM, PROBE_COUNT, SURPRISE_ROWS
+from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import load_plugins
 from nns.repro.digits import write_digits
 from nns.stores import MemoryStore
@@ -108,7 +108,7 @@ def test_architecture_and_dataset_that_only_a_network_of_the_zoo_knows(zoo, add,
 
     spec = sample_spec(np.random.default_rng(0), 0.5)
     other = sample_network(1)
-    sizes = {"graph": GRAPH_DIM, "kernel": (PROBE_COUNT, PROBE_COUNT), "surprise": (SURPRISE_ROWS, PROBE_COUNT)}
+    sizes = {"graph": GRAPH_DIM, "kernel": (REFERENCE_COUNT,) * 2, "surprise": (SURPRISE_ROWS, REFERENCE_COUNT)}
     shapes = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
     entry = replace(other.entry, spec=spec, source_dataset="imagenet-1k", source_digest="")
     zoo.store.add_network(replace(other, entry=entry, fingerprint=replace(other.fingerprint, **shapes)))

@@ -5,7 +5,7 @@ import pytest
 from nns_example import ExampleBackend
 
 from nns.networks.costs import count_cost
-from nns.networks.fingerprints import PROBE_COUNT, fingerprint_network
+from nns.networks.fingerprints import REFERENCE_COUNT, fingerprint_network
 from nns.networks.fingerprints.tracing import centred_kernel
 from nns.types import Preprocessing
 
@@ -34,7 +34,7 @@ def test_networks_of_any_width_have_kernels_of_one_shape():
     narrow, wide = fingerprint(0), fingerprint(0, "plain-w24-d4")
     assert narrow.functional.shape == (32,)
     assert wide.functional.shape == (192,)
-    assert narrow.kernel.shape == wide.kernel.shape == (PROBE_COUNT, PROBE_COUNT)
+    assert narrow.kernel.shape == wide.kernel.shape == (REFERENCE_COUNT, REFERENCE_COUNT)
     assert 0 < float((narrow.kernel * wide.kernel).sum()) <= 1
     assert narrow.topology.tolist() == [8, 3]
 

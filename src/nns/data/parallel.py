@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)``, called in the caller's thread."""
 
 _CHUNK = 16
-_PROBED = 16
+_SAMPLED = 16
 _THREADS_FROM_BYTES = 4_000_000  # in all: a twentieth of a second of decoding
 _THREADS_FROM_MEAN = 16_000  # bytes a file: below, the interpreter is the bottleneck, and it is one
 _MAX_WORKERS = 16
@@ -38,8 +38,8 @@ def choose_workers(sources: Sequence[ImageSource]) -> int:
     """
     if len(sources) <= _CHUNK or not all(isinstance(source, Path) for source in sources):
         return 1
-    probed = [s for s in sources[:: max(1, len(sources) // _PROBED)] if isinstance(s, Path)]
-    mean_bytes = sum(os.path.getsize(path) for path in probed if path.is_file()) / len(probed)
+    sample = [s for s in sources[:: max(1, len(sources) // _SAMPLED)] if isinstance(s, Path)]
+    mean_bytes = sum(os.path.getsize(path) for path in sample if path.is_file()) / len(sample)
     if mean_bytes < _THREADS_FROM_MEAN or mean_bytes * len(sources) < _THREADS_FROM_BYTES:
         return 1
     return min(_MAX_WORKERS, _processors())

@@ -70,7 +70,7 @@ class Store(ABC):
 
     @abstractmethod
     def kernels(self) -> NDArray[np.float32]:
-        """Read all probe kernels at once, (networks, n, n), in the order of :meth:`entries`."""
+        """Read all similarity kernels at once, (networks, n, n), in the order of :meth:`entries`."""
 
     @abstractmethod
     def surprises(self) -> NDArray[np.float32]:

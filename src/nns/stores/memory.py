@@ -95,7 +95,7 @@ class MemoryStore(Store):
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
     def kernels(self) -> NDArray[np.float32]:
-        """Read all probe kernels, (networks, n, n)."""
+        """Read all similarity kernels, (networks, n, n)."""
         rows = [record.fingerprint.kernel for record in self._sorted()]
         return np.stack(rows) if rows else np.zeros((0, 0, 0), np.float32)
 

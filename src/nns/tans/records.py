@@ -49,7 +49,7 @@ def network_records(networks: PublishedNetworks, datasets: Sequence[DatasetRecor
     """Describe networks without weights, each once, in the order of the file.
 
     What the file counts are the parameters with the head of the network's own dataset; MACs and buffers are those of
-    its architecture. Graph statistics, probe kernel and surprise cannot be had without the weights, and are empty.
+    its architecture. Graph statistics, similarity kernel and surprise cannot be had without the weights, and are empty.
 
     Raises:
         ZooError: If a network has fewer parameters than its head.

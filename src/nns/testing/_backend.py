@@ -216,7 +216,7 @@ class BackendContract:
     def test_fingerprint(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
         """A fingerprint is finite, of the expected shapes, and the same each time."""
         from nns.networks.costs import count_cost
-        from nns.networks.fingerprints import GRAPH_DIM, PROBE_COUNT, fingerprint_network
+        from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, fingerprint_network
 
         module = backend.build(spec, self.classes, seed=1)
         cost = count_cost(backend, module, preprocessing, self.classes)
@@ -227,7 +227,7 @@ class BackendContract:
         assert first.topology.shape == (len(backend.topology(spec)),)
         assert first.functional.shape == (cost.feature_dim,)
         assert first.graph.shape == (GRAPH_DIM,)
-        assert first.kernel.shape == (PROBE_COUNT, PROBE_COUNT)
+        assert first.kernel.shape == (REFERENCE_COUNT, REFERENCE_COUNT)
         assert np.abs(first.kernel - first.kernel.T).max() < 1e-6
         assert math.isclose(float(np.linalg.norm(first.kernel)), 1.0, abs_tol=1e-5)
 

@@ -29,7 +29,7 @@ def planted_zoo(
     *,
     images: int = 60,
     feature_dim: int = 96,
-    probes: int = 12,
+    references: int = 12,
     pretrained: int = 4,
     noise: float = 0.3,
     transfers: int = 0,
@@ -38,16 +38,16 @@ def planted_zoo(
     """Draw a zoo with planted structure, without images and weights.
 
     A dataset's hidden style (STYLES numbers) shifts the features of its images and the features that its
-    networks give to the probe images. A network's architecture sets its graph statistics and its quality.
+    networks give to the reference images. A network's architecture sets its graph statistics and its quality.
 
     Args:
         datasets: How many; two form a family.
         networks: Networks trained on each.
         images: Images a dataset, of four classes.
         feature_dim: Width of the query features.
-        probes: Probe images; kernels are (n, probes, probes).
+        references: Reference images; kernels are (n, references, references).
         pretrained: Networks more, whose own dataset is not in the zoo.
-        noise: Deviation of the noise on the networks' features of the probe images.
+        noise: Deviation of the noise on the networks' features of the reference images.
         transfers: Results of networks drawn at random on datasets drawn at random.
         seed: Of everything drawn.
     """
@@ -65,10 +65,10 @@ def planted_zoo(
     total = len(owner)
     network_styles = np.where(owner[:, None] >= 0, styles[owner], rng.standard_normal((total, STYLES)))
     architecture = rng.standard_normal((total, 3))
-    probe_basis = rng.standard_normal((STYLES + 3, probes, 8))
+    image_basis = rng.standard_normal((STYLES + 3, references, 8))
     hidden = np.concatenate([network_styles, architecture], axis=1)
-    features = np.einsum("nh,hpf->npf", hidden, probe_basis) + noise * rng.standard_normal((total, probes, 8))
-    features += rng.standard_normal((probes, 8)) * 3
+    features = np.einsum("nh,hpf->npf", hidden, image_basis) + noise * rng.standard_normal((total, references, 8))
+    features += rng.standard_normal((references, 8)) * 3
     features -= features.mean(axis=1, keepdims=True)
     kernel = features @ features.transpose(0, 2, 1)
     graph = np.concatenate([architecture @ rng.standard_normal((3, 6)), architecture, np.full((total, 1), 7.0)], axis=1)

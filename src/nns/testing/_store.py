@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from nns.stores import Store
 
-PROBES = 8
+REFERENCES = 8
 """Side of the sample kernels."""
 
 SURPRISE = 2
@@ -68,8 +68,8 @@ def sample_network(number: int, seed: int = 0, **changes: Any) -> NetworkRecord:
         topology=random.standard_normal(number % 3).astype(np.float32),
         functional=random.standard_normal(10 + number).astype(np.float32),
         graph=random.standard_normal(GRAPH).astype(np.float32),
-        kernel=random.standard_normal((PROBES, PROBES)).astype(np.float32),
-        surprise=random.standard_normal((SURPRISE, PROBES)).astype(np.float32),
+        kernel=random.standard_normal((REFERENCES, REFERENCES)).astype(np.float32),
+        surprise=random.standard_normal((SURPRISE, REFERENCES)).astype(np.float32),
     )
     weights = save({"w": random.standard_normal((4, 5 + number)).astype(np.float32)})
     return NetworkRecord(replace(entry, **changes), fingerprint, weights)

@@ -139,7 +139,7 @@ class Zoo:
         return self.store.graphs()
 
     def kernels(self) -> NDArray[np.float32]:
-        """Read all probe kernels, (networks, n, n), in the order of :meth:`entries`."""
+        """Read all similarity kernels, (networks, n, n), in the order of :meth:`entries`."""
         return self.store.kernels()
 
     def surprises(self) -> NDArray[np.float32]:

@@ -73,7 +73,7 @@ def without_history(data: SpaceData) -> SpaceData:
 
 
 def without_functional(data: SpaceData) -> SpaceData:
-    """Replace what networks do with probe images by zeros."""
+    """Replace what networks do with reference images by zeros."""
     blanked = {"kernel", "surprise", "functional"}
     return replace(
         data, blocks={name: np.zeros_like(block) if name in blanked else block for name, block in data.blocks.items()}

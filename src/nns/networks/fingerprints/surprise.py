@@ -1,10 +1,10 @@
-"""Surprise: how far probe images lie from what a network's batch norms have seen in training.
+"""Surprise: how far reference images lie from what a network's batch norms have seen in training.
 
 Batch norm keeps the mean and variance that each channel had on the training data. An image whose own channel
-means and variances lie far from them is unlike that data. Taken over probe images of several kinds, the numbers
+means and variances lie far from them is unlike that data. Taken over reference images of several kinds, the numbers
 tell which kind a network was trained on, for any architecture with batch norm and without its data; on the first
 zoo of 240 networks they told the kind of data of an unseen dataset (emoji, letters, styles of type, digits) in 72 %
-of cases, where the probe kernel told it in 43 %, no more than the commonest kind (docs/method.md).
+of cases, where the similarity kernel told it in 43 %, no more than the commonest kind (docs/method.md).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.networks.fingerprints.graph import graph_statistics, trace_layers
-from nns.networks.fingerprints.probes import noise_image, probe_batch
+from nns.networks.fingerprints.reference import noise_image, reference_batch
 from nns.networks.fingerprints.surprise import SurpriseMeter
 from nns.types import ArchitectureSpec, Fingerprint, NetworkCost, Preprocessing
 
@@ -32,7 +32,7 @@ def fingerprint_network(
 
     Returns:
         Topology vector and functional embedding as TANS has them, and the parts that any architecture has:
-        graph statistics, the probe kernel, and the surprise at the probe images.
+        graph statistics, the similarity kernel, and the surprise at the reference images.
     """
     import torch
 
@@ -40,15 +40,15 @@ def fingerprint_network(
     layers = trace_layers(module, torch.zeros(1, 3, preprocessing.size, preprocessing.size))
     with torch.inference_mode():
         functional = backend.features(module, noise_image(preprocessing.size))[0]
-        probes = probe_batch(preprocessing)
+        images = reference_batch(preprocessing)
         with SurpriseMeter(module) as meter:
-            probed = backend.features(module, probes)
+            features = backend.features(module, images)
     return Fingerprint(
         topology=np.asarray(backend.topology(spec), dtype=np.float32),
         functional=functional.float().numpy().copy(),
         graph=np.asarray(graph_statistics(layers, cost, preprocessing.size), dtype=np.float32),
-        kernel=centred_kernel(probed.double().numpy()),
-        surprise=meter.surprise(len(probes)),
+        kernel=centred_kernel(features.double().numpy()),
+        surprise=meter.surprise(len(images)),
     )
 
 

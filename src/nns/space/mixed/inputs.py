@@ -93,7 +93,7 @@ def random_rotation(size: int) -> NDArray[np.float64]:
 
 
 def flat_kernels(kernels: FloatArray) -> FloatArray:
-    """Flatten probe kernels (n, m, m) so that the inner product of two is their centred kernel alignment.
+    """Flatten similarity kernels (n, m, m) so that the inner product of two is their centred kernel alignment.
 
     Upper triangle with the off-diagonal entries times sqrt(2), divided by the Frobenius norm (Kornblith et
     al., 2019, eq. 3). Gives (n, m (m + 1) / 2); entries that are not finite become zero.
@@ -107,7 +107,7 @@ def flat_kernels(kernels: FloatArray) -> FloatArray:
 def flat_surprises(surprises: FloatArray) -> FloatArray:
     """Flatten surprises (n, rows, m) to (n, rows * m).
 
-    Each row is centred and scaled over the probe images: which images are less surprising than others tells what a
+    Each row is centred and scaled over the reference images: which images are less surprising than others tells what a
     network was trained on, how surprising they are altogether tells its architecture.
     """
     rows = np.nan_to_num(np.asarray(surprises, np.float32), posinf=0.0, neginf=0.0)

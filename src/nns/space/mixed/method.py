@@ -39,7 +39,7 @@ class _Own(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Mixed(SpaceMethod):
-    """Linear encoders on graph statistics ⊕ probe kernel and on mean ⊕ spread of the features.
+    """Linear encoders on graph statistics ⊕ similarity kernel and on mean ⊕ spread of the features.
 
     A network embedding is its unit vector m, its quality, how it did on each known dataset beyond that (loadings), and
     the direction s of the dataset it was trained on; a query embedding the unit vector q, the dataset's level, the

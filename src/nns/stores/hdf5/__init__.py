@@ -160,7 +160,7 @@ class HDF5Store(Store):
         return self._current().stack("graph", (0, 0))
 
     def kernels(self) -> NDArray[np.float32]:
-        """Read all probe kernels, (networks, n, n); a read-only view of the file once it is merged."""
+        """Read all similarity kernels, (networks, n, n); a read-only view of the file once it is merged."""
         return self._current().stack("kernel", (0, 0, 0))
 
     def surprises(self) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
-"""Draw the probe images that stand for letters, icons and emoji: 32 tiles of 96 px in one PNG.
+"""Draw the reference images that stand for letters, icons and emoji: 32 tiles of 96 px in one PNG.
 
-    python benchmarks/fingerprints/draw_probes.py src/nns/networks/fingerprints/drawings.png
+    python benchmarks/fingerprints/draw_reference.py src/nns/networks/fingerprints/drawings.png
 
 The sheet is kept in the package, since another FreeType would draw other pixels and fingerprints would no longer
-compare: run this only together with a new PROBE_VERSION.
+compare: run this only together with a new REFERENCE_VERSION.
 """
 
 from __future__ import annotations
