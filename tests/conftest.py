@@ -92,7 +92,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build(zoo: SmallZoo) -> None:
-    from nns import BuildSettings, Zoo, build_zoo, fit_space, load_plugins
+    from nns import BuildSettings, Zoo, build_zoo, fit_space
     from nns.building import SearchSpace
 
     for name, digits in (ZOO_TASKS | QUERY_TASK).items():
@@ -107,11 +107,10 @@ def _build(zoo: SmallZoo) -> None:
         epochs=1,
         transfers=0,
     )
-    registry = load_plugins()
-    report = build_zoo(zoo.path, what, registry, workers=0)
+    report = build_zoo(zoo.path, what, workers=0)
     assert not report.failed, report.failed
-    with Zoo.open(zoo.path) as opened:
-        fit_space(opened, registry, epochs=100)
+    with Zoo(zoo.path) as opened:
+        fit_space(opened, epochs=100)
 
 
 def _write_digits(folder: Path, digits: Sequence[int], per_class: int = PER_CLASS) -> Path:
@@ -198,7 +197,7 @@ class PlainZoo:
 @pytest.fixture(scope="session")
 def plain_zoo(tmp_path_factory: pytest.TempPathFactory) -> PlainZoo:
     """A zoo of plain networks on two tiny datasets: built within this process in seconds."""
-    from nns import BuildSettings, build_zoo, load_plugins
+    from nns import BuildSettings, build_zoo
     from nns.testing import tiny_image_folder
 
     folder = tmp_path_factory.mktemp("plain-zoo")
@@ -212,7 +211,7 @@ def plain_zoo(tmp_path_factory: pytest.TempPathFactory) -> PlainZoo:
         epochs=1,
         transfers=0,
     )
-    return PlainZoo(folder / "zoo.h5", settings, build_zoo(folder / "zoo.h5", settings, load_plugins(), workers=0))
+    return PlainZoo(folder / "zoo.h5", settings, build_zoo(folder / "zoo.h5", settings, workers=0))
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ import numpy as np
 from nns.data import load_arrays, open_dataset
 from nns.finetuning import Recipe, climb
 from nns.finetuning.finetune_zoo import candidate
-from nns.plugins import load_plugins
 from nns.quantities import parse_count
 from nns.searching import search
 from nns.types import LabelledArrays, Limits, Preprocessing, SplitArrays
@@ -49,7 +48,7 @@ def main() -> None:
     rows = _read(args.out)
     shard, shards = (int(part) for part in args.shard.split("/"))
     names = args.tasks.read_text(encoding="utf-8").split()[shard::shards]
-    with Zoo.open(args.zoo) as zoo:
+    with Zoo(args.zoo) as zoo:
         for name in names:
             if not all((name, role) in rows for role in ROLES):
                 _run(args, zoo, name, rows)
@@ -64,11 +63,10 @@ def _read(path: Path) -> dict[tuple[str, str], dict[str, object]]:
 
 
 def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, str], dict[str, object]]) -> None:
-    registry = load_plugins()
     data = str(args.bank / name)
-    found = search(data, zoo, registry, Limits(max_params=parse_count(args.max_params)), top=len(zoo))
+    found = search(data, zoo, Limits(max_params=parse_count(args.max_params)), top=len(zoo))
     ranked = found.candidates
-    probed = search(data, zoo, registry, Limits(max_params=parse_count(args.max_params)), top=1, probe_seconds=PROBE)
+    probed = search(data, zoo, Limits(max_params=parse_count(args.max_params)), top=1, probe_seconds=PROBE)
     seed = int(found.dataset.digest[:8], 16)
     picks = {
         "search": ranked[0],
@@ -97,7 +95,7 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
             continue
         key = (pick.entry.id, role == "scratch")
         if key not in done:
-            climber = candidate(zoo, registry, pick.entry, len(dataset.classes), random_weights=role == "scratch")
+            climber = candidate(zoo, pick.entry, len(dataset.classes), random_weights=role == "scratch")
             result = climb([climber], arrays, recipe)
             done[key] = {"val": result.val_accuracy, "test": result.test_accuracy, "seconds": result.seconds}
         row = {

@@ -30,7 +30,6 @@ from nns.bench.recipe import CellRecipe
 from nns.building import BuildSettings, build_zoo
 from nns.building.executors import make_executor
 from nns.cli.build_display import build_display
-from nns.plugins import Registry, load_plugins
 from nns.searching import search
 from nns.space.fitting import fit_space
 from nns.zoo import Zoo
@@ -85,7 +84,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    registry = load_plugins()
     args.folder.mkdir(parents=True, exist_ok=True)
     settings = {
         name: BuildSettings(
@@ -97,14 +95,14 @@ def main() -> None:
         )
         for name in STRATEGIES
     }
-    built = {name: _build(args.folder / f"{name}.h5", settings[name], registry, args.workers) for name in STRATEGIES}
+    built = {name: _build(args.folder / f"{name}.h5", settings[name], args.workers) for name in STRATEGIES}
     found, accuracy, zoos = {}, {}, {}
     for name in STRATEGIES:
-        with Zoo.open(args.folder / f"{name}.h5") as zoo:
-            fit_space(zoo, registry)
+        with Zoo(args.folder / f"{name}.h5") as zoo:
+            fit_space(zoo)
             zoos[name] = zoo.digest()
-            found[name] = _search(zoo, registry, args.bank, args.top)
-            accuracy[name] = _tune(zoo, registry, args, found[name], args.folder / f"{name}.cells.jsonl")
+            found[name] = _search(zoo, args.bank, args.top)
+            accuracy[name] = _tune(zoo, args, found[name], args.folder / f"{name}.cells.jsonl")
     limits = [
         _compare(limit, found, accuracy)
         for limit in LIMITS
@@ -124,19 +122,19 @@ def main() -> None:
         args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _build(path: Path, settings: BuildSettings, registry: Registry, workers: int) -> dict[str, Any]:
+def _build(path: Path, settings: BuildSettings, workers: int) -> dict[str, Any]:
     with build_display(path, path.with_suffix(".log")) as show:
-        report = build_zoo(path, settings, registry, workers=workers, on_event=show)
+        report = build_zoo(path, settings, workers=workers, on_event=show)
     if report.interrupted:
         raise SystemExit(130)
     return {"networks": report.networks, "failed": len(report.failed), "images": report.images}
 
 
-def _search(zoo: Zoo, registry: Registry, bank: Path, top: int) -> Orders:
+def _search(zoo: Zoo, bank: Path, top: int) -> Orders:
     orders: Orders = {}
     for task in QUERIES:
         # limits leave candidates out and do not change their order
-        every = search(str(bank / task), zoo, registry, top=len(zoo.ids())).candidates
+        every = search(str(bank / task), zoo, top=len(zoo.ids())).candidates
         for limit in LIMITS:
             within = [each.entry.id for each in every if limit is None or each.params <= limit]
             if within:
@@ -144,9 +142,7 @@ def _search(zoo: Zoo, registry: Registry, bank: Path, top: int) -> Orders:
     return orders
 
 
-def _tune(
-    zoo: Zoo, registry: Registry, args: argparse.Namespace, orders: Orders, path: Path
-) -> dict[tuple[str, str], float]:
+def _tune(zoo: Zoo, args: argparse.Namespace, orders: Orders, path: Path) -> dict[tuple[str, str], float]:
     """Return the mean test accuracy by task and network."""
     from nns.data import open_dataset
 
@@ -161,7 +157,7 @@ def _tune(
     ]
     cells = CellFile(path, {"recipe": dict(recipe.document())})  # ids of networks are those of their content
     with make_executor("local", args.workers) as executor:
-        failed = make_cells(zoo, items, cells, registry, executor, images=args.folder / "images", on_event=_show_cell)
+        failed = make_cells(zoo, items, cells, executor, images=args.folder / "images", on_event=_show_cell)
     if failed:
         raise SystemExit(f"{len(failed)} fine-tunings failed: {failed[0][1]}")
     seeds = range(1, args.seeds + 1)

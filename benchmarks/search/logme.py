@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from nns import Limits, Zoo, load_plugins, search
+from nns import Limits, Zoo, search
 from nns.data import open_dataset
 from nns.networks.costs import device_key
-from nns.plugins import Registry
 from nns.quantities import parse_count
 from nns.searching.probes import log_me
 from nns.searching.probing import probe
@@ -38,20 +37,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, help="rows as JSON")
     args = parser.parse_args()
-    registry, limits = load_plugins(), Limits(max_params=parse_count(args.max_params))
+    limits = Limits(max_params=parse_count(args.max_params))
     rows = []
-    with Zoo.open(args.zoo) as zoo:
-        search(args.data[0], zoo, registry, limits)
+    with Zoo(args.zoo) as zoo:
+        search(args.data[0], zoo, limits)
         one_of_each = {entry.spec.backend: entry.id for entry in zoo.entries()}
-        score_all(args.data[0], zoo, registry, list(one_of_each.values()), args.images)  # libraries are loaded now
+        score_all(args.data[0], zoo, list(one_of_each.values()), args.images)  # libraries are loaded now
         for data in args.data:
             seconds = []
             for _ in range(args.runs):
                 started = time.process_time()
-                found = search(data, zoo, registry, limits, top=100_000)
+                found = search(data, zoo, limits, top=100_000)
                 seconds.append(time.process_time() - started)
             ids = [candidate.entry.id for candidate in found.candidates]
-            scores, probing = score_all(data, zoo, registry, ids, args.images)
+            scores, probing = score_all(data, zoo, ids, args.images)
             best = max(ids, key=scores.__getitem__)
             row = {
                 "data": Path(data).name,
@@ -74,14 +73,12 @@ def main() -> None:
         args.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def score_all(
-    data: str, zoo: Zoo, registry: Registry, ids: Sequence[str], images: int
-) -> tuple[dict[str, float], float]:
+def score_all(data: str, zoo: Zoo, ids: Sequence[str], images: int) -> tuple[dict[str, float], float]:
     """Compute LogME of each network: scores by id, and processor seconds of all of it."""
     started = time.process_time()
     by_id = {entry.id: entry for entry in zoo.entries()}
     entries = [by_id[network] for network in ids]
-    scores = probe(open_dataset(data), zoo, registry, entries, math.inf, images=images, score=log_me)
+    scores = probe(open_dataset(data), zoo, entries, math.inf, images=images, score=log_me)
     return scores, time.process_time() - started
 
 

@@ -25,7 +25,6 @@ import numpy as np
 from nns.building import BuildSettings, build_zoo, default_workers
 from nns.cli.build_display import build_display
 from nns.networks.costs import device_key
-from nns.plugins import load_plugins
 from nns.space import evaluate_held_out
 from nns.space.fitting import fit_space, space_data
 from nns.zoo import Zoo
@@ -44,7 +43,6 @@ def main() -> None:
     parser.add_argument("--transfers", type=int, default=0)
     parser.add_argument("--log", type=Path, help="a JSON object for each event")
     args = parser.parse_args()
-    registry = load_plugins()
     names = TASKS.read_text(encoding="utf-8").split()
     settings = BuildSettings(
         data=tuple(str(args.bank / name) for name in names),
@@ -53,14 +51,14 @@ def main() -> None:
         transfers=args.transfers,
     )
     with build_display(args.zoo, args.log) as show:
-        report = build_zoo(args.zoo, settings, registry, workers=args.workers, on_event=show)
+        report = build_zoo(args.zoo, settings, workers=args.workers, on_event=show)
     processor = os.times().children_user + os.times().children_system
     print(f"- {report.networks} networks on {report.datasets} tasks, {len(report.failed)} items failed")
     print(f"- {report.seconds / 60:.1f} min wall-clock with {args.workers} workers of one thread each")
     print(f"- {processor / 60:.1f} min of processor time, {report.images} images, {report.added} networks added")
     print(f"- zoo digest `{report.digest}`")
     print(f"- {device_key()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    with Zoo.open(args.zoo) as zoo:
+    with Zoo(args.zoo) as zoo:
         _accuracies(zoo)
         for method in ("mixed",):
             _space(zoo, method)
@@ -86,9 +84,8 @@ def _accuracies(zoo: Zoo) -> None:
 
 
 def _space(zoo: Zoo, method: str) -> None:
-    registry = load_plugins()
     started = time.perf_counter()
-    fit = fit_space(zoo, registry, method=method)
+    fit = fit_space(zoo, method=method)
     seconds = time.perf_counter() - started
     print(f"`nns space fit --method {method}`: fit {fit.seconds:.1f} s, with its held-out evaluation {seconds:.1f} s\n")
     print("| held out | folds | recall@1 | @5 | @10 | @50 | median rank | mean rank | AUC | error of accuracy (MAE) |")
@@ -100,7 +97,7 @@ def _space(zoo: Zoo, method: str) -> None:
         "kinds (all scripts at once)": tuple(name.partition("-")[0] for name in data.dataset_names),
     }
     for name, families in splits.items():
-        report = evaluate_held_out(lambda: registry.method(method, seed=0), replace(data, families=families))
+        report = evaluate_held_out(lambda: zoo.registry.method(method, seed=0), replace(data, families=families))
         _row(name, str(report["folds"]), report["retrieval"], report["accuracy"]["mae"])
     retrieval = report["retrieval"]
     chance = {"recall": retrieval["recall_chance"], "auc": 0.5}

@@ -4,11 +4,10 @@ The public names, each loaded at first use, so that importing nns loads neither 
 
     import nns
 
-    registry = nns.load_plugins()
-    with nns.Zoo.open("zoo.h5") as zoo:
-        result = nns.search("./mydata", zoo, registry, nns.Limits(max_params=5_000_000))
+    with nns.Zoo("zoo.h5") as zoo:
+        result = nns.search("./mydata", zoo, nns.Limits(max_params=5_000_000))
         best = [candidate.entry.id for candidate in result.candidates[:3]]
-        report = nns.finetune("./mydata", zoo, registry, best, "./model", nns.Recipe(epochs=20))
+        report = nns.finetune("./mydata", zoo, best, "./model", nns.Recipe(epochs=20))
 
 Whoever writes a backend finds what is needed in :mod:`nns.plugins`, and the test suites in :mod:`nns.testing`.
 """

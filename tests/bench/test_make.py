@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from nns import BuildSettings, build_zoo, load_plugins
+from nns import BuildSettings, build_zoo
 from nns.bench import running_cells
 from nns.bench.matrix import Matrix
 from nns.testing import tiny_image_folder
@@ -30,7 +30,7 @@ def tiny(tmp_path_factory):
         epochs=1,
         transfers=0,
     )
-    build_zoo(folder / "zoo.h5", settings, load_plugins(), workers=0)
+    build_zoo(folder / "zoo.h5", settings, workers=0)
     (folder / "tasks.csv").write_text(TABLE)
     return folder
 

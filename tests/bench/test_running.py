@@ -41,7 +41,7 @@ def matrix():
 def run(matrix, known, seeds=2, limits=(None, 2e6)):
     return run_bench(
         matrix,
-        Registry(known),
+        registry=Registry(known),
         method="known",
         seeds=seeds,
         tans_epochs=3,
@@ -128,7 +128,7 @@ def test_a_limit_without_candidates_is_left_out(matrix, known_registry):
 
 def test_an_unknown_method_is_told_at_once(matrix):
     with pytest.raises(UnknownNameError, match="'mixed'"):
-        run_bench(matrix, load_plugins(), method="mixd")
+        run_bench(matrix, method="mixd")
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ class Cuts(Faulty):
 def test_the_report_and_the_zoo(plain_zoo):
     report = plain_zoo.report
     assert (report.networks, report.added, report.datasets, report.failed, report.interrupted) == (4, 4, 2, (), False)
-    with Zoo.open(plain_zoo.path) as zoo:
+    with Zoo(plain_zoo.path) as zoo:
         assert zoo.digest() == report.digest
         assert verify(zoo.store) == ()
         assert zoo.info().by_dataset == {"a": 2, "b": 2}
@@ -83,7 +83,7 @@ def test_a_second_run_adds_nothing(plain_zoo, tmp_path):
     def note(event):
         kinds.append((event.kind, event.done))
 
-    report = build_zoo(path, plain_zoo.settings, load_plugins(), workers=0, on_event=note)
+    report = build_zoo(path, plain_zoo.settings, workers=0, on_event=note)
     assert (report.added, report.networks, report.digest) == (0, 4, plain_zoo.report.digest)
     assert kinds == [("dataset", 0), ("dataset", 0), *[("architecture", 0)] * 9, ("plan", 4), ("merge", 4)]
 
@@ -92,14 +92,14 @@ def test_a_second_run_adds_nothing(plain_zoo, tmp_path):
 def test_no_architecture_is_counted_where_costs_do_not_matter(plain_zoo, tmp_path, strategy):
     kinds = set()
     settings = plain_zoo.with_(strategy=strategy, backends=("example:plain-w8-*",))
-    build_zoo(tmp_path / "zoo.h5", settings, load_plugins(), workers=0, on_event=lambda event: kinds.add(event.kind))
+    build_zoo(tmp_path / "zoo.h5", settings, workers=0, on_event=lambda event: kinds.add(event.kind))
     assert kinds == {"dataset", "plan", "start", "network", "merge"}
 
 
 def test_a_larger_build_goes_on_from_a_smaller_one(plain_zoo, tmp_path):
     path = tmp_path / "zoo.h5"
-    first = build_zoo(path, plain_zoo.with_(networks=2), load_plugins(), workers=0)
-    second = build_zoo(path, plain_zoo.settings, load_plugins(), workers=0)
+    first = build_zoo(path, plain_zoo.with_(networks=2), workers=0)
+    second = build_zoo(path, plain_zoo.settings, workers=0)
     assert (first.added, second.added, second.digest) == (2, 2, plain_zoo.report.digest)
 
 
@@ -112,9 +112,9 @@ def test_interrupted_and_resumed_it_is_the_same_zoo(plain_zoo, tmp_path):
             if event.done == 3:
                 raise KeyboardInterrupt
 
-    first = build_zoo(path, plain_zoo.settings, load_plugins(), workers=0, on_event=interrupt)
+    first = build_zoo(path, plain_zoo.settings, workers=0, on_event=interrupt)
     assert (first.interrupted, first.networks, done) == (True, 3, [1, 2, 3])
-    second = build_zoo(path, plain_zoo.settings, load_plugins(), workers=0, on_event=interrupt)
+    second = build_zoo(path, plain_zoo.settings, workers=0, on_event=interrupt)
     assert (second.interrupted, second.added, second.digest) == (False, 1, plain_zoo.report.digest)
 
 
@@ -123,7 +123,7 @@ def test_a_half_trained_network_does_not_enter_the_zoo(plain_zoo, tmp_path, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "train_epoch", interrupt)
-    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, load_plugins(), workers=0)
+    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, workers=0)
     assert (report.interrupted, report.networks) == (True, 0)
 
 
@@ -151,7 +151,7 @@ def test_everything_at_once(wide_zoo):
     path, report = wide_zoo
     assert (report.failed, report.networks, report.transfers) == ((), 14, 3)
     assert not path.with_name("zoo.h5.images").exists()
-    with Zoo.open(path) as zoo:
+    with Zoo(path) as zoo:
         assert verify(zoo.store) == ()
         entries = {entry.id: entry for entry in zoo.entries()}
         assert {entry.spec.backend for entry in entries.values()} == {"example", "ofa"}
@@ -182,8 +182,8 @@ def test_interrupted_again_and_again_it_is_the_same_zoo(wide, wide_zoo, tmp_path
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_number_of_workers_does_not_matter(plain_zoo, tmp_path, workers):
     settings = plain_zoo.with_(networks=14, round=3, transfers=3)
-    first = build_zoo(tmp_path / "here.h5", settings, load_plugins(), workers=0)
-    report = build_zoo(tmp_path / "zoo.h5", settings, load_plugins(), workers=workers)
+    first = build_zoo(tmp_path / "here.h5", settings, workers=0)
+    report = build_zoo(tmp_path / "zoo.h5", settings, workers=workers)
     assert (report.failed, report.digest) == ((), first.digest)
 
 
@@ -197,13 +197,13 @@ def test_a_dataset_that_disappears_meanwhile(plain_zoo, tmp_path):
         if event.kind == "plan":
             shutil.rmtree(data[0])
 
-    report = build_zoo(path, settings, load_plugins(), workers=0, on_event=remove)
+    report = build_zoo(path, settings, workers=0, on_event=remove)
     assert {name for name, _, _ in report.failed} == {"a"}
     assert all("DatasetError" in reason for _, _, reason in report.failed)
-    with Zoo.open(path) as zoo:
+    with Zoo(path) as zoo:
         assert {entry.source_dataset for entry in zoo.entries()} == {"b"}
     shutil.copytree(plain_zoo.settings.data[0], data[0])
-    again = build_zoo(path, settings, load_plugins(), workers=0)
+    again = build_zoo(path, settings, workers=0)
     assert (again.failed, again.networks >= 6) == ((), True)
 
 
@@ -219,11 +219,11 @@ def test_a_zoo_that_cannot_be_written_ends_the_build(plain_zoo, tmp_path, monkey
 
     monkeypatch.setattr(HDF5Store, "add_network", full)
     with pytest.raises(ZooError, match="No space left"):
-        build_zoo(path, plain_zoo.settings, load_plugins(), workers=0)
+        build_zoo(path, plain_zoo.settings, workers=0)
     monkeypatch.undo()
     with HDF5Store(path) as store:
         assert set(store.ids()) == set(added)
-    report = build_zoo(path, plain_zoo.settings, load_plugins(), workers=0)
+    report = build_zoo(path, plain_zoo.settings, workers=0)
     assert (report.added, report.digest) == (2, plain_zoo.report.digest)
 
 
@@ -231,7 +231,7 @@ def test_a_network_that_falls_behind_is_given_up(plain_zoo, tmp_path):
     """It must have the median of the networks that are no larger, of earlier rounds and of the same dataset."""
     registry, path = load_plugins(), tmp_path / "zoo.h5"
     settings = plain_zoo.with_(epochs=6, networks=9, data=plain_zoo.settings.data[:1], halving=False)
-    build_zoo(path, settings, registry, workers=0)
+    build_zoo(path, settings, registry=registry, workers=0)
     with HDF5Store(path) as store:
         works = plan_architectures(settings, registry)
         plan = PairPlan(settings, registry, named_datasets(settings.data), works, store)
@@ -248,9 +248,9 @@ def test_a_network_that_falls_behind_is_given_up(plain_zoo, tmp_path):
 
 
 def test_a_seed_gives_another_zoo_and_other_ids(plain_zoo, tmp_path):
-    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.with_(seed=1), load_plugins(), workers=0)
+    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.with_(seed=1), workers=0)
     assert report.digest != plain_zoo.report.digest
-    with Zoo.open(tmp_path / "zoo.h5") as zoo, Zoo.open(plain_zoo.path) as other:
+    with Zoo(tmp_path / "zoo.h5") as zoo, Zoo(plain_zoo.path) as other:
         assert not set(zoo.ids()) & set(other.ids())
 
 
@@ -262,29 +262,29 @@ def test_a_failing_item_is_reported_and_tried_again(plain_zoo, tmp_path):
         if event.kind == "failed":
             failed.append((event.item.dataset_name, event.message))
 
-    report = build_zoo(path, settings, registry_of(Faulty(3, 5)), workers=0, on_event=note)
+    report = build_zoo(path, settings, registry=registry_of(Faulty(3, 5)), workers=0, on_event=note)
     assert failed
     assert report.failed == tuple((name, "example", "RuntimeError: out of memory") for name, _ in failed)
     assert report.networks == report.added == 4 - len(failed)
-    again = build_zoo(path, settings, load_plugins(), workers=0)
-    clean = build_zoo(tmp_path / "clean.h5", settings, load_plugins(), workers=0)
+    again = build_zoo(path, settings, workers=0)
+    clean = build_zoo(tmp_path / "clean.h5", settings, workers=0)
     assert (again.failed, again.added, again.digest) == ((), len(failed), clean.digest)
 
 
 def test_an_architecture_that_cannot_be_built_does_not_compete(plain_zoo, tmp_path):
-    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, registry_of(Faulty(3, 5)), workers=0)
+    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, registry=registry_of(Faulty(3, 5)), workers=0)
     assert report.networks == 4
     reasons = {reason for _, _, reason in report.failed}
     assert {dataset for dataset, _, _ in report.failed} == {"all datasets"}
     assert all("cannot be built: RuntimeError: out of memory" in reason for reason in reasons)
-    with Zoo.open(tmp_path / "zoo.h5") as zoo:
+    with Zoo(tmp_path / "zoo.h5") as zoo:
         assert {entry.spec.config["depth"] for entry in zoo.entries()} == {4}
 
 
 def test_an_item_that_fails_half_way_keeps_its_finished_networks(plain_zoo, tmp_path):
     path, done = tmp_path / "zoo.h5", []
     settings = plain_zoo.with_(strategy="all")
-    report = build_zoo(path, settings, registry_of(Cuts(4)), workers=0)
+    report = build_zoo(path, settings, registry=registry_of(Cuts(4)), workers=0)
     assert (len(report.failed), report.added, report.networks) == (2, 2, 2)
     again = build_zoo(
         path, settings, registry_of(Cuts()), workers=0, on_event=lambda event: done.append((event.kind, event.done))
@@ -297,16 +297,16 @@ def test_one_set_of_images_is_given_once(plain_zoo, tmp_path):
     copy = shutil.copytree(plain_zoo.settings.data[0], tmp_path / "copy")
     settings = plain_zoo.with_(data=(plain_zoo.settings.data[0], str(copy)))
     with pytest.raises(DatasetError, match="copy' holds the same images as"):
-        build_zoo(tmp_path / "zoo.h5", settings, load_plugins(), workers=0)
+        build_zoo(tmp_path / "zoo.h5", settings, workers=0)
     assert not (tmp_path / "zoo.h5").exists()
 
 
 def test_no_dataset_and_no_zoo(plain_zoo, tmp_path):
     with pytest.raises(DatasetError, match="give --data FOLDER"):
-        build_zoo(tmp_path / "zoo.h5", plain_zoo.with_(data=()), load_plugins(), workers=0)
+        build_zoo(tmp_path / "zoo.h5", plain_zoo.with_(data=()), workers=0)
     (tmp_path / "zoo.h5").write_text("something else")
     with pytest.raises(ZooError, match=r"zoo\.h5"):
-        build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, load_plugins(), workers=0)
+        build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, workers=0)
     assert (tmp_path / "zoo.h5").read_text() == "something else"
 
 
@@ -319,9 +319,9 @@ def test_a_supernet_is_stored_once_with_its_subnets_as_slices(plain_zoo, tmp_pat
     path = tmp_path / "zoo.h5"
     settings = plain_zoo.with_(data=plain_zoo.settings.data[:1], backends=("ofa",), networks=3, image_size=32)
     registry = registry_of(OfaBackend(width=0.25))
-    report = build_zoo(path, settings, registry, workers=0)
+    report = build_zoo(path, settings, registry=registry, workers=0)
     assert report.failed == ()
-    with Zoo.open(path) as zoo:
+    with Zoo(path) as zoo:
         (supernet,) = zoo.store.supernets()
         assert len(zoo) == 3
         for entry in zoo.entries():
@@ -333,7 +333,7 @@ def test_a_supernet_is_stored_once_with_its_subnets_as_slices(plain_zoo, tmp_pat
         assert packing.codecs["slice"][0] > 50
         assert packing.ratio > 1.5
         assert verify(zoo.store) == ()
-    again = build_zoo(path, settings, registry, workers=0)
+    again = build_zoo(path, settings, registry=registry, workers=0)
     assert (again.added, again.digest) == (0, report.digest)
 
 
@@ -362,7 +362,7 @@ def test_supernets_are_told_the_device(plain_zoo, tmp_path, monkeypatch, backend
     settings = plain_zoo.with_(data=plain_zoo.settings.data[:1], networks=2)
     instance = backend()
     wanted = "auto" if device == "cuda" else device
-    report = build_zoo(tmp_path / "zoo.h5", settings, registry_of(instance), workers=0, device=wanted)
+    report = build_zoo(tmp_path / "zoo.h5", settings, registry=registry_of(instance), workers=0, device=wanted)
     assert (report.failed, report.added) == ((), 2)
     assert instance.device == told
 
@@ -372,13 +372,13 @@ def test_weights_of_half_the_bytes(plain_zoo, tmp_path):
     found = {}
     for weights in ("fp32", "fp16"):
         path = tmp_path / f"{weights}.h5"
-        report = build_zoo(path, replace(settings, weights=weights), load_plugins(), workers=0)
+        report = build_zoo(path, replace(settings, weights=weights), workers=0)
         assert report.failed == ()
-        with Zoo.open(path) as zoo:
+        with Zoo(path) as zoo:
             assert verify(zoo.store) == ()
             found[weights] = {entry.spec.name: load(zoo.load_weights(entry.id)) for entry in zoo.entries()}
             ids = set(zoo.ids())
-        with Zoo.open(plain_zoo.path) as plain:
+        with Zoo(plain_zoo.path) as plain:
             assert ids.isdisjoint(plain.ids()) == (weights == "fp16")
     for name, state in found["fp32"].items():
         for key, tensor in state.items():

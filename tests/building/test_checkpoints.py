@@ -14,7 +14,6 @@ from nns.errors import DatasetError, UnknownNameError, UsageError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import load_plugins
 from nns.repro.digits import write_digits
-from nns.stores import MemoryStore
 from nns.testing._store import sample_dataset, sample_network
 from nns.zoo import Zoo, verify
 
@@ -38,8 +37,8 @@ def digits(tmp_path_factory):
 
 
 @pytest.fixture
-def zoo():
-    return Zoo(MemoryStore())
+def zoo(tmp_path):
+    return Zoo(tmp_path / "zoo.h5", must_exist=False)
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +50,13 @@ def one_thread():
 
 
 @pytest.fixture
-def add(zoo, registry, tmp_path):
+def add(zoo, tmp_path):
     def run(state, data, **options):
         path = tmp_path / "net.safetensors"
         save_file({name: tensor.clone() for name, tensor in state.items()}, path)
         architecture = options.pop("architecture", ARCHITECTURE)
         options.setdefault("image_size", 32)
-        return add_checkpoint(zoo, path, options.pop("backend", "timm"), architecture, data, registry, **options)
+        return add_checkpoint(zoo, path, options.pop("backend", "timm"), architecture, data, **options)
 
     return run
 
@@ -119,9 +118,9 @@ def test_architecture_and_dataset_that_only_a_network_of_the_zoo_knows(zoo, add,
     assert zoo.fingerprint(added.id).functional.shape == (added.cost.feature_dim,)
 
 
-def test_wrong_arguments(add, zoo, registry, state, digits, tmp_path):
+def test_wrong_arguments(add, zoo, state, digits, tmp_path):
     with pytest.raises(UsageError, match="no checkpoint at"):
-        add_checkpoint(zoo, tmp_path / "none.pt", "timm", ARCHITECTURE, digits, registry)
+        add_checkpoint(zoo, tmp_path / "none.pt", "timm", ARCHITECTURE, digits)
     with pytest.raises(UnknownNameError, match="unknown timm architecture 'lcnet_05'"):
         add(state, digits, architecture="lcnet_05")
     with pytest.raises(UnknownNameError, match="is a pattern"):

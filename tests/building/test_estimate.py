@@ -61,7 +61,7 @@ ONE = FIXED + IMAGE * MEAN_IMAGES * 4
 
 
 def test_time_is_that_of_the_trainings(settings, clock):
-    found = estimate_build(settings, load_plugins(), workers=0)
+    found = estimate_build(settings, workers=0)
     assert {one.seconds for one in found.architectures} == {round(ONE, 2)}
     assert found.seconds == pytest.approx(6 * ONE, abs=0.1)
     assert (found.networks, found.supernets, found.supernet_seconds, found.transfers) == (6, 0, 0.0, 0)
@@ -72,7 +72,7 @@ def test_time_is_that_of_the_trainings(settings, clock):
 
 
 def test_workers_share_the_time(settings, clock):
-    found = estimate_build(settings, load_plugins(), workers=3)
+    found = estimate_build(settings, workers=3)
     assert found.workers == 3
     assert found.seconds == pytest.approx(START + 6 * ONE / 3, abs=0.1)
 
@@ -80,7 +80,7 @@ def test_workers_share_the_time(settings, clock):
 def test_more_work_takes_more_time(settings, clock):
 
     def seconds(**changes):
-        return estimate_build(replace(settings, **changes), load_plugins(), workers=0).seconds
+        return estimate_build(replace(settings, **changes), workers=0).seconds
 
     assert seconds(strategy="all") == pytest.approx(18 * ONE, abs=0.1)
     assert seconds(networks=100) == pytest.approx(18 * ONE, abs=0.1)
@@ -93,7 +93,7 @@ def test_more_work_takes_more_time(settings, clock):
 
 def test_a_few_architectures_are_timed_from_the_smallest_to_the_largest(settings, clock):
     told = []
-    found = estimate_build(settings, load_plugins(), on_progress=lambda done, total: told.append((done, total)))
+    found = estimate_build(settings, on_progress=lambda done, total: told.append((done, total)))
     assert told == [(number, 6) for number in range(1, 7)]
     assert len(found.architectures) == 9
     by_macs = sorted(found.architectures, key=lambda one: one.macs)
@@ -110,7 +110,7 @@ def test_the_others_lie_between(settings, clock, monkeypatch):
         return iter(())
 
     monkeypatch.setattr(ExampleBackend, "produce", produce)
-    found = sorted(estimate_build(settings, load_plugins()).architectures, key=lambda one: one.macs)
+    found = sorted(estimate_build(settings).architectures, key=lambda one: one.macs)
     seconds = [one.seconds for one in found]
     truth = [float(int(one.name.split("-w")[1].split("-")[0]) * (1 + int(one.name[-1]))) for one in found]
     wrong = [number for number in range(9) if seconds[number] != truth[number]]
@@ -136,7 +136,7 @@ def test_supernets_are_trained_once_a_dataset_and_subnets_are_cut(settings, cloc
     monkeypatch.setattr(OfaBackend, "train_supernet", train_supernet)
     monkeypatch.setattr(OfaBackend, "cut", cut)
     settings = replace(settings, backends=("ofa",), spaces={"ofa": SearchSpace(candidates=3)})
-    found = estimate_build(settings, load_plugins(), workers=0)
+    found = estimate_build(settings, workers=0)
     assert (found.networks, found.supernets, found.supernet_seconds) == (6, 2, round(ONE, 2))
     assert {(one.epochs, one.seconds) for one in found.architectures} == {(4, 0.5)}
     assert found.seconds == pytest.approx(2 * ONE + 6 * 0.5, abs=0.1)
@@ -160,13 +160,13 @@ def test_supernets_are_timed_on_the_device(settings, clock, monkeypatch):
     monkeypatch.setattr(OfaBackend, "train_supernet", train_supernet)
     monkeypatch.setattr(OfaBackend, "cut", lambda self, item, supernet, data: iter(()))
     settings = replace(settings, backends=("ofa",), spaces={"ofa": SearchSpace(candidates=2)})
-    assert estimate_build(settings, load_plugins(), workers=0, device="auto").broken == ()
+    assert estimate_build(settings, workers=0, device="auto").broken == ()
     assert devices == {"cuda"}
 
 
 def test_nothing_is_written_and_the_zoo_does_not_matter(settings, clock, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    estimate_build(settings, load_plugins())
+    estimate_build(settings)
     assert not list(tmp_path.iterdir())
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_trained_is_left_out(settings, clock, monkeypatch):
         return iter(())
 
     monkeypatch.setattr(ExampleBackend, "produce", produce)
-    found = estimate_build(settings, load_plugins(), workers=0)
+    found = estimate_build(settings, workers=0)
     assert found.broken
     assert {reason for _, reason in found.broken} == {"OSError: no such disk"}
     assert all(name.startswith("example:plain-w24-") for name, _ in found.broken)
@@ -196,29 +196,29 @@ def test_if_nothing_can_be_trained_that_is_an_error(settings, clock, monkeypatch
 
     monkeypatch.setattr(ExampleBackend, "produce", produce)
     with pytest.raises(UsageError, match="no architecture can be trained; example:plain.*OSError: no such disk"):
-        estimate_build(settings, load_plugins())
+        estimate_build(settings)
 
 
 def test_wrong_settings_and_data_are_errors(settings, tmp_path):
 
     with pytest.raises(UsageError, match="1 networks cannot be spread over 2 datasets"):
-        estimate_build(replace(settings, networks=1), load_plugins())
+        estimate_build(replace(settings, networks=1))
     with pytest.raises(DatasetError, match="nowhere"):
-        estimate_build(replace(settings, data=(str(tmp_path / "nowhere"),)), load_plugins())
+        estimate_build(replace(settings, data=(str(tmp_path / "nowhere"),)))
 
 
 def test_splits_that_a_dataset_has_are_kept(settings, clock, tmp_path):
 
     for split, per_class in (("train", 10), ("val", 4), ("test", 7)):
         tiny_image_folder(tmp_path / "split" / split, classes=2, per_class=per_class, seed=per_class)
-    found = estimate_build(replace(settings, data=(str(tmp_path / "split"),)), load_plugins())
+    found = estimate_build(replace(settings, data=(str(tmp_path / "split"),)))
     assert [(each.images, each.validation) for each in found.datasets] == [(20, 8)]
 
 
 def test_half_precision_halves_the_weights(settings, clock):
 
-    whole = estimate_build(settings, load_plugins()).bytes - 6 * FIXED_BYTES
-    half = estimate_build(replace(settings, weights="fp16"), load_plugins()).bytes - 6 * FIXED_BYTES
+    whole = estimate_build(settings).bytes - 6 * FIXED_BYTES
+    half = estimate_build(replace(settings, weights="fp16")).bytes - 6 * FIXED_BYTES
     assert half == pytest.approx(whole / 2, abs=1)
 
 
@@ -234,8 +234,8 @@ def test_it_is_about_the_zoo_that_is_built(small_zoo):
         epochs=1,
         transfers=0,
     )
-    found = estimate_build(settings, load_plugins(), workers=2)
-    with Zoo.open(small_zoo.path) as zoo:
+    found = estimate_build(settings, workers=2)
+    with Zoo(small_zoo.path) as zoo:
         trained = [entry for entry in zoo.entries() if entry.source_dataset != "imagenet-1k"]
         supernets = len(zoo.store.supernets())
     assert (found.networks, found.supernets) == (len(trained), supernets) == (9, 3)
@@ -253,11 +253,11 @@ def test_transfers_of_what_comes_trained_take_their_own_time(small_zoo, monkeypa
     asked = []
     pace = estimate._Pace(100.0, 0.0)
     monkeypatch.setattr(estimate._Timing, "pretrained_transfer", lambda self: asked.append(self) or pace)
-    found = estimate_build(settings, load_plugins(), workers=0)
+    found = estimate_build(settings, workers=0)
     assert found.transfers == 2 * 1 + 3 * 2
     assert found.seconds == pytest.approx(8 * 3 / 5 * pace.seconds(40, 3), rel=0.2)
-    assert estimate_build(replace(settings, transfers=0), load_plugins(), workers=0).seconds < 60
-    assert estimate_build(replace(settings, pretrained=False), load_plugins(), workers=0).seconds < 60
+    assert estimate_build(replace(settings, transfers=0), workers=0).seconds < 60
+    assert estimate_build(replace(settings, pretrained=False), workers=0).seconds < 60
     assert len(asked) == 1
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nns import BuildSettings, Zoo, build_zoo, load_plugins
+from nns import BuildSettings, Zoo, build_zoo
 from nns.building.transfers import RESULTS_A_DATASET, plan_transfers
 from nns.types import ArchitectureSpec
 
@@ -78,20 +78,20 @@ def test_one_dataset_alone_has_transfers_only_if_asked(pretrained):
 
 
 def test_those_of_an_earlier_plan_count(plain_zoo, tmp_path):
-    path, registry = plain_zoo.copy(tmp_path), load_plugins()
-    first = build_zoo(path, plain_zoo.with_(transfers=3), registry, workers=0)
+    path = plain_zoo.copy(tmp_path)
+    first = build_zoo(path, plain_zoo.with_(transfers=3), workers=0)
     assert (first.added, first.transfers) == (0, 3)
-    grown = build_zoo(path, plain_zoo.with_(networks=8, transfers=5), registry, workers=0)
+    grown = build_zoo(path, plain_zoo.with_(networks=8, transfers=5), workers=0)
     assert (grown.added, grown.transfers) == (4, 5)
-    again = build_zoo(path, plain_zoo.with_(networks=8, transfers=5), registry, workers=0)
+    again = build_zoo(path, plain_zoo.with_(networks=8, transfers=5), workers=0)
     assert (again.transfers, again.digest) == (5, grown.digest)
 
 
 def test_as_many_are_announced_as_are_made(plain_zoo, tmp_path):
     events = []
     settings = plain_zoo.with_(transfers=None, strategy="all")
-    report = build_zoo(plain_zoo.copy(tmp_path), settings, load_plugins(), workers=0, on_event=events.append)
+    report = build_zoo(plain_zoo.copy(tmp_path), settings, workers=0, on_event=events.append)
     assert {event.transfers_total for event in events if event.kind == "plan"} == {report.transfers}
     assert events[-1].transfers == events[-1].transfers_total == report.transfers > 0
-    with Zoo.open(tmp_path / "zoo.h5") as zoo:
+    with Zoo(tmp_path / "zoo.h5") as zoo:
         assert len(zoo.transfers()) == report.transfers

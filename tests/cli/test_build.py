@@ -61,7 +61,7 @@ def test_the_log_tells_the_course_of_a_build(nns, command, tmp_path):
     assert times[0].tzinfo is not None
     assert lines[-2]["images"] == sum(line.get("item_images", 0) for line in lines) == done.json["images"]
     assert lines[-1].items() >= {**done.json, "event": "end"}.items()
-    with Zoo.open(tmp_path / "zoo.h5") as zoo:
+    with Zoo(tmp_path / "zoo.h5") as zoo:
         entries = {entry.id: entry for entry in zoo.entries()}
     for line in networks:
         (identity,), (accuracy,), (architecture,) = line["networks"], line["accuracies"], line["architectures"]

@@ -475,7 +475,7 @@ def test_on_a_terminal_networks_of_the_zoo_count(small_zoo, monkeypatch):
 
     from nns import Zoo
 
-    with Zoo.open(small_zoo.path) as zoo:
+    with Zoo(small_zoo.path) as zoo:
         entries = [entry for entry in zoo.entries() if entry.source_dataset == "digits-67"]
     item = replace(an_item("digits-67"), dataset_digest=entries[0].source_digest)
     with terminal(monkeypatch) as shown, build_display(small_zoo.path) as show:

@@ -120,7 +120,7 @@ def test_every_candidate_is_within_the_limits_with_its_head(search, small_zoo):
     found = search("--max-params", "1M", "--max-macs", "5M", "--max-size", "4MB", "--top", 50).json
     assert 0 < found["feasible"] == len(found["candidates"]) < 12
     assert (found["limits"]["max_params"], found["limits"]["max_size"]) == (1_000_000, 4_000_000)
-    with Zoo.open(small_zoo.path) as zoo:
+    with Zoo(small_zoo.path) as zoo:
         for candidate in found["candidates"]:
             cost = zoo.entry(candidate["id"]).cost
             assert candidate["params"] == cost.body_params + 2 * (cost.feature_dim + 1) <= 1_000_000

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from nns import Zoo, load_plugins
+from nns import Zoo
 from nns import search as run_search
 from nns.cli.search_report import limits_sentence, report_page, size_figure, terms_figure
 from nns.types import Limits
@@ -44,8 +44,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def result(small_zoo):
-    with Zoo.open(small_zoo.path) as zoo:
-        return run_search(str(small_zoo.query), zoo, load_plugins(), Limits(max_params=5_000_000), top=6)
+    with Zoo(small_zoo.path) as zoo:
+        return run_search(str(small_zoo.query), zoo, Limits(max_params=5_000_000), top=6)
 
 
 def test_the_page_tells_what_the_search_found(nns, small_zoo, tmp_path):

@@ -13,7 +13,7 @@ SHOWN = ENTRY | {"class_names", "kind", "kept", "bases", "transfers", "latency_m
 def ids(small_zoo):
     from nns import Zoo
 
-    with Zoo.open(small_zoo.path) as zoo:
+    with Zoo(small_zoo.path) as zoo:
         return [entry.id for entry in zoo.entries() if entry.spec.backend == "example"]
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from nns import UsageError, load_plugins, open_dataset, predict
+from nns import UsageError, open_dataset, predict
 from nns.demo import data, run_demo
 from nns.demo.running import DemoSettings
 
@@ -50,7 +50,7 @@ def test_the_whole_way(cells, tmp_path, capsys):
     from nns.cli.demo import demo_document, render
 
     settings = DemoSettings(networks=6, image_size=32, max_images=20, epochs=1, finetune_epochs=1, workers=0)
-    report = run_demo(tmp_path, load_plugins(), settings, lambda *step: None)
+    report = run_demo(tmp_path, settings, lambda *step: None)
     assert report.build.failed == ()
     assert len(report.runs) == 3
     assert report.runs[0].candidate.rank == 1
@@ -63,5 +63,5 @@ def test_the_whole_way(cells, tmp_path, capsys):
     image = next(report.query.rglob("*.png"))
     (prediction,), _ = predict(report.output, [image])
     assert prediction.label in open_dataset(report.query).classes
-    again = run_demo(tmp_path, load_plugins(), settings, lambda *step: None)
+    again = run_demo(tmp_path, settings, lambda *step: None)
     assert (again.build.added, again.build.digest) == (0, report.build.digest)

@@ -44,7 +44,7 @@ def test_safetensors_is_one_file_with_the_card(folder: Path, result: LadderResul
         for name, tensor in result.module.state_dict().items():
             assert torch.equal(file.get_tensor(name), tensor)
     chosen = folder.parent / "deep" / "m.safetensors"
-    assert export(folder, "safetensors", chosen, registry).path == chosen
+    assert export(folder, "safetensors", chosen, registry=registry).path == chosen
     assert [path.name for path in chosen.parent.iterdir()] == ["m.safetensors"]
 
 
@@ -52,9 +52,9 @@ def test_outputs_that_cannot_be_are_refused(folder: Path, registry: Registry) ->
     with pytest.raises(UnknownNameError, match="'onxx'; did you mean 'onnx'"):
         export(folder, "onxx", registry=registry)
     with pytest.raises(UsageError, match="is a folder"):
-        export(folder, "safetensors", folder, registry)
+        export(folder, "safetensors", folder, registry=registry)
     with pytest.raises(UsageError, match="part of the network"):
-        export(folder, "safetensors", folder / "model.safetensors", registry)
+        export(folder, "safetensors", folder / "model.safetensors", registry=registry)
     with pytest.raises(UsageError, match="no fine-tuned network"):
         export(folder.parent, "safetensors", registry=registry)
 
@@ -104,7 +104,7 @@ def test_a_network_of_a_built_in_backend_comes_back(tmp_path: Path, card: Card) 
     registry = load_plugins()
     candidate, data, card = _tiny_training(registry, ArchitectureSpec("timm", "mobilenetv3_small_050"), card)
     result = climb([candidate], lambda _: data, replace(RECIPE, epochs=1))
-    tuned = load_handover(write_handover(tmp_path / "out", result.module, card), registry)
+    tuned = load_handover(write_handover(tmp_path / "out", result.module, card), registry=registry)
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         assert torch.allclose(tuned.module(images), result.module(images), atol=1e-4)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, load_plugins, predict
+from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, predict
 from nns.data import open_dataset
 from nns.finetuning.finetune_zoo import SizedData, candidate, export_network, networks_of_search
 from nns.types import Preprocessing
@@ -15,7 +15,7 @@ from nns.types import Preprocessing
 
 @pytest.fixture(scope="module")
 def zoo(plain_zoo):
-    with Zoo.open(plain_zoo.path) as zoo:
+    with Zoo(plain_zoo.path) as zoo:
         yield zoo
 
 
@@ -30,11 +30,11 @@ def test_data_is_decoded_once_a_size_and_split_alike(plain_zoo, monkeypatch):
 def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
     import torch
 
-    registry, entry = load_plugins(), zoo.entries()[0]
-    stored = registry.backend("example").build(entry.spec, 2)
-    made = candidate(zoo, registry, entry, 5, seed=1)
-    module, again = made.build(), candidate(zoo, registry, entry, 5, seed=1).build()
-    fresh = candidate(zoo, registry, entry, 5, seed=1, random_weights=True).build()
+    entry = zoo.entries()[0]
+    stored = zoo.registry.backend("example").build(entry.spec, 2)
+    made = candidate(zoo, entry, 5, seed=1)
+    module, again = made.build(), candidate(zoo, entry, 5, seed=1).build()
+    fresh = candidate(zoo, entry, 5, seed=1, random_weights=True).build()
     assert (made.id, made.preprocessing) == (entry.id, entry.preprocessing)
     assert module.head.out_features == fresh.head.out_features == 5
     assert torch.equal(module.head.weight, again.head.weight)
@@ -46,7 +46,7 @@ def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
 def test_another_image_size_keeps_mean_and_deviation(zoo):
     entry = zoo.entries()[0]
     entry = replace(entry, preprocessing=Preprocessing(16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
-    made = candidate(zoo, load_plugins(), entry, 2, image_size=48)
+    made = candidate(zoo, entry, 2, image_size=48)
     assert made.preprocessing == Preprocessing(48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
@@ -80,7 +80,6 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
     report = finetune(
         plain_zoo.settings.data[1],
         zoo,
-        load_plugins(),
         [first, second[:6], first],
         str(tmp_path / "model"),
         Recipe(epochs=2),
@@ -98,9 +97,9 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
 def test_a_taken_folder_is_found_before_anything_is_trained(zoo, plain_zoo, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="name another folder"):
-        finetune("/nowhere", zoo, load_plugins(), list(zoo.ids()), tmp_path, Recipe(epochs=1))
+        finetune("/nowhere", zoo, list(zoo.ids()), tmp_path, Recipe(epochs=1))
     with pytest.raises(UnknownNameError, match="unknown network 'zzz'"):
-        finetune(plain_zoo.settings.data[0], zoo, load_plugins(), ["zzz"], tmp_path / "model", Recipe(epochs=1))
+        finetune(plain_zoo.settings.data[0], zoo, ["zzz"], tmp_path / "model", Recipe(epochs=1))
     assert not (tmp_path / "model").exists()
 
 
@@ -108,7 +107,7 @@ def test_a_network_of_the_zoo_is_exported_as_it_is(zoo, tmp_path):
     import torch
     from safetensors.torch import load, load_file
 
-    entry, folder = export_network(zoo, zoo.ids()[0][:8], tmp_path / "network", load_plugins())
+    entry, folder = export_network(zoo, zoo.ids()[0][:8], tmp_path / "network")
     written = load_file(folder / "model.safetensors")
     stored = load(zoo.load_weights(entry.id))
     assert written.keys() == stored.keys()

@@ -32,7 +32,7 @@ def test_what_goes_in_comes_out(folder: Path, result: LadderResult, card: Card, 
         "classes.txt",
         "model.safetensors",
     ]
-    tuned = load_handover(folder, registry)
+    tuned = load_handover(folder, registry=registry)
     assert tuned.card == replace(card, weights_sha256=tuned.card.weights_sha256)
     assert read_card(folder) == tuned.card
     images = torch.rand(5, 3, SIZE, SIZE)
@@ -163,7 +163,7 @@ def test_bad_folders_are_refused(folder: Path, registry: Registry, what: str) ->
     spoil, error, message = BAD[what]
     spoil(folder)
     with pytest.raises(error, match=message):
-        load_handover(folder, registry)
+        load_handover(folder, registry=registry)
 
 
 def test_card_json_is_plain(card: Card) -> None:

@@ -29,7 +29,7 @@ def images(tmp_path: Path, digits: SplitArrays) -> list[Path]:
 
 
 def test_digits_are_told_apart(folder: Path, images: list[Path], digits: SplitArrays, registry: Registry) -> None:
-    predictions, skipped = predict(folder, images, registry, batch_size=16)
+    predictions, skipped = predict(folder, images, registry=registry, batch_size=16)
     assert skipped == ()
     assert [prediction.path for prediction in predictions] == [str(path) for path in images]
     assert digits.test is not None
@@ -42,7 +42,7 @@ def test_digits_are_told_apart(folder: Path, images: list[Path], digits: SplitAr
 
 
 def test_batches_do_not_matter(folder: Path, images: list[Path], registry: Registry) -> None:
-    tuned = load_handover(folder, registry)
+    tuned = load_handover(folder, registry=registry)
     one, _ = predict(tuned, images[:5], batch_size=1)
     all_, _ = predict(tuned, images[:5])
     assert [p.label for p in one] == [p.label for p in all_]
@@ -53,18 +53,18 @@ def test_unreadable_images_are_skipped_and_named(folder: Path, images: list[Path
     broken = folder.parent / "broken.png"
     broken.write_bytes(images[0].read_bytes()[:60])
     gone = folder.parent / "gone.png"
-    predictions, skipped = predict(folder, [gone, images[0], broken], registry)
+    predictions, skipped = predict(folder, [gone, images[0], broken], registry=registry)
     assert [prediction.path for prediction in predictions] == [str(images[0])]
     assert [one.path for one in skipped] == [str(gone), str(broken)]
     assert skipped[0].reason == "no such file"
 
 
 def test_no_images_no_predictions(folder: Path, registry: Registry) -> None:
-    assert predict(folder, [], registry) == ((), ())
+    assert predict(folder, [], registry=registry) == ((), ())
 
 
 def test_all_classes_at_most(folder: Path, images: list[Path], registry: Registry) -> None:
-    (prediction,), _ = predict(folder, images[:1], registry, top=99)
+    (prediction,), _ = predict(folder, images[:1], registry=registry, top=99)
     assert len(prediction.top) == 10
     assert sum(value for _, value in prediction.top) == pytest.approx(1)
 

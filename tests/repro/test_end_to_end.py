@@ -9,7 +9,6 @@ import pytest
 
 from nns.building import building
 from nns.errors import NnsError, ReproError, UnknownNameError, UsageError
-from nns.plugins import load_plugins
 from nns.repro import ReproSettings, check, read_lock, record
 
 TINY = ReproSettings(
@@ -23,15 +22,10 @@ TINY = ReproSettings(
 
 
 @pytest.fixture(scope="module")
-def registry():
-    return load_plugins()
-
-
-@pytest.fixture(scope="module")
-def lock(tmp_path_factory, registry):
+def lock(tmp_path_factory):
     path = tmp_path_factory.mktemp("lock") / "lock.json"
     seen = []
-    report = record(path, TINY, registry, workers=0, progress=lambda *event: seen.append(event))
+    report = record(path, TINY, workers=0, progress=lambda *event: seen.append(event))
     assert report.lock == read_lock(path)
     assert [stage for stage, done, total in seen if done == total] == ["data", "build", "build", "fit", "search"]
     return path
@@ -59,8 +53,8 @@ def test_lock_says_what_came_out(lock):
     assert {"rank 1", "rank 2", "static choice"} == set(search["exact"])
 
 
-def test_same_again(lock, registry, tmp_path):
-    report = check(lock, registry, workers=0, work=tmp_path / "work")
+def test_same_again(lock, tmp_path):
+    report = check(lock, workers=0, work=tmp_path / "work")
     assert report.exact
     assert report.environment == {}
     assert [(stage.stage, stage.differences) for stage in report.stages] == [
@@ -69,7 +63,7 @@ def test_same_again(lock, registry, tmp_path):
     assert report.ok
     assert (tmp_path / "work" / "zoo.h5").is_file()
     with pytest.raises(UsageError, match="must build anew"):
-        check(lock, registry, workers=0, work=tmp_path / "work")
+        check(lock, workers=0, work=tmp_path / "work")
 
 
 def test_a_changed_seed_is_noticed_and_the_stage_named(lock, monkeypatch, capsys):
@@ -92,13 +86,13 @@ def test_a_changed_seed_is_noticed_with_any_tolerance(lock, monkeypatch, capsys)
     assert "accuracies may be 1 off" in out
 
 
-def test_other_data_and_another_environment(lock, registry, tmp_path):
+def test_other_data_and_another_environment(lock, tmp_path):
     document = json.loads(lock.read_text())
     document["settings"]["query"] = "digits:46"
     document["environment"]["torch"] = "0.1"
     other = tmp_path / "lock.json"
     other.write_text(json.dumps(document))
-    report = check(other, registry, workers=0)
+    report = check(other, workers=0)
     assert not report.exact
     assert report.tolerance == document["tolerance"]
     assert report.environment["torch"][0] == "0.1"
@@ -107,33 +101,33 @@ def test_other_data_and_another_environment(lock, registry, tmp_path):
         report.raise_if_differs()
 
 
-def test_arguments_that_contradict_each_other(lock, registry, tmp_path):
+def test_arguments_that_contradict_each_other(lock, tmp_path):
     with pytest.raises(UsageError, match="--exact or --tolerance"):
-        check(lock, registry, exact=True, tolerance=0.1)
+        check(lock, exact=True, tolerance=0.1)
     with pytest.raises(UsageError, match="above 0"):
-        check(lock, registry, tolerance=0)
+        check(lock, tolerance=0)
     with pytest.raises(UsageError, match="above 0"):
-        record(tmp_path / "x.json", TINY, registry, tolerance=-1)
+        record(tmp_path / "x.json", TINY, tolerance=-1)
     with pytest.raises(UsageError, match="--seed as well"):
-        check(lock, registry, stage="fit")
+        check(lock, stage="fit")
     with pytest.raises(UnknownNameError, match="build, fit, search"):
-        check(lock, registry, seed=1, stage="data")
+        check(lock, seed=1, stage="data")
     (tmp_path / "lock.json").write_text("{}")
     with pytest.raises(UsageError, match="no lock of"):
-        check(tmp_path / "lock.json", registry)
+        check(tmp_path / "lock.json")
 
 
-def test_a_training_that_fails(registry, tmp_path, monkeypatch):
+def test_a_training_that_fails(tmp_path, monkeypatch):
     def fail(*arguments):
         raise ValueError("out of luck")
 
     monkeypatch.setattr(building, "run_item", fail)
     with pytest.raises(Exception, match=r"training on 'digits-01' with backend 'timm'.*out of luck"):
-        record(tmp_path / "lock.json", TINY, registry, workers=0)
+        record(tmp_path / "lock.json", TINY, workers=0)
     assert not (tmp_path / "lock.json").exists()
 
 
 @pytest.mark.slow
-def test_default_settings_in_processes_of_their_own(registry, tmp_path):
-    record(tmp_path / "lock.json", ReproSettings(), registry, workers=2)
-    assert check(tmp_path / "lock.json", registry, workers=1).ok
+def test_default_settings_in_processes_of_their_own(tmp_path):
+    record(tmp_path / "lock.json", ReproSettings(), workers=2)
+    assert check(tmp_path / "lock.json", workers=1).ok

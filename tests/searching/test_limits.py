@@ -14,7 +14,6 @@ from nns.errors import NoNetworkError, UnknownNameError
 from nns.quantities import parse_bytes, parse_count, parse_latency
 from nns.searching.limits import NetworkTable, feasible
 from nns.searching.listing import list_networks
-from nns.stores import MemoryStore
 from nns.testing._store import sample_network
 from nns.types import Limits, NetworkCost, NetworkEntry
 from nns.zoo import Zoo
@@ -155,12 +154,12 @@ def test_what_there_is_is_named_where_backend_or_license_is_not():
 
 
 @pytest.fixture
-def zoo():
-    store = MemoryStore()
+def zoo(tmp_path):
+    zoo = Zoo(tmp_path / "zoo.h5", must_exist=False)
     for number, (params, accuracy) in enumerate([(300, 0.5), (100, float("nan")), (200, 0.9)]):
         cost = NetworkCost(params, 1000 - params, 4 * params, 1)
-        store.add_network(sample_network(number, cost=cost, accuracy=accuracy, source_dataset=f"data-{9 - number}"))
-    return Zoo(store)
+        zoo.store.add_network(sample_network(number, cost=cost, accuracy=accuracy, source_dataset=f"data-{9 - number}"))
+    return zoo
 
 
 @pytest.mark.parametrize(
@@ -170,10 +169,10 @@ def test_listing_in_order(order, numbers, zoo):
     assert [entry.id[-1] for entry in list_networks(zoo, Limits(), order)] == list(numbers)
 
 
-def test_listing_within_limits_counts_own_heads(zoo):
+def test_listing_within_limits_counts_own_heads(zoo, tmp_path):
     assert [entry.id[-1] for entry in list_networks(zoo, Limits(max_params=206), "id")] == ["1", "2"]
     assert list_networks(zoo, Limits(max_params=105)) == []
     assert list_networks(zoo, Limits(backend="ofa")) == []
-    assert list_networks(Zoo(MemoryStore()), Limits()) == []
+    assert list_networks(Zoo(tmp_path / "empty.h5", must_exist=False), Limits()) == []
     with pytest.raises(UnknownNameError, match="did you mean 'params'"):
         list_networks(zoo, Limits(), "param")

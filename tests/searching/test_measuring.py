@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 import nns.networks.costs
-from nns import Zoo, load_plugins
+from nns import Zoo
 from nns.errors import UnknownNameError
 from nns.searching import latencies, load_network
-from nns.stores import MemoryStore
 
 
 @pytest.fixture
@@ -24,33 +23,27 @@ def measured(monkeypatch):
     return calls
 
 
-@pytest.fixture(scope="module")
-def examples(small_zoo):
-    """A zoo in memory with the three networks of the example backend."""
-    store = MemoryStore()
-    with Zoo.open(small_zoo.path) as zoo:
+@pytest.fixture
+def zoo(small_zoo, tmp_path):
+    """A zoo of its own with the three networks of the example backend."""
+    copied = Zoo(tmp_path / "zoo.h5", must_exist=False)
+    with Zoo(small_zoo.path) as zoo:
         for entry in zoo.entries():
             if entry.spec.backend == "example":
                 from nns.types import NetworkRecord
 
-                store.add_network(NetworkRecord(entry, zoo.fingerprint(entry.id), zoo.load_weights(entry.id)))
-    return store
-
-
-@pytest.fixture
-def zoo(examples):
-    examples.put_latencies([])
-    return Zoo(examples)
+                copied.store.add_network(NetworkRecord(entry, zoo.fingerprint(entry.id), zoo.load_weights(entry.id)))
+    return copied
 
 
 def test_a_second_call_measures_nothing(zoo, measured):
-    registry, steps = load_plugins(), []
-    first = latencies(zoo, registry, zoo.ids()[:2], "cpu", lambda done, total: steps.append((done, total)))
+    steps = []
+    first = latencies(zoo, zoo.ids()[:2], "cpu", lambda done, total: steps.append((done, total)))
     assert first == dict.fromkeys(zoo.ids()[:2], 0.032)
     assert (len(measured), steps) == (2, [(1, 2), (2, 2)])
-    assert latencies(zoo, registry, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
+    assert latencies(zoo, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
     assert len(measured) == 3
-    assert latencies(zoo, registry, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
+    assert latencies(zoo, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
     assert len(measured) == 3
 
 
@@ -64,11 +57,11 @@ def test_what_was_measured_before_an_interrupt_is_kept(small_zoo, tmp_path, monk
 
     monkeypatch.setattr(nns.networks.costs, "measure_latency", measure)
     path = small_zoo.copy(tmp_path)
-    with Zoo.open(path) as zoo:
+    with Zoo(path) as zoo:
         chosen = [entry.id for entry in zoo.entries() if entry.spec.backend == "example"]
         with pytest.raises(KeyboardInterrupt):
-            latencies(zoo, load_plugins(), chosen, "cpu")
-    with Zoo.open(path) as zoo:
+            latencies(zoo, chosen, "cpu")
+    with Zoo(path) as zoo:
         (device,) = zoo.info().devices
         assert zoo.latencies(device) == {chosen[0]: 0.25}
 
@@ -79,15 +72,14 @@ def test_a_zoo_that_cannot_be_written_is_measured_all_the_same(zoo, measured, mo
 
     monkeypatch.setattr(zoo.store, "latencies", lambda device: {})
     monkeypatch.setattr(zoo.store, "put_latencies", refuse)
-    assert len(latencies(zoo, load_plugins(), zoo.ids(), "cpu")) == 3
+    assert len(latencies(zoo, zoo.ids(), "cpu")) == 3
     assert "cannot be kept" in caplog.text
 
 
-def test_a_stored_network_comes_back_as_it_was_trained(small_zoo, examples):
+def test_a_stored_network_comes_back_as_it_was_trained(zoo):
     import torch
 
-    zoo = Zoo(examples)
-    module = load_network(zoo, load_plugins(), zoo.ids()[0])
+    module = load_network(zoo, zoo.ids()[0])
     assert not module.training
     from safetensors.torch import load
 
@@ -95,4 +87,4 @@ def test_a_stored_network_comes_back_as_it_was_trained(small_zoo, examples):
     assert stored.keys() == module.state_dict().keys()
     assert all(torch.equal(stored[name], tensor) for name, tensor in module.state_dict().items())
     with pytest.raises(UnknownNameError):
-        load_network(zoo, load_plugins(), "zzz")
+        load_network(zoo, "zzz")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from nns import Zoo, load_plugins
+from nns import Zoo
 from nns.data import open_dataset
 from nns.searching import probing
 from nns.searching.probing import PROBE_WEIGHT, moved_accuracy, probe_terms
@@ -29,8 +29,8 @@ def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monk
     dataset, seen = open_dataset(str(tmp_path)), []
     decode = probing._decode
     monkeypatch.setattr(probing, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
-    with Zoo.open(small_zoo.path) as zoo:
-        probing.probe(dataset, zoo, load_plugins(), zoo.entries()[:1])
+    with Zoo(small_zoo.path) as zoo:
+        probing.probe(dataset, zoo, zoo.entries()[:1])
     assert [dataset.items[index].split for index in seen] == ["train"] * 24
 
 
@@ -47,8 +47,8 @@ def test_a_probe_with_another_score_and_fewer_images(small_zoo):
         seen.append((len(features), len(labels), len(np.unique(labels))))
         return 0.25
 
-    with Zoo.open(small_zoo.path) as zoo:
+    with Zoo(small_zoo.path) as zoo:
         entries = zoo.entries()[:2]
-        found = probing.probe(open_dataset(str(small_zoo.query)), zoo, load_plugins(), entries, images=6, score=score)
+        found = probing.probe(open_dataset(str(small_zoo.query)), zoo, entries, images=6, score=score)
     assert found == {entry.id: 0.25 for entry in entries}
     assert seen == [(6, 6, 2)] * 2

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from nns import Limits, UnknownNameError, UsageError, Zoo, load_plugins, search
+from nns import Limits, UnknownNameError, UsageError, Zoo, search
 from nns.data import open_dataset
 from nns.searching import query_record
 from nns.searching.scoring import choose_space, load_space
@@ -15,14 +15,14 @@ from nns.searching.scoring import choose_space, load_space
 
 @pytest.fixture(scope="module")
 def zoo(small_zoo):
-    with Zoo.open(small_zoo.path) as zoo:
+    with Zoo(small_zoo.path) as zoo:
         yield zoo
 
 
 @pytest.fixture(scope="module")
 def results(small_zoo, zoo):
     """Searches with different datasets of three classes each."""
-    return [search(str(data), zoo, load_plugins(), top=12) for data in small_zoo.data[:2]]
+    return [search(str(data), zoo, top=12) for data in small_zoo.data[:2]]
 
 
 def test_the_static_choice_does_not_depend_on_the_query(results):
@@ -35,7 +35,7 @@ def test_the_static_choice_does_not_depend_on_the_query(results):
 
 
 def test_the_static_choice_is_within_the_limits(small_zoo, zoo):
-    found = search(str(small_zoo.query), zoo, load_plugins(), Limits(backend="example"), top=1)
+    found = search(str(small_zoo.query), zoo, Limits(backend="example"), top=1)
     assert found.static_choice.entry.spec.backend == "example"
     assert 1 <= found.static_choice.rank <= found.feasible == 3
     assert len(found.candidates) == 1
@@ -51,9 +51,9 @@ def test_ranks_follow_scores_and_ids(results):
 def test_the_head_is_that_of_the_data_unless_it_has_no_labels(small_zoo, zoo, tmp_path):
     for number, path in enumerate(small_zoo.query.glob("*/*.png")):
         (tmp_path / f"{number}.png").write_bytes(path.read_bytes())
-    labelled = search(str(small_zoo.query), zoo, load_plugins(), classes=50, top=1).candidates[0]
-    flat = search(str(tmp_path), zoo, load_plugins(), classes=50, top=1).candidates[0]
-    own = search(str(tmp_path), zoo, load_plugins(), top=1).candidates[0]
+    labelled = search(str(small_zoo.query), zoo, classes=50, top=1).candidates[0]
+    flat = search(str(tmp_path), zoo, classes=50, top=1).candidates[0]
+    own = search(str(tmp_path), zoo, top=1).candidates[0]
     assert labelled.params == labelled.entry.cost.params(2)
     assert flat.params == flat.entry.cost.params(50)
     assert own.params == own.entry.cost.params(len(own.entry.classes))
@@ -72,7 +72,6 @@ def test_query_record(small_zoo):
 
 
 def test_wrong_arguments_fail_before_anything_is_read(zoo, caplog):
-    registry = load_plugins()
     with caplog.at_level(logging.ERROR):
         for call, error in [
             ({"top": 0}, UsageError),
@@ -80,9 +79,9 @@ def test_wrong_arguments_fail_before_anything_is_read(zoo, caplog):
             ({"limits": Limits(backend="off")}, UnknownNameError),
         ]:
             with pytest.raises(error):
-                search("/nowhere", zoo, registry, **call)
+                search("/nowhere", zoo, **call)
 
 
 def test_the_default_space_comes_first(zoo):
     assert choose_space(zoo, None) == "mixed"
-    assert load_space(zoo, load_plugins(), "mixed").embeddings.shape[0] == len(zoo)
+    assert load_space(zoo, "mixed").embeddings.shape[0] == len(zoo)

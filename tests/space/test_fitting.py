@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nns import UnknownNameError, UsageError, Zoo, build_zoo, fit_space, load_plugins, search
-from nns.stores import MemoryStore
+from nns import UnknownNameError, UsageError, Zoo, build_zoo, fit_space, search
 from nns.types import NetworkRecord
 
 
@@ -16,8 +15,8 @@ from nns.types import NetworkRecord
 def fitted(plain_zoo, tmp_path_factory):
     """The plain zoo with a space fitted twice, under one name."""
     path = plain_zoo.copy(tmp_path_factory.mktemp("fitted"))
-    with Zoo.open(path) as zoo:
-        reports = [fit_space(zoo, load_plugins(), epochs=20, seed=3) for _ in range(2)]
+    with Zoo(path) as zoo:
+        reports = [fit_space(zoo, epochs=20, seed=3) for _ in range(2)]
         yield zoo, reports
 
 
@@ -34,7 +33,7 @@ def test_a_fit_leaves_the_digest_of_the_zoo_as_it_was(fitted, plain_zoo):
 
 
 def test_held_out_numbers_are_kept_with_the_space(small_zoo):
-    with Zoo.open(small_zoo.path) as zoo:
+    with Zoo(small_zoo.path) as zoo:
         report = zoo.space("mixed").report
     assert set(report["held_out"]) >= {"retrieval", "accuracy"}
     assert 0 < report["interval80"] < 1
@@ -43,10 +42,10 @@ def test_held_out_numbers_are_kept_with_the_space(small_zoo):
 def test_the_same_seed_gives_the_same_space(fitted, plain_zoo, tmp_path):
     zoo, _ = fitted
     first = zoo.space("mixed")
-    with Zoo.open(plain_zoo.copy(tmp_path)) as other:
-        fit_space(other, load_plugins(), epochs=20, seed=3, held_out=False)
+    with Zoo(plain_zoo.copy(tmp_path)) as other:
+        fit_space(other, epochs=20, seed=3, held_out=False)
         same = other.space("mixed")
-        fit_space(other, load_plugins(), epochs=20, seed=4, held_out=False)
+        fit_space(other, epochs=20, seed=4, held_out=False)
         different = other.space("mixed")
     np.testing.assert_array_equal(first.embeddings, same.embeddings)
     assert first.tensors == same.tensors
@@ -57,12 +56,12 @@ def test_a_search_uses_the_space_and_networks_added_since_need_no_refit(fitted, 
     zoo, _ = fitted
     before = zoo.space("mixed")
     data = plain_zoo.settings.data[0]
-    ranked = search(data, zoo, load_plugins(), top=10)
+    ranked = search(data, zoo, top=10)
     assert (ranked.space, len(ranked.candidates)) == ("mixed", 4)
     best = ranked.candidates[0]
     twin = replace(best.entry, id="f" * 16)
     zoo.store.add_network(NetworkRecord(twin, zoo.fingerprint(best.entry.id), zoo.load_weights(best.entry.id)))
-    found = {candidate.entry.id: candidate for candidate in search(data, zoo, load_plugins(), top=10).candidates}
+    found = {candidate.entry.id: candidate for candidate in search(data, zoo, top=10).candidates}
     assert len(found) == 5
     assert found["f" * 16].score == pytest.approx(best.score, abs=1e-6)
     assert found["f" * 16].predicted_accuracy == pytest.approx(best.predicted_accuracy, abs=1e-6)
@@ -71,14 +70,13 @@ def test_a_search_uses_the_space_and_networks_added_since_need_no_refit(fitted, 
 
 
 def test_what_cannot_be_fitted(plain_zoo, tmp_path):
-    registry = load_plugins()
     with pytest.raises(UnknownNameError, match="did you mean 'mixed'"):
-        fit_space(Zoo(MemoryStore()), registry, method="mixd")
+        fit_space(Zoo(tmp_path / "empty.h5", must_exist=False), method="mixd")
     path = tmp_path / "zoo.h5"
-    build_zoo(path, plain_zoo.with_(data=plain_zoo.settings.data[:1], networks=1), registry, workers=0)
-    with Zoo.open(path) as zoo:
+    build_zoo(path, plain_zoo.with_(data=plain_zoo.settings.data[:1], networks=1), workers=0)
+    with Zoo(path) as zoo:
         with pytest.raises(UsageError, match="dataset"):
-            fit_space(zoo, registry)
+            fit_space(zoo)
         assert list(zoo.spaces()) == []
     with pytest.raises(UsageError):
-        fit_space(Zoo(MemoryStore()), registry)
+        fit_space(Zoo(tmp_path / "empty.h5", must_exist=False))

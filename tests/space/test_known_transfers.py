@@ -12,7 +12,7 @@ from nns.types import TransferRecord
 
 @pytest.fixture
 def zoo(plain_zoo, tmp_path):
-    with Zoo.open(plain_zoo.copy(tmp_path)) as opened:
+    with Zoo(plain_zoo.copy(tmp_path)) as opened:
         yield opened
 
 

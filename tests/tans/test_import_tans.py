@@ -25,7 +25,6 @@ from nns.networks.costs import count_cost
 from nns.plugins import load_plugins
 from nns.searching import load_network
 from nns.space.fitting import fit_space, space_data
-from nns.stores import MemoryStore
 from nns.tans import archives, import_tans, layout
 from nns.tans.architectures import check_topologies, count_subnets, specs_of
 from nns.tans.scanning import RefusedPickle, check_pickle
@@ -108,11 +107,16 @@ def folder(tmp_path):
     return write(tmp_path / "tans")
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return lambda: Zoo(tmp_path_factory.mktemp("zoo") / "zoo.h5", must_exist=False)
+
+
 @pytest.fixture
-def run(registry):
+def run(empty):
     def run(folder, zoo=None, **options):
-        zoo = Zoo(MemoryStore()) if zoo is None else zoo  # one without networks is falsy
-        return zoo, import_tans(folder, zoo, registry, **options)
+        zoo = empty() if zoo is None else zoo  # one without networks is falsy
+        return zoo, import_tans(folder, zoo, **options)
 
     return run
 
@@ -158,7 +162,7 @@ def test_networks_are_those_of_their_datasets(folder, run):
 
 def test_a_space_is_fitted_to_it(folder, run, registry):
     zoo, _ = run(folder)
-    report = fit_space(zoo, registry, method="tans", epochs=200)
+    report = fit_space(zoo, method="tans", epochs=200)
     record = zoo.space("tans")
     method = registry.method("tans", **record.settings).load_tensors(record.tensors)
     entries = zoo.entries()
@@ -231,8 +235,8 @@ def test_query_features_as_a_list(tmp_path, run):
 
 
 @pytest.mark.parametrize("record", ["dataset", "network"])
-def test_a_zoo_of_other_networks_is_left_alone(record, folder, run):
-    zoo = Zoo(MemoryStore())
+def test_a_zoo_of_other_networks_is_left_alone(record, folder, run, empty):
+    zoo = empty()
     if record == "dataset":
         zoo.store.add_dataset(replace(sample_dataset("x"), extractor="efficientnet-lite0@96"))
     else:
@@ -303,11 +307,11 @@ def test_the_payload_works(tmp_path):
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("where", ["whole", "inside"])
-def test_code_in_a_pickle_does_not_run(file, where, folder, run, tmp_path):
+def test_code_in_a_pickle_does_not_run(file, where, folder, run, empty, tmp_path):
     payload = Payload(tmp_path / "ran")
     inside = torch.load(folder / file, weights_only=False)
     torch.save(payload if where == "whole" else inside | {"more": payload}, folder / file)
-    zoo = Zoo(MemoryStore())
+    zoo = empty()
     with pytest.raises(
         ZooError, match=rf"{file} was refused: its pickle calls for (__builtin__|builtins)\.exec"
     ) as told:
@@ -373,7 +377,7 @@ def test_any_bytes_are_refused_or_walked_over(data):
 
 
 @given(data=st.data())
-def test_damage_anywhere_is_one_line(data, tmp_path_factory, registry):
+def test_damage_anywhere_is_one_line(data, empty, tmp_path_factory):
     """Flip bytes of a file: it is still what it was, or an error that says so."""
     folder = write(tmp_path_factory.mktemp("damage"))
     path = folder / data.draw(st.sampled_from(FILES))
@@ -384,7 +388,7 @@ def test_damage_anywhere_is_one_line(data, tmp_path_factory, registry):
         content[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     try:
-        import_tans(folder, Zoo(MemoryStore()), registry)
+        import_tans(folder, empty())
     except NnsError as error:
         assert isinstance(error, ZooError)
         assert len(str(error).splitlines()) == 1
@@ -592,7 +596,7 @@ def put(supernets, kind, folder, name="set_1"):
     os.link(supernets / f"{kind}.pt", folder / "ofa_nets" / f"{name}.pt")
 
 
-def check_cut(zoo, registry, small_supernet):
+def check_cut(zoo, small_supernet):
     """See that the networks of ``set_1`` have the weights that the supernet has for them."""
     for entry in zoo.entries():
         if entry.source_dataset != "set_1":
@@ -602,18 +606,18 @@ def check_cut(zoo, registry, small_supernet):
         stored = load(zoo.load_weights(entry.id))
         assert stored.keys() == expected.keys()
         assert all(torch.equal(stored[name], expected[name]) for name in expected)
-        module = load_network(zoo, registry, entry.id)
-        cost = count_cost(registry.backend("ofa"), module, entry.preprocessing, CLASSES)
+        module = load_network(zoo, entry.id)
+        cost = count_cost(zoo.registry.backend("ofa"), module, entry.preprocessing, CLASSES)
         assert entry.cost == cost
         assert entry.provenance["base"] == zoo.supernets()[0].id
     assert verify(zoo.store) == ()
 
 
-def test_supernets_of_plain_tensors_need_no_trust(folder, run, supernets, registry, small_supernet):
+def test_supernets_of_plain_tensors_need_no_trust(folder, run, supernets, small_supernet):
     put(supernets, "tensors", folder)
     zoo, done = run(folder)
     assert (done.supernets, done.with_weights, done.refused) == (("set_1",), NETWORKS, ())
-    check_cut(zoo, registry, small_supernet)
+    check_cut(zoo, small_supernet)
 
 
 def test_whole_modules_are_left_alone(folder, run, supernets):
@@ -625,21 +629,21 @@ def test_whole_modules_are_left_alone(folder, run, supernets):
     assert not zoo.supernets()
 
 
-def test_whole_modules_that_are_trusted(folder, run, supernets, registry, small_supernet, capfd):
+def test_whole_modules_that_are_trusted(folder, run, supernets, small_supernet, capfd):
     put(supernets, "module", folder)
     zoo, done = run(folder, trusted=True)
     assert (done.supernets, done.with_weights, done.refused) == (("set_1",), NETWORKS, ())
-    check_cut(zoo, registry, small_supernet)
+    check_cut(zoo, small_supernet)
     assert f"warning: unpickling {folder / 'ofa_nets' / 'set_1.pt'}" in capfd.readouterr().err
 
 
-def test_code_in_a_supernet(folder, run, tmp_path, capfd):
+def test_code_in_a_supernet(folder, run, empty, tmp_path, capfd):
     """Not trusted, it does not run; trusted, it runs, but in another process, after a warning."""
     (folder / "sub").mkdir()
     torch.save(Payload(tmp_path / "ran"), folder / "sub" / "set_0.pt")
     assert run(folder)[1].refused == (folder / "sub" / "set_0.pt",)
     assert not (tmp_path / "ran").exists()
-    zoo = Zoo(MemoryStore())
+    zoo = empty()
     with pytest.raises(ZooError, match="holds no state dict but a NoneType") as told:
         run(folder, zoo, trusted=True)
     assert "\n" not in str(told.value)
@@ -659,7 +663,7 @@ def test_a_process_that_dies(folder, run):
         run(folder, trusted=True)
 
 
-def test_a_head_for_other_classes_is_replaced(folder, run, tmp_path, registry):
+def test_a_head_for_other_classes_is_replaced(folder, run, tmp_path):
     datasets = published_datasets()
     datasets["set_1"] |= {"clss": list("abcde"), "nclss": 5}
     write(folder, datasets=datasets)
@@ -668,7 +672,7 @@ def test_a_head_for_other_classes_is_replaced(folder, run, tmp_path, registry):
     assert done.with_weights == NETWORKS
     (own, *_) = [entry for entry in zoo.entries() if entry.source_dataset == "set_1"]
     assert own.provenance["head"] == "fresh"
-    assert load_network(zoo, registry, own.id)(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+    assert load_network(zoo, own.id)(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
 def with_nan(state):

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
-from nns.stores import HDF5Store, MemoryStore
+from nns.stores import HDF5Store
 from nns.testing._store import sample_dataset, sample_network, sample_subnet, sample_supernet, sample_transfer
 from nns.types import LatencyRecord
 from nns.zoo import MergeConflictError, Zoo, merge_zoos
@@ -23,7 +23,7 @@ def test_everything_but_spaces_and_latencies_is_merged(tmp_path):
         store.put_latencies([LatencyRecord(f"{1:016x}", "cpu", 0.1)])
     (merged,) = merge_zoos(tmp_path / "out.h5", [tmp_path / "a.h5"])
     assert (merged.networks, merged.added, merged.known, merged.same) == (1, 1, 0, False)
-    with Zoo.open(tmp_path / "out.h5") as out, Zoo.open(tmp_path / "a.h5") as source:
+    with Zoo(tmp_path / "out.h5") as out, Zoo(tmp_path / "a.h5") as source:
         assert out.digest() == source.digest()
         assert len(out.supernets()) == len(out.datasets()) == len(out.transfers()) == 1
         assert out.info().devices == ()
@@ -62,7 +62,7 @@ def test_a_source_whose_journal_is_merged_meanwhile_is_read_again(tmp_path, monk
 
 @pytest.fixture
 def family(tmp_path):
-    zoo = Zoo.open(tmp_path / "zoo.h5", must_exist=False)
+    zoo = Zoo(tmp_path / "zoo.h5", must_exist=False)
     zoo.store.add_supernet(sample_supernet(1))
     zoo.store.add_networks([sample_subnet(1, 1), sample_subnet(2, 1), sample_network(3)])
     zoo.store.merge()
@@ -101,8 +101,8 @@ def test_what_weights_take(family):
 
 
 def test_what_weights_take_in_memory_and_in_a_journal(tmp_path):
-    waiting = Zoo.open(tmp_path / "zoo.h5", must_exist=False)
-    for zoo in (Zoo(MemoryStore()), waiting):
+    waiting = Zoo(tmp_path / "zoo.h5", must_exist=False)
+    for zoo in (Zoo(tmp_path / "other.h5", must_exist=False), waiting):
         zoo.store.add_supernet(sample_supernet(1))
         zoo.store.add_network(sample_subnet(1, 1))
         kept = zoo.kept([f"{1:016x}"])

@@ -12,22 +12,23 @@ from nns.zoo import Problem, Zoo, default_zoo_path, network_id, verify, verify_p
 
 
 @pytest.fixture
-def zoo():
-    store = MemoryStore()
+def zoo(tmp_path):
+    zoo = Zoo(tmp_path / "zoo.h5", must_exist=False)
+    store = zoo.store
     for number in (0x1A, 0x1B, 0x2C):
         store.add_network(sample_network(number, id=f"{number:x}" + "0" * 14))
     store.add_dataset(sample_dataset("birds"))
     store.put_space(sample_space("default"))
-    return Zoo(store)
+    return zoo
 
 
 def test_open(tmp_path):
     with pytest.raises(MissingZooError, match="nns zoo build"):
-        Zoo.open(tmp_path / "zoo.h5")
-    with Zoo.open(tmp_path / "zoo.h5", must_exist=False) as zoo:
+        Zoo(tmp_path / "zoo.h5")
+    with Zoo(tmp_path / "zoo.h5", must_exist=False) as zoo:
         assert len(zoo) == 0
         zoo.store.add_network(sample_network(1))
-    with Zoo.open(tmp_path / "zoo.h5") as zoo:
+    with Zoo(tmp_path / "zoo.h5") as zoo:
         assert len(zoo) == 1
         assert zoo.entry("0").id == sample_network(1).entry.id
 
@@ -46,16 +47,16 @@ def test_unique_beginning_of_an_id(zoo):
         zoo.entry("")
 
 
-def test_whole_id_that_begins_another():
-    store = MemoryStore()
+def test_whole_id_that_begins_another(tmp_path):
+    zoo = Zoo(tmp_path / "zoo.h5", must_exist=False)
     for name in ("abc", "abcd"):
-        store.add_network(sample_network(1, id=name))
-    assert Zoo(store).entry("abc").id == "abc"
+        zoo.store.add_network(sample_network(1, id=name))
+    assert zoo.entry("abc").id == "abc"
 
 
 def test_info(zoo):
     info = zoo.info()
-    assert (info.networks, info.path, info.format_version) == (3, None, 2)
+    assert (info.networks, info.path, info.format_version) == (3, zoo.path, 2)
     assert info.by_backend == {"sample": 3}
     assert info.by_dataset == {"data-0": 2, "data-1": 1}
     assert info.datasets == ("birds",)
@@ -65,7 +66,7 @@ def test_info(zoo):
 
 
 def test_merge_from(zoo, tmp_path):
-    target = Zoo.open(tmp_path / "zoo.h5", must_exist=False)
+    target = Zoo(tmp_path / "target.h5", must_exist=False)
     target.store.add_network(sample_network(0x1A, id="1a" + "0" * 14))
     assert target.merge_from(zoo.store) == 2
     assert target.merge_from(zoo.store) == 0

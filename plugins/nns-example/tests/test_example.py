@@ -36,7 +36,7 @@ def test_a_zoo_is_built_of_it(tmp_path):
 
     data = tiny_image_folder(tmp_path / "stripes")
     settings = BuildSettings((str(data),), ("example",), networks=2, image_size=32, epochs=1)
-    report = build_zoo(tmp_path / "zoo.h5", settings, load_plugins(), workers=1)
+    report = build_zoo(tmp_path / "zoo.h5", settings, workers=1)
     assert report.failed == ()
     assert report.added == 2
     entries = HDF5Store(tmp_path / "zoo.h5").entries()

@@ -13,8 +13,9 @@ import numpy as np
 
 from nns.bench.recipe import HEAD_PENALTIES, CellRecipe
 from nns.building.plan import item_seed
-from nns.building.worker import Place, installed
+from nns.building.worker import Place
 from nns.data.cache import cached_arrays, draw_by_class
+from nns.plugins import installed_plugins
 from nns.searching.probes import features_of, h_score, knn_accuracy, log_me, ridge_accuracy
 from nns.types import Json, LabelledArrays, SplitArrays
 
@@ -74,7 +75,7 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
 
     with HDF5Store(Path(place.zoo)) as store:
         entry, weights = store.entry(item.network_id), load(store.weights(item.network_id))
-    backend = (registry or installed()).backend(entry.spec.backend)
+    backend = (registry or installed_plugins()).backend(entry.spec.backend)
     recipe = item.recipe
     arrays = cached_arrays(
         Path(place.images),

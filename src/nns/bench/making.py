@@ -26,7 +26,6 @@ from nns.types import Json, NetworkEntry
 
 if TYPE_CHECKING:
     from nns.data import ImageDataset
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 
@@ -218,7 +217,6 @@ def make_cells(
     zoo: Zoo,
     items: Sequence[CellItem],
     cells: CellFile,
-    registry: Registry,
     executor: Executor,
     *,
     images: Path,
@@ -231,7 +229,6 @@ def make_cells(
         zoo: The zoo with the candidates.
         items: All cells.
         cells: Where finished ones are kept.
-        registry: Where the backends are.
         executor: Where cells are made.
         images: Folder of decoded images.
         device: What to train on.
@@ -240,7 +237,6 @@ def make_cells(
     Returns:
         The failed cells, with the reason.
     """
-    assert zoo.path is not None
     place = Place(os.path.abspath(zoo.path), os.path.abspath(images), device)
     waiting = [item for item in items if item.key not in cells.cells][::-1]
     failed: list[tuple[CellItem, str]] = []
@@ -248,7 +244,7 @@ def make_cells(
     while waiting or running:
         while waiting and len(running) < executor.slots:
             item = waiting.pop()
-            known = None if executor.slots_are_processes else registry
+            known = None if executor.slots_are_processes else zoo.registry
             running[executor.submit(run_cell, place, item, known)] = item
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             item = running.pop(future)

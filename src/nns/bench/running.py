@@ -52,6 +52,7 @@ from nns.bench.metrics import (
 from nns.bench.separability import MIN_CANDIDATES, separability
 from nns.bench.tables import bench_tables
 from nns.errors import UsageError
+from nns.plugins import load_plugins
 from nns.space.fitting import DEFAULT_METHOD
 from nns.types import Json
 
@@ -78,7 +79,6 @@ Progress = Callable[[str, int, int], None]
 
 def run_bench(
     matrix: Matrix,
-    registry: Registry,
     *,
     method: str = DEFAULT_METHOD,
     seeds: int = 3,
@@ -87,12 +87,12 @@ def run_bench(
     tans_epochs: int = TANS_EPOCHS,
     time_search: Callable[[int], SearchSeconds] | None = None,
     on_progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> Json:
     """Let every chooser choose on every dataset within every limit, for both ground truths.
 
     Args:
         matrix: The matrix.
-        registry: Where the space methods are.
         method: The space method that is measured.
         seeds: Seeds of it; 0, 1, ...
         limits: Limits of parameters; None is without.
@@ -101,6 +101,7 @@ def run_bench(
         time_search: Measures, in place of :func:`measure_search`, how long so many query images take to be read and
             become features.
         on_progress: ``on_progress(chooser, done, total)``.
+        registry: Plugins in place of the installed ones.
 
     Returns:
         ``about``, ``settings``, and for each ground truth, ``full`` and ``head_only``: ``separability`` and
@@ -110,6 +111,7 @@ def run_bench(
         UnknownNameError: If there is no such method.
     """
     started = time.perf_counter()
+    registry = registry or load_plugins()
     registry.method(method, seed=0)  # an unknown name is told at once
     time_search = time_search or measure_search
     seconds = time_search(int(np.median([len(query) for query in matrix.zoo.queries[matrix.offset :]])))

@@ -29,7 +29,6 @@ from nns.errors import UsageError
 from nns.types import Json
 
 if TYPE_CHECKING:
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 
@@ -71,7 +70,6 @@ def make_matrix(
     data: Sequence[str],
     tables: Sequence[Path],
     matrix: Path,
-    registry: Registry,
     *,
     candidates: int | Path | None = None,
     seeds: int = 1,
@@ -92,7 +90,6 @@ def make_matrix(
         data: The query datasets, as they are opened.
         tables: Tables of family and set of all datasets, see :func:`nns.bench.tasks.read_groups`.
         matrix: File to write; the cells go beside it.
-        registry: Where the backends are.
         candidates: Networks to draw from the zoo, or a table that names them; None takes all.
         seeds: Repetitions of each cell.
         repeat_best: Repeat only cells among so many best of their dataset within some limit; None repeats all.
@@ -126,7 +123,7 @@ def make_matrix(
     images, failed, interrupted = matrix.with_suffix(".images"), [], False
     try:
         with make_executor(executor, workers, 1, address, gpus=device != "cpu") as started_executor:
-            make = partial(make_cells, zoo, executor=started_executor, registry=registry, device=device)
+            make = partial(make_cells, zoo, executor=started_executor, device=device)
             failed = make(items, cells, images=images, on_event=on_event)
             if repeat_best is not None and seeds > 1:
                 classes = {dataset.digest: len(dataset.classes) for _, dataset in tasks}

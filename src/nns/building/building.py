@@ -21,6 +21,7 @@ from nns.building.worker import ItemResult, Origin, Place, describe, run_item
 from nns.data import load_sample, open_dataset
 from nns.data.extractors import extractor_of
 from nns.errors import DatasetError, ZooError
+from nns.plugins import load_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
 from nns.types import DatasetRecord
 from nns.zoo import network_id
@@ -39,7 +40,6 @@ Result = ItemResult | TransferResult
 def build_zoo(
     zoo: str | os.PathLike[str],
     settings: BuildSettings,
-    registry: Registry,
     *,
     workers: int | None = 1,
     threads: int = 1,
@@ -47,6 +47,7 @@ def build_zoo(
     address: str | None = None,
     device: str = "cpu",
     on_event: Callable[[BuildEvent], None] | None = None,
+    registry: Registry | None = None,
 ) -> BuildReport:
     """Build a zoo, or go on with one that holds part of the work already.
 
@@ -58,7 +59,6 @@ def build_zoo(
         zoo: The file to write; a journal folder and one of decoded images lie beside it while the build runs. All
             workers write there, so with several machines it must be on a disk that they share.
         settings: What to build.
-        registry: Where the backends are.
         workers: Items that are trained at the same time, each in a process; None: as many as there are processors
             for; 0: everything in this process, for small zoos and for debugging.
         threads: Threads of each.
@@ -67,13 +67,14 @@ def build_zoo(
             anything is read or written.
         device: What to train on: ``"cpu"``, ``"cuda"``, or ``"auto"``. Only CPUs give the same zoo again bit for bit.
         on_event: Called in this process as things happen.
+        registry: Plugins in place of the installed ones, which the workers of other machines have.
 
     Raises:
         DatasetError: If a dataset cannot be used, or two hold the same images.
         UsageError: If the settings make no sense, ray is not installed, or no cluster lets this process in.
         ZooError: If the file is there and is no zoo, or cannot be written any more; what was finished stays.
     """
-    run = _Build(zoo, settings, registry, device, on_event)
+    run = _Build(zoo, settings, registry or load_plugins(), device, on_event)
     interrupted = False
     try:
         with (

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nns.backends import Backend
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
@@ -53,7 +52,6 @@ def add_checkpoint(
     backend: str,
     architecture: str,
     data: str,
-    registry: Registry,
     *,
     image_size: int | None = None,
     license: str | None = None,
@@ -72,7 +70,6 @@ def add_checkpoint(
         backend: The backend that builds the architecture.
         architecture: Its name, as the backend or a network of the zoo has it.
         data: DATA that it was trained on, or the name of a dataset in the zoo.
-        registry: Where the backends are.
         image_size: Side of its images in pixels; None: the architecture's own.
         license: SPDX name of the licence of the weights; None: not stated.
         trust_pickle: Unpickle a checkpoint that needs it, which runs whatever code is in it.
@@ -87,7 +84,7 @@ def add_checkpoint(
     """
     if image_size is not None and image_size < 1:
         raise UsageError(f"image size must be positive, not {image_size}")
-    maker = registry.backend(backend)
+    maker = zoo.registry.backend(backend)
     spec = _spec(maker, architecture, zoo)
     source = _source(data, zoo)
     state = read_state(checkpoint, trust_pickle=trust_pickle)

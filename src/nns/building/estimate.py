@@ -19,6 +19,7 @@ from nns.building.plan import plan_architectures
 from nns.building.threads import limited_threads
 from nns.building.worker import Origin, Place, Trainer, describe, train_supernet
 from nns.errors import DatasetError, UsageError
+from nns.plugins import load_plugins
 from nns.types import LabelledArrays, SplitArrays
 
 if TYPE_CHECKING:
@@ -128,12 +129,12 @@ class BuildEstimate:
 
 def estimate_build(
     settings: BuildSettings,
-    registry: Registry,
     *,
     workers: int = 1,
     threads: int = 1,
     device: str = "cpu",
     on_progress: Callable[[int, int], None] | None = None,
+    registry: Registry | None = None,
 ) -> BuildEstimate:
     """Plan a build and time short trainings of some architectures on one of the datasets.
 
@@ -142,16 +143,17 @@ def estimate_build(
 
     Args:
         settings: What would be built.
-        registry: Where the backends are.
         workers: Items that would be trained at the same time; 0: in this process.
         threads: Threads of each.
         device: What to train on, on this machine.
         on_progress: Called with architectures looked at or timed so far, and how many that will be.
+        registry: Plugins in place of the installed ones.
 
     Raises:
         DatasetError: If a dataset cannot be used.
         UsageError: If the settings make no sense, or no architecture can be trained.
     """
+    registry = registry or load_plugins()
     datasets = named_datasets(settings.data)
     works = plan_architectures(settings, registry)
     check_spread(settings, len(datasets))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.building.plan import absolute, item_seed
-from nns.building.worker import Place, Trainer, installed
+from nns.building.worker import Place, Trainer
+from nns.plugins import installed_plugins
 from nns.space import family_of
 from nns.stores import HDF5Store
 from nns.types import Json, NetworkEntry, TransferRecord
@@ -171,7 +172,7 @@ def run_transfer(place: Place, item: TransferItem, registry: Registry | None = N
     started = time.perf_counter()
     with HDF5Store(Path(place.zoo)) as store:
         entry = store.entry(item.network_id)
-        backend = (registry or installed()).backend(entry.spec.backend)
+        backend = (registry or installed_plugins()).backend(entry.spec.backend)
         size = entry.preprocessing.size
         arrays = place.arrays(item.data, item.dataset_digest, size, item.data_seed, item.max_images)
         module = backend.load(entry.spec, load(store.weights(entry.id)), len(entry.classes))

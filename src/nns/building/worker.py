@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.building.plan import BuildItem
 from nns.data.cache import cached_arrays
+from nns.plugins import installed_plugins
 from nns.stores import HDF5Store, Store
 from nns.types import (
     ArchitectureSpec,
@@ -86,14 +86,6 @@ def start_worker(threads: int) -> None:
     threadpool_limits(threads)
 
 
-@lru_cache(maxsize=1)
-def installed() -> Registry:
-    """Load the installed plugins, once a process."""
-    from nns.plugins import load_plugins
-
-    return load_plugins()
-
-
 def run_item(place: Place, item: BuildItem, registry: Registry | None = None) -> ItemResult:
     """Train the networks of one item and add each to the zoo as soon as it is done.
 
@@ -103,7 +95,7 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
         registry: Where the backend is; by default that of the installed plugins, loaded once a process.
     """
     started = time.perf_counter()
-    backend = (registry or installed()).backend(item.work.backend)
+    backend = (registry or installed_plugins()).backend(item.work.backend)
     arrays = place.arrays(
         item.data, item.dataset_digest, item.work.image_size, item.data_seed, item.recipe["max_images"]
     )

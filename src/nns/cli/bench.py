@@ -54,12 +54,12 @@ def run(
         update("timing a search", 0, None)
         document = run_bench(
             loaded,
-            options.load_registry(),
             method=method,
             seeds=seeds,
             limits=limits,
             ablations=ablations,
             on_progress=lambda name, done, total: update("choosing", done, total, name),
+            registry=options.load_registry(),
         )
     if out:
         save_run(document, out)
@@ -135,15 +135,13 @@ def make(
     from nns.cli.output import note, print_json, progress_bar
     from nns.errors import EXIT_INTERRUPTED, NnsError
 
-    registry = options.load_registry()
     # what libraries print while they train is no result
-    with options.open_zoo(zoo, registry) as opened, progress_bar() as update, redirect_stdout(sys.stderr):
+    with options.open_zoo(zoo) as opened, progress_bar() as update, redirect_stdout(sys.stderr):
         report = make_matrix(
             opened,
             data,
             tasks,
             out,
-            registry,
             candidates=_candidates(candidates),
             seeds=seeds,
             repeat_best=repeat_best,

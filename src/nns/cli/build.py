@@ -121,13 +121,13 @@ def build(
         report = build_zoo(
             zoo,
             settings,
-            registry,
             workers=workers,
             threads=threads,
             executor=executor,
             address=address,
             device=device,
             on_event=show,
+            registry=registry,
         )
         show(report)
     if json:
@@ -168,11 +168,11 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     with progress_bar() as update, redirect_stdout(sys.stderr):
         found = estimate_build(
             settings,
-            registry,
             workers=workers,
             threads=threads,
             device=device,
             on_progress=lambda done, total: update("timing architectures", done, total),
+            registry=registry,
         )
     if json:
         broken = [{"architecture": name, "reason": reason} for name, reason in found.broken]

@@ -83,7 +83,7 @@ def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[Buil
 def _know(progress: BuildProgress, zoo: Path) -> None:
     from nns.zoo import Zoo
 
-    with suppress(MissingZooError), Zoo.open(zoo) as opened:
+    with suppress(MissingZooError), Zoo(zoo) as opened:
         for entry in opened.entries():
             progress.know(entry.source_digest, entry.accuracy)
 

@@ -46,7 +46,7 @@ def demo(
                 note(what)
             update(what, done, total, detail)
 
-        report = run_demo(output, options.load_registry(), settings, progress)
+        report = run_demo(output, settings, progress)
     if json:
         print_json(demo_document(report))
     else:

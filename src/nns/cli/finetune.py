@@ -76,21 +76,20 @@ def finetune(
     network = [*(network or []), *(more or [])]
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     recipe = _recipe(budget, epochs, lr, head_only, flip, patience, device)
-    registry = options.load_registry()
-    opened = options.open_zoo(zoo, registry)
+    opened = options.open_zoo(zoo)
     with progress_bar() as update:
         if network:
             chosen = network
         elif from_search is not None:
             chosen = networks_of_search(from_search, tries)
         else:
-            found = search(data, opened, registry, limits, tries=tries, device="cpu", seed=seed, progress=update)
+            found = search(data, opened, limits, tries=tries, device="cpu", seed=seed, progress=update)
             chosen = [candidate.entry.id for candidate in found.together]
         chosen = [opened.resolve(network_id) for network_id in chosen]
         if not json:
             note(f"trying {', '.join(chosen)}")
         report = run_finetune(
-            data, opened, registry, chosen, output or default_output(data), recipe,
+            data, opened, chosen, output or default_output(data), recipe,
             image_size=image_size, seed=seed, on_event=_show(update),
             on_decode=lambda done, total: update("reading images", done, total),
         )  # fmt: skip

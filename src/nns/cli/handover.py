@@ -26,7 +26,7 @@ def predict(
     from nns.errors import DatasetError
     from nns.finetuning import predict as run_predict
 
-    predictions, skipped = run_predict(folder, images, options.load_registry(), top=top)
+    predictions, skipped = run_predict(folder, images, top=top)
     if json:
         print_json(
             {
@@ -74,7 +74,7 @@ def export(
     from nns.cli.output import note, print_json
     from nns.finetuning import export as run_export
 
-    exported = run_export(folder, format, output, options.load_registry())
+    exported = run_export(folder, format, output)
     if json:
         print_json({"format": exported.format, "output": str(exported.path), "difference": exported.difference})
     else:

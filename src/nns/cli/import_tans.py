@@ -41,9 +41,9 @@ def import_tans(
     from nns.tans import import_tans as run_import
     from nns.zoo import Zoo
 
-    with Zoo.open(output, must_exist=False) as zoo:
+    with Zoo(output, must_exist=False) as zoo:
         with progress_bar() as update:
-            done = run_import(folder, zoo, options.load_registry(), trusted=trust_pickle, progress=update)
+            done = run_import(folder, zoo, trusted=trust_pickle, progress=update)
         networks, digest = len(zoo), zoo.digest()
     if done.refused:
         named = ", ".join(str(path) for path in done.refused[:NAMED]) + (", …" if len(done.refused) > NAMED else "")

@@ -79,7 +79,7 @@ def limits_of(
     )
 
 
-def open_zoo(path: Path | None, registry: Registry | None = None) -> Zoo:
+def open_zoo(path: Path | None) -> Zoo:
     """Open the zoo named, else the default one.
 
     Raises:
@@ -88,11 +88,11 @@ def open_zoo(path: Path | None, registry: Registry | None = None) -> Zoo:
     """
     from nns.zoo import Zoo, default_zoo_path
 
-    if path is None:
-        path = default_zoo_path()
-    if path is None:
-        path = (registry or load_registry()).default_zoo()
-    return Zoo.open(path)
+    path = path or default_zoo_path()
+    if path is not None:
+        return Zoo(path)
+    registry = load_registry()
+    return Zoo(registry.default_zoo(), registry=registry)
 
 
 def load_registry() -> Registry:

@@ -77,7 +77,7 @@ def record(
     settings = ReproSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     with progress_bar() as update:
         report = run_record(
-            lock, settings, options.load_registry(),
+            lock, settings,
             tolerance=DEFAULT_TOLERANCE if tolerance is None else tolerance,
             work=work, workers=workers, progress=update,
         )  # fmt: skip
@@ -116,7 +116,7 @@ def check(
 
     with progress_bar() as update:
         report = run_check(
-            lock, options.load_registry(), seed,
+            lock, seed,
             stage=stage, exact=exact or None, tolerance=tolerance, work=work, workers=workers, progress=update,
         )  # fmt: skip
     if json:

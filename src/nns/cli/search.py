@@ -62,12 +62,11 @@ def search(
     if report is not None:
         check_report(report)
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
-    registry = options.load_registry()
-    opened = options.open_zoo(zoo, registry)
+    opened = options.open_zoo(zoo)
     resolved = options.latency_device(device, limits.max_latency)
     with progress_bar() as update:
         result = run_search(
-            data, opened, registry, limits,
+            data, opened, limits,
             top=top, classes=classes, space=space, device=resolved, seed=seed, images=images,
             probe_seconds=probe_seconds if probe else None, progress=update,
         )  # fmt: skip

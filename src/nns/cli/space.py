@@ -29,10 +29,9 @@ def fit(
     from nns.cli.output import print_json, progress_bar
     from nns.space.fitting import fit_space
 
-    registry = options.load_registry()
     with options.open_zoo(zoo) as opened, progress_bar() as update:
         update(f"fitting {method}", 0, None)
-        report = fit_space(opened, registry, method=method, epochs=epochs, seed=seed, held_out=held_out)
+        report = fit_space(opened, method=method, epochs=epochs, seed=seed, held_out=held_out)
     document = {
         "space": report.space,
         "method": report.method,

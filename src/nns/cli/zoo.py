@@ -66,7 +66,7 @@ def ls(
 
             where = options.latency_device(device, limits.max_latency)
             show = lambda done, total: update("measuring latency", done, total)  # noqa: E731
-            seconds.update(latencies(opened, options.load_registry(), ids, where, show))
+            seconds.update(latencies(opened, ids, where, show))
             return seconds
 
         entries = list_networks(opened, limits, sort, reverse=reverse, dataset=dataset, latencies=measured)
@@ -270,7 +270,7 @@ def verify(
     started, networks, supernets, size = time.perf_counter(), 0, 0, 0
     problems: tuple[Problem, ...] = ()
     try:
-        with Zoo.open(zoo) as opened, progress_bar() as update:
+        with Zoo(zoo) as opened, progress_bar() as update:
             size = opened.disk_bytes()
             networks = len(opened)
             update("checking networks", 0, networks)

@@ -42,7 +42,7 @@ def merge(
         if json:
             print_json({"zoo": str(out), "conflicts": [_conflict(each) for each in error.conflicts]})
         raise
-    with Zoo.open(out) as opened:
+    with Zoo(out) as opened:
         networks, supernets, digest = len(opened), len(opened.supernets()), opened.digest()
     added = sum(each.added for each in merged)
     if json:
@@ -274,9 +274,9 @@ def add(
     from nns.cli.output import note, print_json
     from nns.zoo import Zoo
 
-    with Zoo.open(zoo, must_exist=False) as opened:
+    with Zoo(zoo, must_exist=False) as opened:
         entry = add_checkpoint(
-            opened, checkpoint, backend, architecture, data, options.load_registry(),
+            opened, checkpoint, backend, architecture, data,
             image_size=image_size, license=license, trust_pickle=trust_pickle,
         )  # fmt: skip
     if json:
@@ -299,7 +299,7 @@ def export(
     from nns.finetuning.finetune_zoo import export_network
 
     with options.open_zoo(zoo) as opened:
-        entry, folder = export_network(opened, network, output, options.load_registry())
+        entry, folder = export_network(opened, network, output)
     if json:
         print_json({"id": entry.id, "output": str(folder)})
     else:

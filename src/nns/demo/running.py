@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from nns.searching import Candidate, SearchResult, search
 from nns.space.fitting import FitReport, fit_space
 from nns.types import Limits
 from nns.zoo import Zoo
-
-if TYPE_CHECKING:
-    from nns.plugins import Registry
 
 Progress = Callable[[str, int, int | None, str], None]
 """``progress(what, done, total, note)``."""
@@ -104,7 +100,7 @@ class DemoReport:
     seconds: float
 
 
-def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress: Progress) -> DemoReport:
+def run_demo(folder: Path, settings: DemoSettings, progress: Progress) -> DemoReport:
     """Go the whole way below ``folder``; a zoo that a former run built there is used again.
 
     Raises:
@@ -124,21 +120,20 @@ def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress:
             seed=settings.seed,
             spaces=SPACES,
         ),
-        registry,
         workers=settings.workers,
         on_event=lambda event: progress("1. training networks for a zoo", event.done, event.total, event.message),
     )
     if build.interrupted:
         raise KeyboardInterrupt
-    with Zoo.open(folder / "zoo.h5") as zoo:
+    with Zoo(folder / "zoo.h5") as zoo:
         progress("2. fitting a space", 0, None, "")
-        fit = fit_space(zoo, registry, seed=settings.seed)
+        fit = fit_space(zoo, seed=settings.seed)
         progress("2. fitting a space", 1, 1, "")
-        found = _search_all(str(data.query), zoo, registry, settings)
+        found = _search_all(str(data.query), zoo, settings)
         progress("3. searching", 1, 1, "")
         sized = SizedData(open_dataset(data.query), settings.seed)
         recipe = Recipe(epochs=settings.finetune_epochs)
-        runs = _compare(sized, zoo, registry, found, recipe, progress)
+        runs = _compare(sized, zoo, found, recipe, progress)
         best = runs[0]
         _, output = hand_over(
             folder / "model", zoo, best.result, best.candidate.entry, sized.dataset, recipe, seed=settings.seed
@@ -150,14 +145,14 @@ def run_demo(folder: Path, registry: Registry, settings: DemoSettings, progress:
     return DemoReport(build, fit, shown, runs, chance, output, data.query, seconds)
 
 
-def _search_all(query: str, zoo: Zoo, registry: Registry, settings: DemoSettings) -> SearchResult:
+def _search_all(query: str, zoo: Zoo, settings: DemoSettings) -> SearchResult:
     """Rank every network that fits: the other choices are made among them."""
     limits = Limits(max_params=settings.max_params)
-    return search(query, zoo, registry, limits, top=len(zoo), seed=settings.seed)
+    return search(query, zoo, limits, top=len(zoo), seed=settings.seed)
 
 
 def _compare(
-    sized: SizedData, zoo: Zoo, registry: Registry, found: SearchResult, recipe: Recipe, progress: Progress
+    sized: SizedData, zoo: Zoo, found: SearchResult, recipe: Recipe, progress: Progress
 ) -> tuple[DemoRun, ...]:
     ranked = found.candidates
     largest = max(ranked, key=lambda c: (c.params, -c.rank))
@@ -170,7 +165,7 @@ def _compare(
         if same is not None:
             runs.append(replace(same, choice=choice))
             continue
-        climber = candidate(zoo, registry, picked.entry, found.dataset.classes or 0, seed=seed)
+        climber = candidate(zoo, picked.entry, found.dataset.classes or 0, seed=seed)
         runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt

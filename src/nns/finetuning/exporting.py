@@ -55,6 +55,7 @@ def export(
     directory: str | os.PathLike[str],
     format: str,
     output: str | os.PathLike[str] | None = None,
+    *,
     registry: Registry | None = None,
 ) -> Exported:
     """Export a fine-tuned network to one file; a file of that name is replaced.
@@ -63,7 +64,7 @@ def export(
         directory: Folder of the fine-tuned network.
         format: ``"safetensors"`` (the card as JSON is in the metadata under ``nns.card``) or ``"onnx"``.
         output: The file; by default ``model.onnx`` in the folder, or ``DIR.safetensors`` beside it.
-        registry: Where the backends are, by default that of the installed plugins.
+        registry: Plugins in place of the installed ones.
 
     Raises:
         UnknownNameError: If the format is none of these.
@@ -82,17 +83,11 @@ def export(
         raise UsageError(f"{str(target)!r} is a folder; name a file, e.g. {str(target / f'model.{format}')!r}")
     if target.exists() and target.resolve() in {(folder / MODEL).resolve(), (folder / CARD).resolve()}:
         raise UsageError(f"{str(target)!r} is part of the network itself; name another file")
-    tuned = load_handover(folder, registry or _installed())
+    tuned = load_handover(folder, registry=registry)
     if format == "onnx":
         return Exported(target, format, _export_onnx(tuned, target))
     _export_safetensors(tuned, target)
     return Exported(target, format)
-
-
-def _installed() -> Registry:
-    from nns.plugins import load_plugins
-
-    return load_plugins()
 
 
 def _require_packages() -> None:

@@ -29,7 +29,6 @@ from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 if TYPE_CHECKING:
     from torch import nn
 
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 MAX_SEARCH_JSON = 64 * 2**20
@@ -80,7 +79,6 @@ class SizedData:
 
 def candidate(
     zoo: Zoo,
-    registry: Registry,
     entry: NetworkEntry,
     classes: int,
     *,
@@ -92,14 +90,13 @@ def candidate(
 
     Args:
         zoo: The zoo.
-        registry: Where its backend is.
         entry: The network.
         classes: Classes of the new head.
         seed: Of the head's weights.
         image_size: Side of its input, in place of its own.
         random_weights: Start from random weights instead of the stored ones, for comparison.
     """
-    backend = registry.backend(entry.spec.backend)
+    backend = zoo.registry.backend(entry.spec.backend)
     preprocessing = entry.preprocessing
     if image_size is not None:
         preprocessing = replace(
@@ -109,7 +106,7 @@ def candidate(
     def build() -> nn.Module:
         if random_weights:
             return backend.build(replace(entry.spec, source="random"), classes, seed)
-        return backend.replace_head(load_network(zoo, registry, entry.id), classes, seed)
+        return backend.replace_head(load_network(zoo, entry.id), classes, seed)
 
     return Candidate(entry.id, entry.spec.name, build, preprocessing)
 
@@ -143,7 +140,6 @@ def networks_of_search(path: Path, top: int) -> list[str]:
 def finetune(
     data: str,
     zoo: Zoo,
-    registry: Registry,
     network_ids: Sequence[str],
     output: str | os.PathLike[str],
     recipe: Recipe,
@@ -161,7 +157,6 @@ def finetune(
     Args:
         data: DATA, labelled.
         zoo: The zoo.
-        registry: Where its backends are.
         network_ids: Networks to try, best guess first; unique beginnings of ids will do.
         output: Folder to write.
         recipe: How to train; ``seconds`` is the budget of everything.
@@ -180,11 +175,11 @@ def finetune(
     entries = [zoo.entry(network) for network in dict.fromkeys(network_ids)]
     classes = len(dataset.classes)
     sized = SizedData(dataset, seed, on_decode)
-    candidates = [candidate(zoo, registry, entry, classes, seed=seed, image_size=image_size) for entry in entries]
+    candidates = [candidate(zoo, entry, classes, seed=seed, image_size=image_size) for entry in entries]
     tell = (lambda event: on_event(event, sized.train_images)) if on_event else None
     result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
     winner = next(entry for entry in entries if entry.id == result.winner.id)
-    backend = registry.backend(winner.spec.backend)
+    backend = zoo.registry.backend(winner.spec.backend)
     cost = count_cost(backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner, dataset, recipe, seed=seed, cost=cost)
     return FinetuneReport(card, result, folder, sized.skipped)
@@ -220,9 +215,7 @@ def hand_over(
     return card, write_handover(output, result.module, card)
 
 
-def export_network(
-    zoo: Zoo, network: str, output: str | os.PathLike[str], registry: Registry
-) -> tuple[NetworkEntry, Path]:
+def export_network(zoo: Zoo, network: str, output: str | os.PathLike[str]) -> tuple[NetworkEntry, Path]:
     """Write a network of a zoo, untouched, to a folder that ``nns predict`` and ``nns export`` read.
 
     Raises:
@@ -232,7 +225,7 @@ def export_network(
     """
     check_target(output)
     entry = zoo.entry(network)
-    module = load_network(zoo, registry, entry.id)
+    module = load_network(zoo, entry.id)
     as_it_is = LadderResult(
         winner=Candidate(entry.id, entry.spec.name, lambda: module, entry.preprocessing),
         module=module,

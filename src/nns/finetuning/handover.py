@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from nns.errors import UsageError, WeightsError
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
+from nns.plugins import load_plugins
 
 if TYPE_CHECKING:
     import torch
@@ -103,8 +104,8 @@ def write_handover(directory: str | os.PathLike[str], module: nn.Module, card: C
     return target
 
 
-def load_handover(directory: str | os.PathLike[str], registry: Registry) -> FineTuned:
-    """Read a fine-tuned network. Needs no zoo.
+def load_handover(directory: str | os.PathLike[str], *, registry: Registry | None = None) -> FineTuned:
+    """Read a fine-tuned network. Needs no zoo; ``registry`` holds plugins in place of the installed ones.
 
     Raises:
         UsageError: If the folder holds no such network, or one of a newer format.
@@ -122,7 +123,7 @@ def load_handover(directory: str | os.PathLike[str], registry: Registry) -> Fine
         raise WeightsError(f"{str(folder / MODEL)!r} cannot be read: {error.strerror}") from error
     if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
         raise WeightsError(f"{str(folder / MODEL)!r} is damaged: it is not the file that its card describes (sha256)")
-    backend = registry.backend(card.spec.backend)
+    backend = (registry or load_plugins()).backend(card.spec.backend)
     try:
         state = load(weights)
     except SafetensorError as error:

@@ -40,19 +40,19 @@ class Prediction:
 def predict(
     tuned: FineTuned | str | os.PathLike[str],
     paths: Sequence[str | os.PathLike[str]],
-    registry: Registry | None = None,
     *,
     batch_size: int = 32,
     top: int = 3,
+    registry: Registry | None = None,
 ) -> tuple[tuple[Prediction, ...], tuple[Skipped, ...]]:
     """Predict the classes of images.
 
     Args:
         tuned: A fine-tuned network, or the folder that holds it.
         paths: Image files.
-        registry: Where the backends are; needed for a folder, by default that of the installed plugins.
         batch_size: Images that are decoded and predicted at once.
         top: Classes that are listed for each image at most.
+        registry: Plugins in place of the installed ones.
 
     Returns:
         A prediction for each image that can be read, in the order given; and the others, with the reason.
@@ -64,7 +64,7 @@ def predict(
     if batch_size < 1 or top < 1:
         raise UsageError(f"batch_size and top must be 1 or more, not {batch_size} and {top}")
     if not isinstance(tuned, FineTuned):
-        tuned = load_handover(tuned, registry or _installed())
+        tuned = load_handover(tuned, registry=registry)
     predictions: list[Prediction] = []
     skipped: list[Skipped] = []
     for start in range(0, len(paths), batch_size):
@@ -76,12 +76,6 @@ def predict(
             names = [str(chunk[index]) for index in readable]
             predictions += _predict_batch(tuned, names, images[readable], top)
     return tuple(predictions), tuple(skipped)
-
-
-def _installed() -> Registry:
-    from nns.plugins import load_plugins
-
-    return load_plugins()
 
 
 def _predict_batch(tuned: FineTuned, names: list[str], images: NDArray[np.uint8], top: int) -> list[Prediction]:

@@ -8,7 +8,7 @@ from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, Wor
 from nns.backends.seeding import seeded
 from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
 from nns.hookspecs import Register, hookimpl
-from nns.plugins._loading import LoadedPlugin, PluginFailure, load_plugins
+from nns.plugins._loading import LoadedPlugin, PluginFailure, installed_plugins, load_plugins
 from nns.plugins._registry import Registry
 from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
 
@@ -30,6 +30,7 @@ __all__ = [
     "WeightsError",
     "WorkItem",
     "hookimpl",
+    "installed_plugins",
     "load_plugins",
     "seeded",
 ]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -112,6 +113,12 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
         loaded.append(LoadedPlugin(point.name, _distribution(point), version, builtin, tuple(registered)))
     factories = {kind: table.factories for kind, table in tables.items()}
     return Registry(tuple(loaded), tuple(failures), factories["backends"], factories["methods"], factories["zoos"])
+
+
+@lru_cache(maxsize=1)
+def installed_plugins() -> Registry:
+    """Load the installed plugins once a process: workers do many items with the same ones."""
+    return load_plugins()
 
 
 def _register(point: EntryPoint, owner: str, tables: dict[str, _Table]) -> list[tuple[str, str]]:

@@ -75,23 +75,23 @@ class CheckReport:
 def record(
     lock_path: Path,
     settings: ReproSettings,
-    registry: Registry,
     *,
     tolerance: float = DEFAULT_TOLERANCE,
     work: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> RecordReport:
     """Run all stages and write what came out, in place of a lock that is there.
 
     Args:
         lock_path: The file to write.
         settings: What to run; relative paths are relative to the current folder.
-        registry: Where backends and methods are.
         tolerance: How far a mean or predicted accuracy may be off in another environment.
         work: Empty folder in which the zoo is kept; None: a temporary one.
         workers: Processes that train, 0: this one alone; None: one a core, two at most. Their number changes no result.
         progress: ``progress(stage, done, total)``.
+        registry: Plugins in place of the installed ones.
 
     Raises:
         UsageError: If the tolerance is not positive, or ``work`` holds a zoo already.
@@ -101,7 +101,7 @@ def record(
         raise UsageError(f"--tolerance must be above 0, not {tolerance}")
     started = time.perf_counter()
     with _folder(work) as folder, one_thread():
-        stages = run_stages(settings, folder, registry, workers=_workers(workers), progress=progress)
+        stages = run_stages(settings, folder, workers=_workers(workers), progress=progress, registry=registry)
     kept = settings.relative_to(lock_path.resolve().parent)
     lock = Lock(kept, tolerance, stages, environment())
     write_lock(lock_path, lock)
@@ -110,7 +110,6 @@ def record(
 
 def check(
     lock_path: Path,
-    registry: Registry,
     seed: int | None = None,
     *,
     stage: str | None = None,
@@ -119,6 +118,7 @@ def check(
     work: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> CheckReport:
     """Run all stages again with the settings of a lock, and compare.
 
@@ -128,7 +128,6 @@ def check(
 
     Args:
         lock_path: The lock file.
-        registry: Where backends and methods are.
         seed: Another seed, to see that the check notices; None: the lock's.
         stage: Give ``seed`` to this stage only.
         exact: Demand equality in any environment (True) or in none (False); None: where it is the same.
@@ -136,6 +135,7 @@ def check(
         work: Empty folder in which the zoo is kept; None: a temporary one.
         workers: Processes that train, 0: this one alone; None: one a core, two at most.
         progress: ``progress(stage, done, total)``.
+        registry: Plugins in place of the installed ones.
 
     Returns:
         The comparison; :meth:`CheckReport.raise_if_differs` turns it into an error.
@@ -156,7 +156,7 @@ def check(
     settings = lock.settings.resolved(lock_path.resolve().parent)
     seeds = {} if seed is None else dict.fromkeys([stage] if stage else STAGES, seed)
     with _folder(work) as folder, one_thread():
-        now = run_stages(settings, folder, registry, seeds=seeds, workers=_workers(workers), progress=progress)
+        now = run_stages(settings, folder, seeds=seeds, workers=_workers(workers), progress=progress, registry=registry)
     differing = environment_differences(lock.environment, environment())
     if exact is None:
         exact = tolerance is None and not set(differing) - NO_CAUSE

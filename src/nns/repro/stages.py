@@ -52,21 +52,21 @@ class StageRecord:
 def run_stages(
     settings: ReproSettings,
     work: Path,
-    registry: Registry,
     *,
     seeds: Mapping[str, int] | None = None,
     workers: int = 1,
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> tuple[StageRecord, ...]:
     """Run data, build, fit and search in ``work``, on the calling thread's settings.
 
     Args:
         settings: What to run.
         work: Folder for the zoo, which must not be there yet.
-        registry: Where backends and methods are.
         seeds: Seed by stage in place of the settings' own.
         workers: Processes that train, 0: this one alone; their number changes no result.
         progress: Called as things go on.
+        registry: Plugins in place of the installed ones.
 
     Raises:
         UsageError: If ``work`` holds a zoo already: a build would go on with it instead of training.
@@ -86,14 +86,14 @@ def run_stages(
     records = [_data(placed)]
     tell("data", 1, 1)
     _build(placed, zoo_path, registry, seed_of["build"], workers, tell)
-    with Zoo.open(zoo_path) as zoo:
+    with Zoo(zoo_path, registry=registry) as zoo:
         records.append(_built(zoo))
         tell("fit", 0, 1)
-        fit_space(zoo, registry, method=placed.method, epochs=placed.space_epochs, seed=seed_of["fit"])
-        records.append(_fitted(zoo, registry, placed.method))
+        fit_space(zoo, method=placed.method, epochs=placed.space_epochs, seed=seed_of["fit"])
+        records.append(_fitted(zoo, placed.method))
         tell("fit", 1, 1)
         tell("search", 0, 1)
-        records.append(_searched(placed, zoo, registry, seed_of["search"]))
+        records.append(_searched(placed, zoo, seed_of["search"]))
         tell("search", 1, 1)
     return tuple(records)
 
@@ -111,7 +111,9 @@ def _data(settings: ReproSettings) -> StageRecord:
     return StageRecord("data", facts)
 
 
-def _build(settings: ReproSettings, zoo: Path, registry: Registry, seed: int, workers: int, tell: Progress) -> None:
+def _build(
+    settings: ReproSettings, zoo: Path, registry: Registry | None, seed: int, workers: int, tell: Progress
+) -> None:
     def on_event(event: BuildEvent) -> None:
         tell("build", event.done, event.total)
 
@@ -126,7 +128,7 @@ def _build(settings: ReproSettings, zoo: Path, registry: Registry, seed: int, wo
         transfers=0,
         seed=seed,
     )
-    report = build_zoo(zoo, build_settings, registry, workers=workers, threads=1, on_event=on_event)
+    report = build_zoo(zoo, build_settings, workers=workers, threads=1, on_event=on_event, registry=registry)
     if report.interrupted:
         raise KeyboardInterrupt
     if report.failed:
@@ -159,7 +161,7 @@ def _built(zoo: Zoo) -> StageRecord:
     return StageRecord("build", facts, numbers, exact | {"zoo": zoo.digest()})
 
 
-def _fitted(zoo: Zoo, registry: Registry, method: str) -> StageRecord:
+def _fitted(zoo: Zoo, method: str) -> StageRecord:
     record = zoo.space(method)
     facts = {
         "method": record.method,
@@ -167,7 +169,7 @@ def _fitted(zoo: Zoo, registry: Registry, method: str) -> StageRecord:
         "networks": str(len(record.network_ids)),
         "datasets": ", ".join(dataset.name for dataset in zoo.datasets()),
     }
-    loaded, ids = load_space(zoo, registry, method), zoo.ids()
+    loaded, ids = load_space(zoo, method), zoo.ids()
     rows = np.arange(len(ids), dtype=np.int64)
     predicted: dict[str, float] = {}
     similarity: dict[str, float] = {}
@@ -184,10 +186,8 @@ def _fitted(zoo: Zoo, registry: Registry, method: str) -> StageRecord:
     return StageRecord("fit", facts, {"predicted accuracy": predicted, "similarity": similarity}, exact)
 
 
-def _searched(settings: ReproSettings, zoo: Zoo, registry: Registry, seed: int) -> StageRecord:
-    result = search(
-        settings.query, zoo, registry, settings.limits, top=len(zoo.ids()), space=settings.method, seed=seed
-    )
+def _searched(settings: ReproSettings, zoo: Zoo, seed: int) -> StageRecord:
+    result = search(settings.query, zoo, settings.limits, top=len(zoo.ids()), space=settings.method, seed=seed)
     dataset = open_dataset(settings.query, require_labels=False)
     sample = "\n".join(dataset.content_digests[index] for index in dataset.sample(seed=seed))
     facts = {"query": result.dataset.digest, "sample": _sha256(sample.encode()), "feasible": str(result.feasible)}

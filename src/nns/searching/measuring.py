@@ -11,13 +11,12 @@ from nns.types import LatencyRecord
 if TYPE_CHECKING:
     from torch import nn
 
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 Progress = Callable[[int, int], None]
 
 
-def load_network(zoo: Zoo, registry: Registry, network_id: str) -> nn.Module:
+def load_network(zoo: Zoo, network_id: str) -> nn.Module:
     """Build a network of a zoo and give it its stored weights, with its own head, on the CPU.
 
     Raises:
@@ -32,11 +31,11 @@ def load_network(zoo: Zoo, registry: Registry, network_id: str) -> nn.Module:
     if not data:
         raise WeightsError(f"the zoo has no weights of network {entry.id}, only its description; take another")
     state = load(data)
-    return registry.backend(entry.spec.backend).load(entry.spec, state, len(entry.classes))
+    return zoo.registry.backend(entry.spec.backend).load(entry.spec, state, len(entry.classes))
 
 
 def latencies(
-    zoo: Zoo, registry: Registry, network_ids: Sequence[str], device: str, progress: Progress | None = None
+    zoo: Zoo, network_ids: Sequence[str], device: str, progress: Progress | None = None
 ) -> Mapping[str, float]:
     """Return seconds of one image (batch 1) on this machine; what is measured is kept in the zoo.
 
@@ -44,7 +43,6 @@ def latencies(
 
     Args:
         zoo: The zoo.
-        registry: Where the backends are.
         network_ids: Which networks.
         device: ``"cpu"`` or ``"cuda"``.
         progress: ``progress(done, total)`` over those that must be measured.
@@ -57,7 +55,7 @@ def latencies(
     measured: list[LatencyRecord] = []
     try:
         for number, network in enumerate(missing, 1):
-            module = load_network(zoo, registry, network)
+            module = load_network(zoo, network)
             seconds = measure_latency(module, zoo.entry(network).preprocessing, device)
             measured.append(LatencyRecord(network, key, seconds))
             if progress:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nns.data import ImageDataset
-    from nns.plugins import Registry
     from nns.types import NetworkEntry
     from nns.zoo import Zoo
 
@@ -49,7 +48,6 @@ def check_probe(dataset: ImageDataset) -> None:
 def probe(
     dataset: ImageDataset,
     zoo: Zoo,
-    registry: Registry,
     entries: Sequence[NetworkEntry],
     seconds: float = PROBE_SECONDS,
     *,
@@ -66,7 +64,6 @@ def probe(
     Args:
         dataset: The dataset, with labels.
         zoo: The zoo.
-        registry: Where the backends are.
         entries: Networks to probe.
         seconds: Time at most; the network that is being probed when it ends is still finished.
         seed: Of the images that are drawn.
@@ -95,8 +92,8 @@ def probe(
         if size not in decoded:
             decoded[size] = _decode(dataset, drawn, size)
         pixels, labels = decoded[size]
-        backend = registry.backend(entry.spec.backend)
-        module = load_network(zoo, registry, entry.id).eval()
+        backend = zoo.registry.backend(entry.spec.backend)
+        module = load_network(zoo, entry.id).eval()
         found[entry.id] = score(features_of(backend, module, pixels, entry.preprocessing), labels)
         if progress:
             progress(number, len(entries))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.data import ImageDataset, load_sample, open_dataset, unreadable_images
-from nns.data.extractors import EfficientNetLite0Extractor, Extractor, extractor_of
+from nns.data.extractors import EfficientNetLite0Extractor, Extractor
 from nns.errors import UsageError
 from nns.searching.limits import CostColumns, NetworkTable, feasible
 from nns.searching.measuring import latencies
@@ -23,7 +23,6 @@ from nns.types import DatasetRecord, Limits, NetworkEntry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 Progress = Callable[[str, int, int], None]
@@ -79,7 +78,6 @@ def query_record(
 def search(
     data: str,
     zoo: Zoo,
-    registry: Registry,
     limits: Limits | None = None,
     *,
     top: int = 10,
@@ -97,7 +95,6 @@ def search(
     Args:
         data: DATA: folders of images, a table, ``torchvision:NAME``, or a flat folder without labels.
         zoo: The zoo, with a fitted space.
-        registry: Where backends and methods are.
         limits: Hard limits, each counted with the head that the data needs.
         top: Candidates to give.
         classes: Classes of the head that limits count, where the data does not say (None: each network's own).
@@ -122,21 +119,21 @@ def search(
     limits = limits or Limits()
     chosen_space = choose_space(zoo, space)
     if limits.backend is not None:
-        registry.backend(limits.backend)
-    extractor = extractor_of(zoo.datasets())
+        zoo.registry.backend(limits.backend)
+    extractor = zoo.extractor
     opened = open_dataset(data, require_labels=False)
     if probe_seconds is not None:
         check_probe(opened)
     query, dataset = query_record(opened, seed=seed, images=images, extractor=extractor, progress=progress)
     features_done = time.perf_counter()
-    loaded = load_space(zoo, registry, chosen_space)
+    loaded = load_space(zoo, chosen_space)
     entries = zoo.entries()
     table, all_ids = NetworkTable.of(entries), np.array(zoo.ids())
     digest = zoo.digest()
     score_started = time.perf_counter()
     costs = table.costs(classes if dataset.classes is None else dataset.classes)
     measuring = _part(progress, "measuring latency")
-    mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, registry, ids, device, measuring))
+    mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, ids, device, measuring))
     rows = np.flatnonzero(mask)
     scores = loaded.score(query, rows)
     ids = all_ids[rows]
@@ -147,7 +144,7 @@ def search(
         best = [entries[int(rows[i])] for i in (*order[:PROBED], _static_index(scores, ids))]
         best = list({entry.id: entry for entry in best}.values())
         part = _part(progress, "probing networks")
-        probed = probe(opened, zoo, registry, best, probe_seconds, seed=seed, progress=part)
+        probed = probe(opened, zoo, best, probe_seconds, seed=seed, progress=part)
         order = _reordered(order, scores, ids, probed)
     probe_done = time.perf_counter()
     make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded, probed)

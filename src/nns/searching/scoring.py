@@ -16,7 +16,6 @@ from nns.types import DatasetRecord, SpaceRecord
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.plugins import Registry
     from nns.space import SpaceMethod
     from nns.zoo import Zoo
 
@@ -108,7 +107,7 @@ def choose_space(zoo: Zoo, name: str | None) -> str:
     return name
 
 
-def load_space(zoo: Zoo, registry: Registry, name: str) -> LoadedSpace:
+def load_space(zoo: Zoo, name: str) -> LoadedSpace:
     """Load a space; networks that were added since its fit are embedded by one forward pass each.
 
     Raises:
@@ -117,7 +116,7 @@ def load_space(zoo: Zoo, registry: Registry, name: str) -> LoadedSpace:
     """
     record = zoo.space(name)
     with _usable(name):
-        method: SpaceMethod = registry.method(record.method, **record.settings).load_tensors(record.tensors)
+        method: SpaceMethod = zoo.registry.method(record.method, **record.settings).load_tensors(record.tensors)
         ids = list(zoo.ids())
         known = {network: row for row, network in enumerate(record.network_ids)}
         rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)

@@ -16,7 +16,6 @@ from nns.types import SpaceRecord
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 DEFAULT_METHOD = "mixed"
@@ -97,7 +96,6 @@ def accuracy_report(data: SpaceData, evaluated: Mapping[str, Any]) -> Mapping[st
 
 def fit_space(
     zoo: Zoo,
-    registry: Registry,
     *,
     method: str = DEFAULT_METHOD,
     epochs: int | None = None,
@@ -111,7 +109,7 @@ def fit_space(
         UsageError: If the zoo has fewer than two datasets with networks, or lacks what the method reads.
     """
     settings: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
-    estimator = registry.method(method, **settings)
+    estimator = zoo.registry.method(method, **settings)
     data = space_data(zoo)
     zoo.store.close()  # all that it has read is in data: a fit need not hold it twice
     started = time.perf_counter()
@@ -120,7 +118,7 @@ def fit_space(
     report: dict[str, Any] = {"seconds": round(seconds, 3), "networks": len(data.network_ids)}
     evaluated = None
     if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
-        evaluated = evaluate_held_out(lambda: registry.method(method, **settings), data, seed=seed)
+        evaluated = evaluate_held_out(lambda: zoo.registry.method(method, **settings), data, seed=seed)
         report["held_out"] = evaluated
         known = accuracy_report(data, evaluated)
         report["interval80"] = known["error80"]

@@ -19,7 +19,6 @@ from nns.tans.supernets import Supernet, build_supernet, cut_subnets, find_super
 from nns.types import DatasetRecord, NetworkEntry, NetworkRecord, SupernetRecord
 
 if TYPE_CHECKING:
-    from nns.plugins import Registry
     from nns.zoo import Zoo
 
 NETWORKS, TRAINING, TESTING = "p_mod_zoo.pt", "meta_train.pt", "meta_test_*.pt"
@@ -54,9 +53,7 @@ class TansImport:
     refused: tuple[Path, ...]
 
 
-def import_tans(
-    folder: Path, zoo: Zoo, registry: Registry, *, trusted: bool = False, progress: Progress | None = None
-) -> TansImport:
+def import_tans(folder: Path, zoo: Zoo, *, trusted: bool = False, progress: Progress | None = None) -> TansImport:
     """Import the published files of TANS into a zoo.
 
     Everything is read and checked before anything is written, but for supernets, which are read one at a time: if one
@@ -66,7 +63,6 @@ def import_tans(
         folder: Folder that holds ``p_mod_zoo.pt`` and ``meta_train.pt``, and may hold ``meta_test_*.pt`` and, also in
             folders below it, supernets as ``NAME.pt``.
         zoo: The zoo, which is written to and merged.
-        registry: Where the backend of the networks is.
         trusted: Unpickle supernets that are whole modules, in a process of its own, which can run any code in them.
         progress: Called as things go on.
 
@@ -86,7 +82,7 @@ def import_tans(
     known = set(zoo.ids())
     kept = {record.entry.id for record in records}
     unmatched = sum(not record.entry.source_digest for record in records)
-    source = _Source(zoo, registry, folder, datasets, trusted)
+    source = _Source(zoo, folder, datasets, trusted)
     zoo.store.add_networks(source.complete(records, told))
     del records  # the merge below needs the room
     for record in (*datasets, *tests):
@@ -139,10 +135,8 @@ def _check_names(datasets: Sequence[DatasetRecord]) -> None:
 class _Source:
     """Gives networks the weights that supernets have for them, one supernet at a time."""
 
-    def __init__(
-        self, zoo: Zoo, registry: Registry, folder: Path, datasets: Sequence[DatasetRecord], trusted: bool
-    ) -> None:
-        self.zoo, self.registry, self.trusted = zoo, registry, trusted
+    def __init__(self, zoo: Zoo, folder: Path, datasets: Sequence[DatasetRecord], trusted: bool) -> None:
+        self.zoo, self.trusted = zoo, trusted
         self.datasets = {dataset.name: dataset for dataset in datasets}
         self.files = find_supernets(folder, self.datasets)
         self.used: list[str] = []
@@ -174,7 +168,7 @@ class _Source:
             self.refused.append(path)
             logging.getLogger("nns").info("%s was left alone: it calls for %s", path, error.name)
             return None
-        backend = self.registry.backend(BACKEND)
+        backend = self.zoo.registry.backend(BACKEND)
         supernet = build_supernet(backend, state, len(dataset.classes), path)
         weights = serialise(supernet.module)
         entry = supernet_entry(dataset, weights, supernet.own_head)

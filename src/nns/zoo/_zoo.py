@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from nns.data.extractors import Extractor, extractor_of
 from nns.errors import UnknownNameError
+from nns.plugins import Registry, load_plugins
 from nns.stores import FORMAT_VERSION, HDF5Store, Store
 from nns.stores._records import unused_supernets
 from nns.types import DatasetRecord, Fingerprint, Garbage, NetworkEntry, Packing, SpaceRecord, TransferRecord
@@ -26,7 +28,7 @@ class ZooInfo:
     """What is in a zoo, counted.
 
     Attributes:
-        path: The file, None for a zoo in memory.
+        path: The file.
         format_version: Version of the format.
         digest: Content digest.
         networks: Number of networks.
@@ -45,7 +47,7 @@ class ZooInfo:
         waiting_bytes: Their bytes.
     """
 
-    path: Path | None
+    path: Path
     format_version: int
     digest: str
     networks: int
@@ -65,22 +67,46 @@ class ZooInfo:
 
 
 class Zoo:
-    """Networks, datasets and spaces of one store."""
+    """Networks, datasets and spaces of one file.
 
-    def __init__(self, store: Store, path: Path | None = None) -> None:
-        """View ``store``, which may still be written through :attr:`store`."""
-        self.store = store
-        self.path = path
+    Args:
+        path: The file.
+        must_exist: Whether it has to be there; else it is made by the first thing that is written.
+        registry: Plugins in place of the installed ones.
 
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], must_exist: bool = True) -> Zoo:
+    Attributes:
+        path: The file.
+        store: What reads and writes its records.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, must_exist: bool = True, registry: Registry | None = None
+    ) -> None:
         """Open a zoo file.
 
         Raises:
             MissingZooError: If there is none and it must exist.
             ZooError: If it is damaged, of a newer version, or no zoo.
         """
-        return cls(HDF5Store(path, must_exist=must_exist), Path(path))
+        self.path = Path(path)
+        self.store = HDF5Store(path, must_exist=must_exist)
+        self._registry = registry
+
+    @property
+    def registry(self) -> Registry:
+        """The plugins that build and read what is in the zoo; the installed ones are loaded at first use."""
+        if self._registry is None:
+            self._registry = load_plugins()
+        return self._registry
+
+    @property
+    def extractor(self) -> Extractor:
+        """The extractor that made the query features of the zoo's datasets; the default one where it has none.
+
+        Raises:
+            UsageError: If several made them.
+        """
+        return extractor_of(self.store.datasets())
 
     def __len__(self) -> int:
         """Count the networks."""
