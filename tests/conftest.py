@@ -92,7 +92,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build(zoo: SmallZoo) -> None:
-    from nns import BuildSettings, Zoo, build_zoo, fit_space
+    from nns import BuildSettings, Space, Zoo, build_zoo
     from nns.building import SearchSpace
 
     for name, digits in (ZOO_TASKS | QUERY_TASK).items():
@@ -110,7 +110,7 @@ def _build(zoo: SmallZoo) -> None:
     report = build_zoo(zoo.path, what, workers=0)
     assert not report.failed, report.failed
     with Zoo(zoo.path) as opened:
-        fit_space(opened, epochs=100)
+        Space.fit(opened, epochs=100)
 
 
 def _write_digits(folder: Path, digits: Sequence[int], per_class: int = PER_CLASS) -> Path:

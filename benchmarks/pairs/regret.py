@@ -31,7 +31,7 @@ from nns.building import BuildSettings, build_zoo
 from nns.building.executors import make_executor
 from nns.cli.build_display import build_display
 from nns.searching import search
-from nns.space.fitting import fit_space
+from nns.space import Space
 from nns.zoo import Zoo
 
 ZOO_TASKS = (
@@ -99,7 +99,7 @@ def main() -> None:
     found, accuracy, zoos = {}, {}, {}
     for name in STRATEGIES:
         with Zoo(args.folder / f"{name}.h5") as zoo:
-            fit_space(zoo)
+            Space.fit(zoo)
             zoos[name] = zoo.digest()
             found[name] = _search(zoo, args.bank, args.top)
             accuracy[name] = _tune(zoo, args, found[name], args.folder / f"{name}.cells.jsonl")

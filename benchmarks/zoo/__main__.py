@@ -25,8 +25,7 @@ import numpy as np
 from nns.building import BuildSettings, build_zoo, default_workers
 from nns.cli.build_display import build_display
 from nns.networks.costs import device_key
-from nns.space import evaluate_held_out
-from nns.space.fitting import fit_space, space_data
+from nns.space import Space, SpaceData, evaluate_held_out
 from nns.zoo import Zoo
 
 TASKS = Path(__file__).with_name("tasks.txt")
@@ -85,12 +84,14 @@ def _accuracies(zoo: Zoo) -> None:
 
 def _space(zoo: Zoo, method: str) -> None:
     started = time.perf_counter()
-    fit = fit_space(zoo, method=method)
+    fit = Space.fit(zoo, method=method)
     seconds = time.perf_counter() - started
-    print(f"`nns space fit --method {method}`: fit {fit.seconds:.1f} s, with its held-out evaluation {seconds:.1f} s\n")
+    print(
+        f"`nns space fit --method {method}`: fit {fit.report['seconds']:.1f} s, with its held-out evaluation {seconds:.1f} s\n"
+    )
     print("| held out | folds | recall@1 | @5 | @10 | @50 | median rank | mean rank | AUC | error of accuracy (MAE) |")
     print("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |")
-    data = space_data(zoo)
+    data = SpaceData.of(zoo)
     splits = {
         "single datasets": data.dataset_names,
         "families (emoji, icons, one script, ...)": tuple(_family(name) for name in data.dataset_names),

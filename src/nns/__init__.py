@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nns.hookspecs import hookimpl
     from nns.plugins import Registry, load_plugins
     from nns.searching import SearchResult, search
-    from nns.space.fitting import fit_space
+    from nns.space import Space
     from nns.types import ArchitectureSpec, Limits, NetworkEntry
     from nns.zoo import Zoo
 
@@ -60,6 +60,7 @@ _HOMES = {
     "Registry": "plugins",
     "ReproError": "errors",
     "SearchResult": "searching",
+    "Space": "space",
     "UnknownNameError": "errors",
     "UsageError": "errors",
     "WeightsError": "errors",
@@ -68,7 +69,6 @@ _HOMES = {
     "build_zoo": "building",
     "export": "finetuning",
     "finetune": "finetuning.finetune_zoo",
-    "fit_space": "space.fitting",
     "hookimpl": "hookspecs",
     "load_plugins": "plugins",
     "open_dataset": "data",
@@ -91,6 +91,7 @@ __all__ = [
     "Registry",
     "ReproError",
     "SearchResult",
+    "Space",
     "UnknownNameError",
     "UsageError",
     "WeightsError",
@@ -99,7 +100,6 @@ __all__ = [
     "build_zoo",
     "export",
     "finetune",
-    "fit_space",
     "hookimpl",
     "load_plugins",
     "open_dataset",

@@ -10,7 +10,7 @@ import pytest
 from nns import Limits, UnknownNameError, UsageError, Zoo, search
 from nns.data import open_dataset
 from nns.searching import query_record
-from nns.searching.scoring import choose_space, load_space
+from nns.space import Space
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +83,5 @@ def test_wrong_arguments_fail_before_anything_is_read(zoo, caplog):
 
 
 def test_the_default_space_comes_first(zoo):
-    assert choose_space(zoo, None) == "mixed"
-    assert load_space(zoo, "mixed").embeddings.shape[0] == len(zoo)
+    assert Space.load(zoo).name == "mixed"
+    assert Space.load(zoo, "mixed").embeddings.shape[0] == len(zoo)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nns import UnknownNameError, UsageError, Zoo, build_zoo, fit_space, search
+from nns import Space, UnknownNameError, UsageError, Zoo, build_zoo, search
 from nns.types import NetworkRecord
 
 
@@ -16,14 +16,15 @@ def fitted(plain_zoo, tmp_path_factory):
     """The plain zoo with a space fitted twice, under one name."""
     path = plain_zoo.copy(tmp_path_factory.mktemp("fitted"))
     with Zoo(path) as zoo:
-        reports = [fit_space(zoo, epochs=20, seed=3) for _ in range(2)]
-        yield zoo, reports
+        spaces = [Space.fit(zoo, epochs=20, seed=3) for _ in range(2)]
+        yield zoo, spaces
 
 
 def test_the_report_of_a_fit_on_two_datasets(fitted):
-    zoo, (report, _) = fitted
-    assert (report.space, report.method, report.networks, report.datasets) == ("mixed", "mixed", 4, 2)
-    assert report.held_out is None  # three datasets are needed for that
+    zoo, (space, _) = fitted
+    report = space.report
+    assert (space.name, space.record.method, report["networks"], report["datasets"]) == ("mixed", "mixed", 4, 2)
+    assert "held_out" not in report  # three datasets are needed for that
     assert list(zoo.spaces()) == ["mixed"]
     assert zoo.space("mixed").network_ids == tuple(zoo.ids())
 
@@ -43,9 +44,9 @@ def test_the_same_seed_gives_the_same_space(fitted, plain_zoo, tmp_path):
     zoo, _ = fitted
     first = zoo.space("mixed")
     with Zoo(plain_zoo.copy(tmp_path)) as other:
-        fit_space(other, epochs=20, seed=3, held_out=False)
+        Space.fit(other, epochs=20, seed=3, held_out=False)
         same = other.space("mixed")
-        fit_space(other, epochs=20, seed=4, held_out=False)
+        Space.fit(other, epochs=20, seed=4, held_out=False)
         different = other.space("mixed")
     np.testing.assert_array_equal(first.embeddings, same.embeddings)
     assert first.tensors == same.tensors
@@ -71,12 +72,12 @@ def test_a_search_uses_the_space_and_networks_added_since_need_no_refit(fitted, 
 
 def test_what_cannot_be_fitted(plain_zoo, tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'mixed'"):
-        fit_space(Zoo(tmp_path / "empty.h5", must_exist=False), method="mixd")
+        Space.fit(Zoo(tmp_path / "empty.h5", must_exist=False), method="mixd")
     path = tmp_path / "zoo.h5"
     build_zoo(path, plain_zoo.with_(data=plain_zoo.settings.data[:1], networks=1), workers=0)
     with Zoo(path) as zoo:
         with pytest.raises(UsageError, match="dataset"):
-            fit_space(zoo)
+            Space.fit(zoo)
         assert list(zoo.spaces()) == []
     with pytest.raises(UsageError):
-        fit_space(Zoo(tmp_path / "empty.h5", must_exist=False))
+        Space.fit(Zoo(tmp_path / "empty.h5", must_exist=False))

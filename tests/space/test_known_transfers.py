@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nns import Zoo
-from nns.space.fitting import known_transfers, space_data
+from nns.space import SpaceData
+from nns.space._data import known_transfers
 from nns.types import TransferRecord
 
 
@@ -22,7 +23,7 @@ def record(zoo, network, dataset, accuracy, seed=0):
 
 
 def test_a_zoo_without_transfers(zoo):
-    data = space_data(zoo)
+    data = SpaceData.of(zoo)
     assert len(data.transfer_network) == len(data.transfer_dataset) == len(data.transfer_accuracy) == 0
 
 
@@ -33,7 +34,7 @@ def test_transfers_are_averaged_over_recipes_and_reach_the_data(zoo):
         record(zoo, 2, 1, 0.75, seed=1),
         record(zoo, 2, 0, 0.875),
     ])  # fmt: skip
-    data = space_data(zoo)
+    data = SpaceData.of(zoo)
     found = list(zip(data.transfer_network, data.transfer_dataset, data.transfer_accuracy, strict=True))
     assert found == [(0, 1, 0.25), (2, 0, 0.875), (2, 1, 0.625)]
     outcomes = data.outcomes()

@@ -24,7 +24,7 @@ from nns.errors import NnsError, UsageError, ZooError
 from nns.networks.costs import count_cost
 from nns.plugins import load_plugins
 from nns.searching import load_network
-from nns.space.fitting import fit_space, space_data
+from nns.space import Space, SpaceData
 from nns.tans import archives, import_tans, layout
 from nns.tans.architectures import check_topologies, count_subnets, specs_of
 from nns.tans.scanning import RefusedPickle, check_pickle
@@ -152,7 +152,7 @@ def test_every_number_of_the_files_is_in_the_zoo(folder, run):
 
 def test_networks_are_those_of_their_datasets(folder, run):
     zoo, _ = run(folder)
-    data = space_data(zoo)
+    data = SpaceData.of(zoo)
     assert data.blocks["topology"].shape == (12, 45)
     assert data.blocks["functional"].shape == (12, 1536)
     names = [data.dataset_names[index] for index in data.dataset_index]
@@ -162,14 +162,14 @@ def test_networks_are_those_of_their_datasets(folder, run):
 
 def test_a_space_is_fitted_to_it(folder, run, registry):
     zoo, _ = run(folder)
-    report = fit_space(zoo, method="tans", epochs=200)
+    report = Space.fit(zoo, method="tans", epochs=200).report
     record = zoo.space("tans")
     method = registry.method("tans", **record.settings).load_tensors(record.tensors)
     entries = zoo.entries()
     for dataset in zoo.datasets()[:DATASETS]:
         nearest = np.argsort(-method.similarity(method.embed_query(dataset.features), record.embeddings))[:NETWORKS]
         assert {entries[i].source_dataset for i in nearest} == {dataset.name}
-    assert (report.networks, report.held_out["retrieval"]["datasets"]) == (12, DATASETS)
+    assert (report["networks"], report["held_out"]["retrieval"]["datasets"]) == (12, DATASETS)
 
 
 def test_importing_again_changes_nothing(folder, run):

@@ -53,7 +53,7 @@ from nns.bench.separability import MIN_CANDIDATES, separability
 from nns.bench.tables import bench_tables
 from nns.errors import UsageError
 from nns.plugins import load_plugins
-from nns.space.fitting import DEFAULT_METHOD
+from nns.space.space import DEFAULT_METHOD
 from nns.types import Json
 
 if TYPE_CHECKING:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nns.cli import options
+
+if TYPE_CHECKING:
+    from nns.types import SpaceRecord
 
 app = typer.Typer(help="The learned map of datasets and networks in a zoo.", no_args_is_help=True)
 
@@ -27,19 +30,13 @@ def fit(
     Example: nns space fit zoo.h5
     """
     from nns.cli.output import print_json, progress_bar
-    from nns.space.fitting import fit_space
+    from nns.space import Space
 
     with options.open_zoo(zoo) as opened, progress_bar() as update:
         update(f"fitting {method}", 0, None)
-        report = fit_space(opened, method=method, epochs=epochs, seed=seed, held_out=held_out)
-    document = {
-        "space": report.space,
-        "method": report.method,
-        "networks": report.networks,
-        "datasets": report.datasets,
-        "seconds": round(report.seconds, 3),
-        "held_out": report.held_out,
-    }
+        fitted = Space.fit(opened, method=method, epochs=epochs, seed=seed, held_out=held_out)
+    document = _document(fitted.record) | {"datasets": fitted.report["datasets"]}
+    del document["settings"]
     if json:
         print_json(document)
     else:
@@ -55,24 +52,25 @@ def show(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
     from nns.cli.output import note, print_json
 
     with options.open_zoo(zoo) as opened:
-        records = [opened.space(name) for name in opened.spaces()]
-        documents = [
-            {
-                "space": record.name,
-                "method": record.method,
-                "settings": dict(record.settings),
-                "networks": len(record.network_ids),
-                "seconds": record.report.get("seconds"),
-                "held_out": record.report.get("held_out"),
-            }
-            for record in records
-        ]
+        documents = [_document(opened.space(name)) for name in opened.spaces()]
     if json:
         print_json({"spaces": documents})
     elif documents:
         _render(documents)
     else:
         note(f"no fitted space; run `nns space fit {zoo}`")
+
+
+def _document(record: SpaceRecord) -> dict[str, Any]:
+    """Return what the zoo knows of a space; its report may be anybody's."""
+    return {
+        "space": record.name,
+        "method": record.method,
+        "settings": dict(record.settings),
+        "networks": len(record.network_ids),
+        "seconds": record.report.get("seconds"),
+        "held_out": record.report.get("held_out"),
+    }
 
 
 def _render(documents: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from nns.demo.data import lay_out
 from nns.finetuning import LadderResult, Recipe, climb
 from nns.finetuning.finetune_zoo import SizedData, candidate, hand_over
 from nns.searching import Candidate, SearchResult, search
-from nns.space.fitting import FitReport, fit_space
+from nns.space import Space
 from nns.types import Limits
 from nns.zoo import Zoo
 
@@ -91,7 +91,7 @@ class DemoReport:
     """
 
     build: BuildReport
-    fit: FitReport
+    fit: Space
     search: SearchResult
     runs: tuple[DemoRun, ...]
     chance: float
@@ -127,7 +127,7 @@ def run_demo(folder: Path, settings: DemoSettings, progress: Progress) -> DemoRe
         raise KeyboardInterrupt
     with Zoo(folder / "zoo.h5") as zoo:
         progress("2. fitting a space", 0, None, "")
-        fit = fit_space(zoo, seed=settings.seed)
+        fit = Space.fit(zoo, seed=settings.seed)
         progress("2. fitting a space", 1, 1, "")
         found = _search_all(str(data.query), zoo, settings)
         progress("3. searching", 1, 1, "")

@@ -17,8 +17,7 @@ from nns.errors import NnsError, UsageError
 from nns.repro.digits import DIGITS_PREFIX, write_digits
 from nns.repro.settings import STAGES, ReproSettings
 from nns.searching import Candidate, search
-from nns.searching.scoring import load_space
-from nns.space.fitting import fit_space
+from nns.space import Space
 from nns.stores import canonical_json
 from nns.zoo import Zoo
 
@@ -89,7 +88,7 @@ def run_stages(
     with Zoo(zoo_path, registry=registry) as zoo:
         records.append(_built(zoo))
         tell("fit", 0, 1)
-        fit_space(zoo, method=placed.method, epochs=placed.space_epochs, seed=seed_of["fit"])
+        Space.fit(zoo, method=placed.method, epochs=placed.space_epochs, seed=seed_of["fit"])
         records.append(_fitted(zoo, placed.method))
         tell("fit", 1, 1)
         tell("search", 0, 1)
@@ -169,7 +168,7 @@ def _fitted(zoo: Zoo, method: str) -> StageRecord:
         "networks": str(len(record.network_ids)),
         "datasets": ", ".join(dataset.name for dataset in zoo.datasets()),
     }
-    loaded, ids = load_space(zoo, method), zoo.ids()
+    loaded, ids = Space.load(zoo, method), zoo.ids()
     rows = np.arange(len(ids), dtype=np.int64)
     predicted: dict[str, float] = {}
     similarity: dict[str, float] = {}

@@ -16,8 +16,8 @@ from nns.searching.measuring import latencies
 from nns.searching.neighbours import neighbourhood
 from nns.searching.probing import PROBED, check_probe, moved_accuracy, probe, probe_terms
 from nns.searching.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
-from nns.searching.scoring import LoadedSpace, Scores, choose_space, load_space
 from nns.searching.together import TOGETHER, choose_together
+from nns.space import Scores, Space
 from nns.types import DatasetRecord, Limits, NetworkEntry
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def search(
         if value < 1:
             raise UsageError(f"{option} must be at least 1, not {value}")
     limits = limits or Limits()
-    chosen_space = choose_space(zoo, space)
+    fitted = Space.load(zoo, space)
     if limits.backend is not None:
         zoo.registry.backend(limits.backend)
     extractor = zoo.extractor
@@ -126,7 +126,6 @@ def search(
         check_probe(opened)
     query, dataset = query_record(opened, seed=seed, images=images, extractor=extractor, progress=progress)
     features_done = time.perf_counter()
-    loaded = load_space(zoo, chosen_space)
     entries = zoo.entries()
     table, all_ids = NetworkTable.of(entries), np.array(zoo.ids())
     digest = zoo.digest()
@@ -135,7 +134,7 @@ def search(
     measuring = _part(progress, "measuring latency")
     mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, ids, device, measuring))
     rows = np.flatnonzero(mask)
-    scores = loaded.score(query, rows)
+    scores = fitted.score(query, rows)
     ids = all_ids[rows]
     order = np.lexsort((ids, -scores.score))
     score_seconds = time.perf_counter() - score_started
@@ -147,7 +146,7 @@ def search(
         probed = probe(opened, zoo, best, probe_seconds, seed=seed, progress=part)
         order = _reordered(order, scores, ids, probed)
     probe_done = time.perf_counter()
-    make = _CandidateMaker(entries, costs, rows, scores, seconds, loaded, probed)
+    make = _CandidateMaker(entries, costs, rows, scores, seconds, fitted, probed)
     candidates = tuple(make(int(i), rank) for rank, i in enumerate(order[:top], 1))
     static = _static(make, scores, order, ids)
     ranked = {int(i): rank for rank, i in enumerate(order, 1)}
@@ -157,7 +156,7 @@ def search(
         zoo_path=str(zoo.path),
         zoo_digest=digest,
         zoo_networks=len(entries),
-        space=chosen_space,
+        space=fitted.name,
         limits=limits,
         feasible=len(rows),
         candidates=candidates,
@@ -169,7 +168,7 @@ def search(
             probe=probe_done - score_started - score_seconds,
         ),
         neighbourhood=neighbourhood(query, zoo),
-        gain=_gain(candidates[0], static, loaded),
+        gain=_gain(candidates[0], static, fitted),
         together=tuple(make(i, ranked[i]) for i in few),
     )
 
@@ -200,7 +199,7 @@ def _predicted(
     return predicted
 
 
-def _gain(choice: Candidate, static: Candidate, space: LoadedSpace) -> Gain:
+def _gain(choice: Candidate, static: Candidate, space: Space) -> Gain:
     points = 100 * (choice.predicted_accuracy - static.predicted_accuracy)
     margin = space.gain_margin()
     if choice.entry.id == static.entry.id:
@@ -226,7 +225,7 @@ class _CandidateMaker:
         rows: NDArray[np.int64],
         scores: Scores,
         latency: dict[str, float],
-        space: LoadedSpace,
+        space: Space,
         probed: dict[str, float],
     ) -> None:
         self.probed, self.probe_terms = probed, probe_terms(probed)

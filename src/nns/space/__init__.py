@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from nns.space._held_out import evaluate_held_out, held_out_folds
     from nns.space.metrics import paired_recall
     from nns.space.mixed import Mixed
+    from nns.space.space import Scores, Space
     from nns.space.tans import Tans
 
 _HOMES = {
     "Mixed": "mixed",
+    "Scores": "space",
+    "Space": "space",
     "SpaceData": "_data",
     "SpaceMethod": "_base",
     "Tans": "tans",
@@ -34,6 +37,8 @@ _HOMES = {
 
 __all__ = [
     "Mixed",
+    "Scores",
+    "Space",
     "SpaceData",
     "SpaceMethod",
     "Tans",

@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
+
+if TYPE_CHECKING:
+    from nns.zoo import Zoo
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -125,6 +128,27 @@ class SpaceData:
             if len(index) and (index.max() >= limit or index.min() < NO_DATASET):
                 raise UsageError(f"{name} reaches from {index.min()} to {index.max()}, but there are {limit}")
 
+    @classmethod
+    def of(cls, zoo: Zoo) -> SpaceData:
+        """Collect from a zoo what a space is fitted on."""
+        from nns.space._blocks import fingerprint_blocks
+
+        entries, datasets = zoo.entries(), zoo.datasets()
+        index = {record.digest: position for position, record in enumerate(datasets)}
+        networks, moved_to, accuracy = known_transfers(zoo, index)
+        return cls(
+            network_ids=tuple(zoo.ids()),
+            blocks=fingerprint_blocks(zoo),
+            accuracy=np.array([entry.accuracy for entry in entries], dtype=np.float64),
+            dataset_index=np.array([index.get(entry.source_digest, -1) for entry in entries], dtype=np.int64),
+            dataset_names=tuple(record.name for record in datasets),
+            queries=tuple(np.array(record.features) for record in datasets),
+            query_labels=tuple(np.array(record.labels) for record in datasets),
+            transfer_network=networks,
+            transfer_dataset=moved_to,
+            transfer_accuracy=accuracy,
+        )
+
     @property
     def enough_transfers(self) -> bool:
         """Whether there are so many transfers that they teach something."""
@@ -170,3 +194,21 @@ class SpaceData:
             new_index[self.transfer_dataset[rows]].astype(np.int64),
             self.transfer_accuracy[rows],
         )
+
+
+def known_transfers(zoo: Zoo, index: Mapping[str, int]) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
+    """Collect a zoo's transfers: network, dataset, and accuracy averaged over recipes and seeds, each (t,).
+
+    Args:
+        zoo: The zoo.
+        index: Position of each dataset by its digest; transfers to others are left out.
+    """
+    row_of = {network: row for row, network in enumerate(zoo.ids())}
+    found: dict[tuple[int, int], list[float]] = {}
+    for record in zoo.transfers():
+        if record.network_id in row_of and record.dataset_digest in index and np.isfinite(record.accuracy):
+            key = row_of[record.network_id], index[record.dataset_digest]
+            found.setdefault(key, []).append(record.accuracy)
+    keys = np.array(sorted(found), np.int64).reshape(-1, 2)
+    means = np.array([float(np.mean(found[key])) for key in sorted(found)], np.float64)
+    return keys[:, 0], keys[:, 1], means

@@ -16,7 +16,7 @@ from nns.data.cache import draw_by_class
 from nns.searching.probing import PROBED, moved_accuracy, probe_terms
 from nns.searching.together import choose_together
 from nns.space import SpaceData, evaluate_held_out
-from nns.space.fitting import MIN_DATASETS_HELD_OUT, accuracy_report
+from nns.space.space import MIN_DATASETS_HELD_OUT, accuracy_report
 
 if TYPE_CHECKING:
     from nns.plugins import Registry

@@ -1,0 +1,230 @@
+"""A fitted method with what it rests on: loaded from a zoo or fitted to one, it scores networks for a dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nns.errors import UnknownNameError, UsageError, ZooError
+from nns.space._blocks import fingerprint_blocks
+from nns.space._data import SpaceData
+from nns.types import DatasetRecord, SpaceRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nns.space._base import SpaceMethod
+    from nns.zoo import Zoo
+
+DEFAULT_METHOD = "mixed"
+MIN_DATASETS_HELD_OUT = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of n networks for one dataset; each (n,).
+
+    Attributes:
+        score: What the ranking is by.
+        similarity: Cosine of dataset and network in the space.
+        prior: Accuracy expected whatever the dataset, 0..1.
+        predicted: Accuracy predicted for the dataset, 0..1.
+        terms: The parts of the score, by name, each (n,).
+        residuals: (d, n) what scores missed on d known datasets, in logits; NaN where a network has no result there.
+    """
+
+    score: NDArray[np.float32]
+    similarity: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    predicted: NDArray[np.float32]
+    terms: Mapping[str, NDArray[np.float32]]
+    residuals: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A fitted space of a zoo.
+
+    Attributes:
+        record: The space as it is stored: name, method, settings, numbers, and the report of the fit.
+        method: The fitted method.
+        embeddings: (n, dim) float32, of every network of the zoo in the order of its ids.
+    """
+
+    record: SpaceRecord
+    method: SpaceMethod
+    embeddings: NDArray[np.float32]
+
+    @classmethod
+    def load(cls, zoo: Zoo, name: str | None = None) -> Space:
+        """Load a space; networks that were added since its fit are embedded by one forward pass each.
+
+        Args:
+            zoo: The zoo.
+            name: Name of the space; None: the default method's, else the first.
+
+        Raises:
+            UsageError: If the zoo has no fitted space.
+            UnknownNameError: If there is none of that name, or its method is not installed.
+            ZooError: If the method can do nothing with what the zoo holds.
+        """
+        record = zoo.space(_choose(zoo, name))
+        with _usable(record.name):
+            method: SpaceMethod = zoo.registry.method(record.method, **record.settings).load_tensors(record.tensors)
+            return cls(record, method, _embeddings(zoo, record, method))
+
+    @classmethod
+    def fit(
+        cls,
+        zoo: Zoo,
+        method: str = DEFAULT_METHOD,
+        epochs: int | None = None,
+        seed: int = 0,
+        held_out: bool = True,
+    ) -> Space:
+        """Fit a space, measure it on held-out datasets, and write it into the zoo under the method's name.
+
+        Args:
+            zoo: The zoo.
+            method: Registered name of the method.
+            epochs: Steps of training; None: the method's own choice.
+            seed: Of everything random.
+            held_out: Whether to measure it on held-out datasets, too, which takes several fits more.
+
+        Raises:
+            UnknownNameError: If there is no such method.
+            UsageError: If the zoo has fewer than two datasets with networks, or lacks what the method reads.
+        """
+        zoo.store.put_space(_fitted(zoo, method, epochs, seed, held_out))
+        zoo.store.merge()  # it needs room for the datasets of its own: what was fitted on is gone by now
+        return cls.load(zoo, method)
+
+    @property
+    def name(self) -> str:
+        """Name under which the zoo has it."""
+        return self.record.name
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What the fit came to: ``seconds``, ``networks``, ``datasets``, and ``held_out`` where that was measured."""
+        return self.record.report
+
+    @cached_property
+    def prior(self) -> NDArray[np.float32]:
+        """Accuracy expected whatever the dataset, (n,), 0..1: the static ranking."""
+        with _usable(self.name):
+            return self.method.prior(self.embeddings)
+
+    def score(self, query: DatasetRecord, rows: NDArray[np.int64]) -> Scores:
+        """Score the networks at ``rows`` for a dataset.
+
+        Raises:
+            ZooError: If the method can do nothing with what the zoo holds.
+        """
+        with _usable(self.name):
+            embedding = self.method.embed_query(query.features, query.labels)
+            networks = self.embeddings if len(rows) == len(self.embeddings) else self.embeddings[rows]
+            return Scores(
+                self.method.score(embedding, networks),
+                self.method.similarity(embedding, networks),
+                self.prior[rows],
+                self.method.predict_accuracy(embedding, networks),
+                self.method.terms(embedding, networks),
+                self.method.residuals(networks),
+            )
+
+    def interval_margin(self) -> float | None:
+        """Return the half-width of the 80 % interval of a predicted accuracy, from held-out errors; None if unknown."""
+        return self._reported("interval80")
+
+    def gain_margin(self) -> float | None:
+        """Return that of a predicted difference of two networks on one dataset; None if unknown."""
+        return self._reported("gain80")
+
+    def _reported(self, name: str) -> float | None:
+        value = self.report.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+
+def accuracy_report(data: SpaceData, evaluated: Mapping[str, Any]) -> Mapping[str, float]:
+    """Pick how far off a held-out evaluation finds predictions: on transfers where there are enough, else own pairs.
+
+    Args:
+        data: What was evaluated on.
+        evaluated: The report of :func:`nns.space.evaluate_held_out`.
+    """
+    enough = evaluated["transfer"] and data.enough_transfers
+    found: Mapping[str, float] = evaluated["transfer" if enough else "accuracy"]
+    return found
+
+
+def _choose(zoo: Zoo, name: str | None) -> str:
+    names = list(zoo.spaces())
+    if not names:
+        raise UsageError(f"the zoo has no fitted space; run `nns space fit {zoo.path}` first")
+    if name is None:
+        return DEFAULT_METHOD if DEFAULT_METHOD in names else names[0]
+    if name not in names:
+        raise UnknownNameError.among("space", name, names)
+    return name
+
+
+def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[np.float32]:
+    ids = tuple(zoo.ids())
+    embeddings = np.asarray(record.embeddings)
+    if ids == record.network_ids:  # the rule; of 14,000 networks the mapping takes as long as all the scores
+        return embeddings
+    known = {network: row for row, network in enumerate(record.network_ids)}
+    rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)
+    embeddings = embeddings[rows]
+    new = np.flatnonzero(rows < 0)
+    if len(new):
+        embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
+    return embeddings
+
+
+def _fitted(zoo: Zoo, name: str, epochs: int | None, seed: int, held_out: bool) -> SpaceRecord:
+    from nns.space._held_out import evaluate_held_out
+
+    settings: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
+    method = zoo.registry.method(name, **settings)
+    data = SpaceData.of(zoo)
+    zoo.store.close()  # all that it has read is in data: a fit need not hold it twice
+    started = time.perf_counter()
+    method.fit(data)
+    seconds = time.perf_counter() - started
+    report: dict[str, Any] = {"seconds": round(seconds, 3), "networks": len(data.network_ids)}
+    report["datasets"] = len(data.dataset_names)
+    if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
+        evaluated = evaluate_held_out(lambda: zoo.registry.method(name, **settings), data, seed=seed)
+        report["held_out"] = evaluated
+        known = accuracy_report(data, evaluated)
+        report["interval80"] = known["error80"]
+        report["gain80"] = known.get("gain80")
+    return SpaceRecord(
+        name=name,
+        method=name,
+        settings=method.settings(),
+        tensors=method.to_tensors(),
+        network_ids=data.network_ids,
+        embeddings=method.embed_zoo(data),
+        report=report,
+    )
+
+
+@contextmanager
+def _usable(name: str) -> Iterator[None]:
+    """Whatever a method raises over settings and tensors of a stranger's zoo is a defect of that zoo."""
+    try:
+        yield
+    except (UnknownNameError, ZooError):
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ZooError(f"space {name!r} of the zoo cannot be used ({what}); fit it again") from error
