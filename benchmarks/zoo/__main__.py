@@ -86,9 +86,8 @@ def _space(zoo: Zoo, method: str) -> None:
     started = time.perf_counter()
     fit = Space.fit(zoo, method=method)
     seconds = time.perf_counter() - started
-    print(
-        f"`nns space fit --method {method}`: fit {fit.report['seconds']:.1f} s, with its held-out evaluation {seconds:.1f} s\n"
-    )
+    alone = fit.report["seconds"]
+    print(f"`nns space fit --method {method}`: fit {alone:.1f} s, with its held-out evaluation {seconds:.1f} s\n")
     print("| held out | folds | recall@1 | @5 | @10 | @50 | median rank | mean rank | AUC | error of accuracy (MAE) |")
     print("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |")
     data = SpaceData.of(zoo)
