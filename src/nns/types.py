@@ -132,6 +132,37 @@ class NetworkEntry:
 
 
 @dataclass(frozen=True)
+class NetworkColumns:
+    """Numbers of all networks of a zoo as columns, sorted by id: what filters and scores need, without an entry each.
+
+    Attributes:
+        ids: Fixed-width bytes, S64, ascending: ``np.searchsorted`` finds an id.
+        body_params: Parameters without the head, int64.
+        body_macs: Multiply-accumulates of one image without the head, int64.
+        body_bytes: Bytes of the weights without the head, int64.
+        feature_dim: Width of the features before the head, int64.
+        classes: Number of classes of the network's own head, int64.
+        accuracy: As in :class:`NetworkEntry`, float64, NaN if unknown.
+    """
+
+    ids: NDArray[np.bytes_]
+    body_params: NDArray[np.int64]
+    body_macs: NDArray[np.int64]
+    body_bytes: NDArray[np.int64]
+    feature_dim: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    accuracy: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Count the networks."""
+        return len(self.ids)
+
+    def id(self, row: int) -> str:
+        """Return the id in a row as a string."""
+        return bytes(self.ids[row]).decode("ascii")
+
+
+@dataclass(frozen=True)
 class NetworkRecord:
     """A network as it is written into a store: entry, fingerprint and weights.
 

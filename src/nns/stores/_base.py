@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
 from nns.types import (
@@ -12,6 +14,7 @@ from nns.types import (
     Fingerprint,
     Garbage,
     LatencyRecord,
+    NetworkColumns,
     NetworkEntry,
     NetworkRecord,
     Packing,
@@ -23,7 +26,6 @@ from nns.types import (
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import NDArray
 
 SIZE_KINDS = ("weights", "fingerprints", "datasets", "transfers", "spaces", "other")
@@ -240,6 +242,16 @@ class Store(ABC):
     def ids(self) -> Sequence[str]:
         """List the ids of all networks, in the order of :meth:`entries`."""
         return tuple(entry.id for entry in self.entries())
+
+    def columns(self) -> NetworkColumns:
+        """Read the numbers of all networks, sorted by id."""
+        entries = self.entries()
+        costs = [entry.cost for entry in entries]
+        names = ("body_params", "body_macs", "body_bytes", "feature_dim")
+        columns: dict[str, Any] = {name: np.array([getattr(c, name) for c in costs], np.int64) for name in names}
+        columns["classes"] = np.array([len(entry.classes) for entry in entries], np.int64)
+        columns["accuracy"] = np.array([entry.accuracy for entry in entries], np.float64)
+        return NetworkColumns(np.array([entry.id.encode() for entry in entries], "S64"), **columns)
 
     def entry(self, network_id: str) -> NetworkEntry:
         """Read one network's entry.

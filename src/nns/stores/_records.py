@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,9 +21,6 @@ from nns.types import (
     SpaceRecord,
     TransferRecord,
 )
-
-NAMES = re.compile(rf"(?:{NAME.pattern}\n)*", re.ASCII)
-"""Any number of names, each ended by a newline."""
 
 MAX_META = 1 << 20
 """Bytes of JSON that one record may have."""

@@ -180,6 +180,22 @@ class StoreContract:
             np.testing.assert_array_equal(store.surprises()[row], records[network_id].fingerprint.surprise)
             assert store.weights(network_id) == records[network_id].weights
 
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_columns(self, store: Store, merged: bool) -> None:
+        """The columns say what the entries say, in their order."""
+        assert len(store.columns()) == 0
+        for number in (5, 1, 9, 3):
+            store.add_network(sample_network(number, accuracy=math.nan if number == 9 else number / 10))
+            if merged and number == 1:
+                store.merge()
+        columns, entries = store.columns(), store.entries()
+        assert [columns.id(row) for row in range(len(columns))] == list(store.ids())
+        for name in ("body_params", "body_macs", "body_bytes", "feature_dim"):
+            assert getattr(columns, name).tolist() == [getattr(entry.cost, name) for entry in entries]
+            assert getattr(columns, name).dtype == np.int64
+        assert columns.classes.tolist() == [len(entry.classes) for entry in entries]
+        np.testing.assert_array_equal(columns.accuracy, [entry.accuracy for entry in entries])
+
     def test_unknown_names(self, store: Store) -> None:
         """A name that is not there is named in an UnknownNameError."""
         store.add_network(sample_network(1))

@@ -70,7 +70,7 @@ def kept(store: Store, ids: Collection[str]) -> Kept:
 def _of_part(part: Part, wanted: set[str]) -> Kept:
     from nns.stores._frames import NAMES
 
-    tables: list[WeightsTable] = [table for table in part.weights_tables if table.ids]
+    tables: list[WeightsTable] = [table for table in part.weights_tables if len(table)]
     chosen = [np.array([name in wanted for name in table.ids]) for table in tables]
     if not any(mask.any() for mask in chosen):
         return Kept()

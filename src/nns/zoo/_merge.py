@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nns.errors import ZooError
 from nns.stores import HDF5Store
 
 if TYPE_CHECKING:
-    from nns.stores.hdf5.networks import WeightsTable
+    from nns.stores.hdf5.joined import Joined
     from nns.stores.hdf5.view import View
 
 ATTEMPTS = 100
@@ -117,10 +117,10 @@ def _merge(target: Path, sources: Sequence[Path]) -> tuple[Merged, ...]:
     others = [(source, view) for source, view in zip(sources, views, strict=True) if view is not None]
     if conflicts := _conflicts([(target, mine), *others]):
         raise MergeConflictError(conflicts)
-    known = set(mine.ids)
+    known = set(mine.networks.ids)
     merged = []
     for source, view in zip(sources, views, strict=True):
-        ids = set((view or mine).ids)
+        ids = set((view or mine).networks.ids)
         merged.append(Merged(source, len(ids), len(ids - known), same=view is None))
         known |= ids
     if others:
@@ -142,8 +142,8 @@ def _conflicts(views: Sequence[tuple[Path, View]]) -> list[Conflict]:
     for kind in ("network", "supernet"):
         first: dict[str, tuple[Path, bytes]] = {}
         for path, view in views:
-            where: Mapping[str, tuple[WeightsTable, int]] = view.where if kind == "network" else view.supernets
-            for name, (table, row) in sorted(where.items()):
+            joined: Joined[Any] = view.networks if kind == "network" else view.supernets
+            for name, (table, row) in zip(joined.ids, joined.order, strict=True):
                 digest = table.digests[row].tobytes()
                 owner, expected = first.setdefault(name, (path, digest))
                 if digest != expected:

@@ -44,6 +44,7 @@ from nns.types import (
     Fingerprint,
     Garbage,
     LatencyRecord,
+    NetworkColumns,
     NetworkEntry,
     NetworkRecord,
     Packing,
@@ -117,20 +118,30 @@ class HDF5Store(Store):
 
     def ids(self) -> Sequence[str]:
         """List the ids of all networks, sorted."""
-        return self._current().ids
+        return self._current().networks.ids
 
     def entries(self) -> Sequence[NetworkEntry]:
         """List all networks, sorted by id."""
         return self._current().entries
 
+    def columns(self) -> NetworkColumns:
+        """Read the numbers of all networks, sorted by id, straight from the files: no JSON is parsed.
+
+        They are what :meth:`entries` say: each entry is compared with its row when it is read.
+
+        Raises:
+            ZooError: If a column is damaged.
+        """
+        return self._current().columns
+
     def entry(self, network_id: str) -> NetworkEntry:
         """Read one network's entry, without parsing the others."""
-        table, row = self._current().find(network_id)
+        table, row = self._current().network(network_id)
         return table.entry(row)
 
     def fingerprint(self, network_id: str) -> Fingerprint:
         """Read one fingerprint."""
-        table, row = self._current().find(network_id)
+        table, row = self._current().network(network_id)
         return table.fingerprint(row)
 
     def weights(self, network_id: str) -> bytes:
@@ -138,7 +149,7 @@ class HDF5Store(Store):
         expected = self.network_digest(network_id)
 
         def read(view: View) -> bytes:
-            table, row = view.find(network_id)
+            table, row = view.network(network_id)
             if table.digest(row) != expected:
                 raise UnknownNameError(f"network {network_id!r} was replaced by another since it was listed")
             return table.weights(row)
@@ -147,12 +158,12 @@ class HDF5Store(Store):
 
     def network_digest(self, network_id: str) -> str:
         """Return the content digest of one network as it was recorded when the network was added."""
-        table, row = self._current().find(network_id)
+        table, row = self._current().network(network_id)
         return table.digest(row)
 
     def weights_sha256(self, network_id: str) -> str:
         """Return the sha256 of a network's weights as it was recorded when the network was added."""
-        table, row = self._current().find(network_id)
+        table, row = self._current().network(network_id)
         return table.weights_sha256(row)
 
     def graphs(self) -> NDArray[np.float32]:
@@ -196,10 +207,8 @@ class HDF5Store(Store):
     def digest(self) -> str:
         """Return the content digest of the zoo, from the digests recorded when its parts were added."""
         view = self._current()
-        networks = [table.digest(row) for table, row in view.order]
-        supernets = [table.digest(row) for table, row in view.supernets.values()]
         transfers = map(transfer_content_digest, view.transfers.values())
-        return zoo_digest(networks, [digest for _, digest in view.datasets], supernets, transfers)
+        return zoo_digest(view.networks.digests(), view.dataset_digests(), view.supernets.digests(), transfers)
 
     def sizes(self) -> Mapping[str, int]:
         """Count bytes by kind, over the file and its journal."""
@@ -275,9 +284,10 @@ class HDF5Store(Store):
     def _has(self, part: Part | None, of: type[WeightsTable], name: str, digest: str) -> bool:
         with self._lock:
             table = part.table(of) if part else None
-        if table is None or name not in table.index:
+        row = table.find(name) if table else None
+        if table is None or row is None:
             return False
-        if table.digest(table.index[name]) != digest:
+        if table.digest(row) != digest:
             raise ZooError(f"{self.path}: {table.kind} {name!r} is in the zoo already, with other content")
         return True
 
@@ -330,24 +340,18 @@ class HDF5Store(Store):
 
     def supernets(self) -> Sequence[NetworkEntry]:
         """List the supernets, sorted by id."""
-        found = self._current().supernets
-        return tuple(found[name][0].entry(found[name][1]) for name in sorted(found))
+        return tuple(table.entry(row) for table, row in self._current().supernets.order)
 
     def supernet_digest(self, supernet_id: str) -> str:
         """Return the content digest of one supernet as it was recorded when the supernet was added."""
-        view = self._current()
-        if supernet_id not in view.supernets:
-            raise UnknownNameError.among("supernet", supernet_id, view.supernets)
-        table, row = view.supernets[supernet_id]
+        table, row = self._current().supernet(supernet_id)
         return table.digest(row)
 
     def supernet_weights(self, supernet_id: str) -> bytes:
         """Read one supernet's weights in safetensors format, checked against their sha256."""
 
         def read(view: View) -> bytes:
-            if supernet_id not in view.supernets:
-                raise UnknownNameError.among("supernet", supernet_id, view.supernets)
-            table, row = view.supernets[supernet_id]
+            table, row = view.supernet(supernet_id)
             return table.weights(row)
 
         return self.from_view(read)
@@ -372,7 +376,7 @@ class HDF5Store(Store):
         decoded = stored = 0
         codecs: dict[str, tuple[int, int, int]] = {}
         view = self._current()
-        for table, row in (*view.order, *view.supernets.values()):
+        for table, row in (*view.networks.order, *view.supernets.order):
             decoded += int(table.lengths[row])
         for part in view.parts:
             stored += part.file.nbytes("frames/data")
@@ -393,7 +397,7 @@ class HDF5Store(Store):
     def _check_shapes(self, record: NetworkRecord) -> None:
         given = fixed_shapes(record.fingerprint)
         if self._shapes is None:
-            tables = self._current().tables
+            tables = self._current().networks.tables
             self._shapes = tuple(getattr(tables[0], name).shape[1:] for name in FIXED_PARTS) if tables else None
         if self._shapes is None:
             self._shapes = given

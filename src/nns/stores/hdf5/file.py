@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from nns.errors import ZooError
 from nns.stores._codec import parse_json
-from nns.stores._records import MAX_META, NAMES
+from nns.stores._records import MAX_META
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.checks import Place, locate, open_regular
 from nns.stores.hdf5.columns import FileRange
+from nns.stores.hdf5.ids import proper_ids, texts_of
 from nns.stores.hdf5.seal import SEAL_BYTES, seal_of
 
 MAP_FROM = 1 << 20
@@ -204,13 +205,16 @@ class ZooFile:
             raise ZooError(f"{self.path}: {column} has more than {most} bytes; nns writes none such")
         return bytes(self.whole(column))
 
-    def names(self, column: str) -> tuple[str, ...]:
-        """Read a column of ids."""
-        joined = b"".join(name + b"\n" for name in self.array(column).tolist()).decode("ascii", "replace")
-        names = tuple(joined.split("\n")[:-1])
-        if not NAMES.fullmatch(joined) or len(names) != self._places[column].shape[0]:
+    def ids(self, column: str) -> NDArray[np.bytes_]:
+        """Read a column of ids, S64; each is checked to be one."""
+        found = self.array(column)
+        if not proper_ids(found):
             raise ZooError(f"{self.path} is damaged: {column} holds no proper ids; restore it from a copy")
-        return names
+        return found
+
+    def names(self, column: str) -> tuple[str, ...]:
+        """Read a column of ids as strings."""
+        return texts_of(self.ids(column))
 
     def rows(self, table: str) -> list[Any]:
         """Parse the JSON of all rows of a table at once; each row ends in a newline."""

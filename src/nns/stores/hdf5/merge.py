@@ -108,10 +108,9 @@ def remove(path: Path, ids: Collection[str]) -> None:
     loader = Loader(path)
     with loader.journal.lock(make=True):
         view = _prepare(loader)
-        known = [*view.where, *view.supernets]
         for name in ids:
-            if name not in view.where and name not in view.supernets:
-                raise UnknownNameError.among("network", name, known)
+            if name not in view.networks and name not in view.supernets:
+                raise UnknownNameError.among("network", name, [*view.networks.ids, *view.supernets.ids])
         if not ids:
             return
         contents, gone = _contents(view), set(ids)
@@ -192,8 +191,8 @@ def _contents(view: View, own: View | None = None) -> Contents:
     """List what ``view`` shows, but the spaces and latencies of ``own`` if it is given."""
     own = own or view
     return Contents(
-        networks=view.order,
-        supernets=[view.supernets[name] for name in sorted(view.supernets)],
+        networks=list(view.networks.order),
+        supernets=list(view.supernets.order),
         datasets=view.datasets,
         spaces=[read_space(part.file, name) for name, part in sorted(own.spaces.items())],
         latencies=[

@@ -146,7 +146,8 @@ def _convert(files: dict[str, ZooFile], target: Path) -> int:
     absorb(target, parts, whole=True, merged=[name for name in files if name])
     written = Part(target, keep=True).networks
     for network_id, digest in expected.items():
-        if written.digest(written.index[network_id]) != digest:
+        row = written.find(network_id)
+        if row is None or written.digest(row) != digest:
             raise ZooError(f"network {network_id} would not be the same; the old zoo is as it was")
     return len(written.ids)
 

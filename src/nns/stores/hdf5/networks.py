@@ -14,6 +14,7 @@ from nns.errors import ZooError
 from nns.stores._codec import decode_entry, parse_json, without_gc
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
+from nns.stores.hdf5.ids import is_ascending, position, texts_of
 from nns.types import Fingerprint, NetworkEntry
 
 LARGE = 256 << 20
@@ -32,15 +33,33 @@ class WeightsTable:
         """Read the ids."""
         self.file = file
         self.frames = frames
-        self.ids = file.names(f"{self.table}/id") if file.header.rows[self.table] else ()
-        self.index = {network_id: row for row, network_id in enumerate(self.ids)}
-        if len(self.index) != len(self.ids):
+        self.keys = file.ids(f"{self.table}/id") if file.header.rows[self.table] else np.zeros(0, "S64")
+        # the writer sorts, so there is nothing to sort in a file of its own; another writer's need not be sorted
+        self._order = None if is_ascending(self.keys) else np.argsort(self.keys, kind="stable")
+        if self._order is not None and not is_ascending(self.keys[self._order]):
             raise ZooError(f"{file.path} is damaged: an id occurs twice; restore it from a copy")
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.keys)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all rows as strings; what needs only some of them looks at ``keys``."""
+        return texts_of(self.keys)
+
+    def find(self, network_id: str) -> int | None:
+        """Return the row of an id, None if it is not there."""
+        return position(self.keys, network_id, self._order)
+
+    def name(self, row: int) -> str:
+        """Return the id of a row."""
+        return bytes(self.keys[row]).decode("ascii")
 
     @cached_property
     def entries(self) -> list[NetworkEntry]:
         """All entries, in the order of ``ids``."""
-        if not self.ids:
+        if not len(self):
             return []
         with without_gc():  # nothing here makes cycles, and looking for them would take half the time
             return [self._entry(row, value) for row, value in enumerate(self.file.rows(self.table))]
@@ -49,7 +68,7 @@ class WeightsTable:
         """Read one entry."""
         if "entries" in self.__dict__:
             return self.entries[row]
-        return self._entry(row, parse_json(self.meta(row, row + 1), f"{self.file.path}: {self.ids[row]}"))
+        return self._entry(row, parse_json(self.meta(row, row + 1), f"{self.file.path}: {self.name(row)}"))
 
     def meta(self, first: int, last: int) -> bytes:
         """Read the JSON lines of rows ``first`` to ``last``, without the last."""
@@ -59,13 +78,13 @@ class WeightsTable:
     def _entry(self, row: int, value: Any) -> NetworkEntry:
         try:
             entry = decode_entry(value)
-            if entry.id == self.ids[row]:
+            if entry.id == self.name(row):
                 self._check(row, entry)
                 return entry
             reason = f"is described as {entry.id!r:.70}"
         except (KeyError, TypeError, ValueError) as error:
             reason = f"has a damaged description ({type(error).__name__}: {error})"
-        raise ZooError(f"{self.file.path}: {self.ids[row]} {reason}; restore the file from a copy")
+        raise ZooError(f"{self.file.path}: {self.name(row)} {reason}; restore the file from a copy")
 
     def _check(self, row: int, entry: NetworkEntry) -> None:
         """Compare an entry with the columns that repeat it; ValueError if they differ."""
@@ -108,7 +127,7 @@ class WeightsTable:
 
     def weights(self, row: int) -> bytes:
         """Read weights and check their sha256."""
-        what, length = f"weights of {self.ids[row]}", int(self.lengths[row])
+        what, length = f"weights of {self.name(row)}", int(self.lengths[row])
         with _one_large if length > LARGE else nullcontext():
             data, sha256 = self.frames.join(self.rows(row), length, what)
         if sha256 != self.sha256[row].tobytes():
@@ -160,11 +179,12 @@ class Networks(WeightsTable):
         )
 
     @cached_property
-    def _numbers(self) -> list[NDArray[Any]]:
-        return [self.file.array(f"networks/{name}") for name in NUMBERS]
+    def numbers(self) -> dict[str, NDArray[Any]]:
+        """The columns that repeat numbers of the entries, by name."""
+        return {name: self.file.array(f"networks/{name}") for name in NUMBERS}
 
     def _check(self, row: int, entry: NetworkEntry) -> None:
-        found = tuple(column[row].item() for column in self._numbers)
+        found = tuple(column[row].item() for column in self.numbers.values())
         expected = numbers_of(entry)
         if found != expected and repr(found) != repr(expected):  # NaN is not equal to itself
             raise ValueError(f"its numbers are {expected}, the columns have {found}")

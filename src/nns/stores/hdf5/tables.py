@@ -44,6 +44,12 @@ def read_datasets(file: ZooFile) -> list[tuple[DatasetRecord, str]]:
     return found
 
 
+def read_dataset_digests(file: ZooFile) -> list[str]:
+    """Read the content digests of the datasets of a file, in hex, as they were recorded."""
+    digests = file.array("datasets/digest") if file.header.rows["datasets"] else ()
+    return [row.tobytes().hex() for row in digests]
+
+
 def _check_dataset(file: ZooFile, record: DatasetRecord) -> None:
     if not np.isfinite(record.features).all():
         raise ZooError(f"{file.path}: features of dataset {record.name!r:.80} hold NaN or infinity; restore it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UnknownNameError, ZooError
-from nns.stores._codec import without_gc
+from nns.stores._codec import MAX_COUNT
 from nns.stores._digest import transfer_content_digest, transfer_key
 from nns.stores.hdf5.file import ZooFile, file_key
 from nns.stores.hdf5.frames import Frames
+from nns.stores.hdf5.joined import Joined
 from nns.stores.hdf5.journal import Journal
-from nns.stores.hdf5.networks import Networks, Supernets, WeightsTable
-from nns.stores.hdf5.tables import read_datasets, read_latencies, read_transfers
-from nns.types import DatasetRecord, LatencyRecord, NetworkEntry, TransferRecord
+from nns.stores.hdf5.networks import NUMBERS, Networks, Supernets, WeightsTable
+from nns.stores.hdf5.tables import read_dataset_digests, read_datasets, read_latencies, read_transfers
+from nns.types import DatasetRecord, LatencyRecord, NetworkColumns, NetworkEntry, TransferRecord
 
 ATTEMPTS = 100
 """How often a snapshot is taken anew because of merges meanwhile."""
@@ -100,56 +101,73 @@ class View:
         self.shards = shards
         self.others = others
         self.parts = ([main] if main else []) + list(shards.values()) + list(others)
-        self.tables = [part.networks for part in self.parts if part.networks.ids]
-        files = [part.file for part in shards.values()]
-        self.where: dict[str, tuple[Networks, int]] = _joined(self.tables, main, files)
-        self.supernets: dict[str, tuple[Supernets, int]] = _joined(
-            [part.supernets for part in self.parts if part.supernets.ids], main, files
-        )
+        files = {part.file for part in shards.values()}
 
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """Ids of all networks, sorted."""
-        return tuple(sorted(self.where))
+        def compare(first: WeightsTable, row: int, second: WeightsTable, other: int) -> None:
+            """Refuse two rows of one id and different content.
 
-    @cached_property
-    def order(self) -> list[tuple[Networks, int]]:
-        """Table and row of each network, sorted by id."""
-        return [self.where[network_id] for network_id in self.ids]
+            But a shard that differs from the main file was never acknowledged: its writer looks at the file after
+            it has linked the shard, and was killed before it could take the shard back. The file counts.
+            """
+            if (first.digests[row] == second.digests[other]).all():
+                return
+            if main is None or first.file is not main.file or second.file not in files:
+                name = f"{first.kind} {first.name(row)}"
+                paths = f"{first.file.path} and {second.file.path}"
+                raise Conflict(name, f"{name} differs between {paths}; remove one of the two")
+
+        self.networks = Joined([part.networks for part in self.parts], compare)
+        self.supernets = Joined([part.supernets for part in self.parts], compare)
 
     @cached_property
     def entries(self) -> tuple[NetworkEntry, ...]:
         """Entries of all networks, sorted by id."""
-        return tuple(table.entries[row] for table, row in self.order)
+        return tuple(table.entries[row] for table, row in self.networks.order)
 
-    def find(self, network_id: str) -> tuple[Networks, int]:
+    def network(self, network_id: str) -> tuple[Networks, int]:
         """Find a network.
 
         Raises:
             UnknownNameError: If there is none.
         """
-        if network_id not in self.where:
-            raise UnknownNameError.among("network", network_id, self.ids)
-        return self.where[network_id]
+        return _found(self.networks, "network", network_id)
+
+    def supernet(self, supernet_id: str) -> tuple[Supernets, int]:
+        """Find a supernet.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        return _found(self.supernets, "supernet", supernet_id)
 
     def stack(self, column: str, empty: tuple[int, ...]) -> NDArray[Any]:
         """Join a column of fixed width over all networks; that of a merged zoo is not copied."""
-        arrays = [getattr(table, column) for table in self.tables]
-        if not arrays:
+        tables = self.networks.tables
+        shapes = {getattr(table, column).shape[1:] for table in tables}
+        if not shapes:
             return np.zeros(empty, np.float32)
-        if any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
-            shapes = " and ".join(sorted({str(array.shape[1:]) for array in arrays}))
-            raise ZooError(f"{self.tables[0].file.path}: networks with a {column} of {shapes} in one zoo")
-        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        return joined if np.array_equal(self._rows, np.arange(len(joined))) else joined[self._rows]
+        if len(shapes) > 1:
+            found = " and ".join(sorted(map(str, shapes)))
+            raise ZooError(f"{tables[0].file.path}: networks with a {column} of {found} in one zoo")
+        return self.networks.stack(lambda table: getattr(table, column))
 
     @cached_property
-    def _rows(self) -> NDArray[np.intp]:
-        """Row of each network, sorted by id, in the tables one after another."""
-        start, total = {}, 0
-        for table in self.tables:
-            start[id(table)], total = total, total + len(table.ids)
-        return np.array([start[id(table)] + row for table, row in self.order], np.intp)
+    def columns(self) -> NetworkColumns:
+        """The numbers of all networks, straight from the files."""
+        columns: dict[str, NDArray[Any]] = {name: self._numbers(name) for name in NUMBERS}
+        return NetworkColumns(self.networks.keys, **columns)
+
+    def _numbers(self, name: str) -> NDArray[Any]:
+        if not self.networks:
+            return np.zeros(0, np.float64 if name == "accuracy" else np.int64)
+        column = self.networks.stack(lambda table: table.numbers[name])
+        if column.dtype.kind == "u":
+            # a file's word is not taken: beyond this nns writes no number, and int64 would wrap around
+            if column.max(initial=0) > MAX_COUNT:
+                raise ZooError(f"{self.networks.tables[0].file.path} is damaged: {name} of {column.max()}; restore it")
+            column = column.astype(np.int64)  # as unsigned, one minus two would be huge, and a sum with int64 a float
+        column.setflags(write=False)
+        return column
 
     @cached_property
     def datasets(self) -> list[tuple[DatasetRecord, str]]:
@@ -166,6 +184,12 @@ class View:
                 if part in self.others and digest < other[1]:
                     found[key] = record, digest
         return sorted(found.values(), key=lambda item: (item[0].name, item[0].digest, item[0].extractor))
+
+    def dataset_digests(self) -> list[str]:
+        """Return the content digests of all datasets as they were recorded, in hex."""
+        if self.parts == [self.main]:  # a merged zoo holds each once: nothing is parsed or hashed to tell that
+            return read_dataset_digests(self.parts[0].file)
+        return [digest for _, digest in self.datasets]
 
     @cached_property
     def spaces(self) -> dict[str, Part]:
@@ -193,26 +217,11 @@ class View:
         return found
 
 
-def _joined(tables: Sequence[T], main: Part | None, shards: Collection[ZooFile]) -> dict[str, tuple[T, int]]:
-    """Find each id in the first table that has it; two of one id must have one content.
-
-    But a shard that differs from the main file was never acknowledged: its writer looks at the file after it has
-    linked the shard, and was killed before it could take the shard back. The file counts.
-    """
-    where: dict[str, tuple[T, int]] = {}
-    if tables:  # most often the only one
-        with without_gc():
-            where = {network_id: (tables[0], row) for network_id, row in tables[0].index.items()}
-    for table in tables[1:]:
-        for network_id, row in table.index.items():
-            first = where.setdefault(network_id, (table, row))
-            if first[0] is table or first[0].digest(first[1]) == table.digest(row):
-                continue
-            if main is None or first[0].file is not main.file or table.file not in shards:
-                paths = f"{first[0].file.path} and {table.file.path}"
-                name = f"{table.kind} {network_id}"
-                raise Conflict(name, f"{name} differs between {paths}; remove one of the two")
-    return where
+def _found(table: Joined[T], kind: str, name: str) -> tuple[T, int]:
+    found = table.find(name)
+    if found is None:
+        raise UnknownNameError.among(kind, name, table.ids)
+    return found
 
 
 class Loader:
@@ -284,8 +293,8 @@ def _own(part: Part) -> Part:
     kind, _, rest = part.file.path.name.partition("-")
     for table in part.weights_tables:
         name = rest.removesuffix(".h5").partition("~")[0]
-        if table.ids and (kind != table.kind or table.ids != (name,)):
-            raise ZooError(f"{part.file.path} is damaged: it holds {table.ids[0]}; remove it from the journal")
+        if len(table) and (kind != table.kind or table.ids != (name,)):
+            raise ZooError(f"{part.file.path} is damaged: it holds {table.name(0)}; remove it from the journal")
     return part
 
 
