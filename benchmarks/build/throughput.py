@@ -44,6 +44,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from nns.types import Training
+
 MAX_IMAGES = 200
 BATCH = 32
 TUNABLES = ":".join(
@@ -175,8 +177,8 @@ def nns_item(item: Item, cache: str, digest: str) -> Done:
         train_supernet(supernet, arrays, Preprocessing(item.size), recipe, 0)
     else:
         spec = ArchitectureSpec("timm", item.architecture, {}, item.source)
-        settings = {"epochs": item.epochs, "lr": item.lr, "batch_size": BATCH}
-        work = WorkItem("timm", (spec,), item.size, settings)
+        training = Training(epochs=item.epochs, lr=item.lr, batch_size=BATCH)
+        work = WorkItem("timm", (spec,), item.size, training)
         list(timm_backend().produce(work, arrays, train_network, 0))
     return done(item, len(arrays.train), started, processor)
 

@@ -24,7 +24,7 @@ from nns.building.worker import Place, train_network
 from nns.data import open_dataset
 from nns.networks.costs import count_cost
 from nns.plugins import load_plugins
-from nns.types import ArchitectureSpec
+from nns.types import ArchitectureSpec, Training
 
 SUBNETS = 20
 WIDTHS = (0.35, 0.75)
@@ -40,7 +40,7 @@ def items() -> list[WorkItem]:
     rng = np.random.default_rng(7)
     for width in WIDTHS:
         specs = tuple(sample_spec(rng, width) for _ in range(SUBNETS // len(WIDTHS)))
-        found.append(WorkItem("ofa", specs, 32, {"epochs": 10}, supernet=largest_spec(width, "random")))
+        found.append(WorkItem("ofa", specs, 32, Training(epochs=10), supernet=largest_spec(width, "random")))
     return found
 
 

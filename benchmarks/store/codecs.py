@@ -86,7 +86,7 @@ def measure(store: HDF5Store, networks: int) -> Iterator[Row]:
     groups: dict[str, list[NetworkEntry]] = defaultdict(list)
     pretrained: dict[str, NetworkEntry] = {}
     for entry in store.entries():
-        if entry.provenance.get("pretrained"):
+        if entry.provenance.extra.get("pretrained"):
             pretrained[entry.spec.name] = entry
         else:
             groups[f"{entry.spec.backend}, {entry.spec.source}"].append(entry)

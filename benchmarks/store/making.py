@@ -131,7 +131,7 @@ def relatives() -> list[NetworkRecord | SupernetRecord]:
 
 
 def _derived(record: NetworkRecord, base: NetworkRecord, weights: bytes) -> NetworkRecord:
-    provenance = {**record.entry.provenance, "base": base.entry.id}
+    provenance = replace(record.entry.provenance, base=base.entry.id)
     return replace(record, entry=replace(record.entry, provenance=provenance), weights=weights)
 
 

@@ -17,7 +17,15 @@ from safetensors.numpy import save
 from nns.errors import UnknownNameError, ZooError
 from nns.stores import Store, network_content_digest
 from nns.testing._store import assert_same, sample_dataset, sample_network, sample_space
-from nns.types import DatasetRecord, LatencyRecord, NetworkRecord, SpaceRecord, SupernetRecord, TransferRecord
+from nns.types import (
+    DatasetRecord,
+    LatencyRecord,
+    NetworkRecord,
+    Provenance,
+    SpaceRecord,
+    SupernetRecord,
+    TransferRecord,
+)
 
 DEVICE = "cpu"
 BODIES = (512, 8192, 65536)
@@ -52,13 +60,17 @@ def network(number: int, seed: int) -> NetworkRecord:
         tensors["body"] = _floats(100 + base, BODIES[base]).copy()
         tensors["body"][random.integers(0, BODIES[base], BODIES[base] // 50)] += np.float32(1e-3)
     sample = sample_network(number % 50, seed)
-    entry = replace(sample.entry, id=network_id(number), accuracy=number % 100 / 100, provenance=provenance)
+    entry = replace(
+        sample.entry, id=network_id(number), accuracy=number % 100 / 100, provenance=Provenance.of(provenance)
+    )
     return NetworkRecord(entry, sample.fingerprint, save(tensors))
 
 
 def supernet(number: int) -> SupernetRecord:
     """Make a supernet; it has no seed, there is only one of a number."""
-    entry = replace(network(1, 0).entry, id=supernet_id(number), provenance={"seed": 0, "number": number})
+    entry = replace(
+        network(1, 0).entry, id=supernet_id(number), provenance=Provenance(extra={"seed": 0, "number": number})
+    )
     tensors = {"body": _floats(100 + number, BODIES[number % len(BODIES)]), "stem": _floats(number % 4, 300)}
     return SupernetRecord(entry, save(tensors))
 
@@ -139,7 +151,7 @@ def look(store: Store) -> tuple[dict[str, int], list[str]]:
 
 
 def _network(store: Store, listed: Any) -> int:
-    seed = int(listed.provenance["seed"])
+    seed = int(listed.provenance.extra["seed"])
     entry, digest, surprise = _expected(int(listed.id, 16), seed)
     found = store.fingerprint(listed.id)
     weights = sha256(store.weights(listed.id)).hexdigest()

@@ -59,6 +59,7 @@ from nns.types import (
     NetworkEntry,
     NetworkRecord,
     Preprocessing,
+    Provenance,
     SpaceRecord,
 )
 from nns.zoo import verify_path
@@ -240,18 +241,20 @@ def network(number: int, weights: bytes, kind: str = "ofa", **changes: Any) -> N
         source_digest=hashlib.sha256(str(number % 140).encode()).hexdigest(),
         accuracy=float(random.uniform()),
         license="Apache-2.0",
-        provenance={
-            "batch_size": 32,
-            "epochs": 10,
-            "image_size": 32,
-            "images": 300,
-            "lr": 0.05,
-            "random_subnets": 1,
-            "recipe": "sandwich",
-            "seconds": 23.66,
-            "seed": number,
-            "weight_decay": 0.0001,
-        },
+        provenance=Provenance.of(
+            {
+                "batch_size": 32,
+                "epochs": 10,
+                "image_size": 32,
+                "images": 300,
+                "lr": 0.05,
+                "random_subnets": 1,
+                "recipe": "sandwich",
+                "seconds": 23.66,
+                "seed": number,
+                "weight_decay": 0.0001,
+            }
+        ),
     )
     fingerprint = Fingerprint(
         topology=random.standard_normal(45, np.float32),
@@ -659,7 +662,7 @@ def load(folder: Path, rounds: int, zoo: Path | None) -> list[Row]:
     raw.write_bytes(whole)
     records = {
         "zstd": network(1, whole),
-        "difference": network(2, save(tuned), provenance={"base": network(1, b"").entry.id}),
+        "difference": network(2, save(tuned), provenance=Provenance(base=network(1, b"").entry.id)),
         "raw": network(3, incompressible),
     }
     with HDF5Store(journal) as store:

@@ -7,14 +7,16 @@ pass of one image, ``bytes`` counts bytes of the weights as fp32, latencies are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 Json = Mapping[str, Any]
+Settings = TypeVar("Settings")
+Optimizer = Literal["adamw", "sgd"]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -103,6 +105,89 @@ FINGERPRINT_PARTS = ("topology", "functional", *FIXED_PARTS)
 
 
 @dataclass(frozen=True)
+class Training:
+    """How a backend wants a network trained; what is None is left to the defaults of nns's own training.
+
+    Attributes:
+        epochs: Passes over the training split.
+        optimizer: ``"adamw"`` or ``"sgd"``.
+        lr: Peak learning rate.
+        weight_decay: Applied to weights of two dimensions or more.
+        momentum: Of SGD.
+        batch_size: Images a step.
+        warmup: Share of the training in which the rate rises, 0..1.
+        label_smoothing: 0..1.
+        flip: Mirror half of the batches.
+        patience: Epochs without a better validation accuracy after which training stops.
+        extra: Further settings, JSON-able, that only the backend reads.
+    """
+
+    epochs: int | None = None
+    optimizer: Optimizer | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    momentum: float | None = None
+    batch_size: int | None = None
+    warmup: float | None = None
+    label_smoothing: float | None = None
+    flip: bool | None = None
+    patience: int | None = None
+    extra: Json = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is set, as it enters ids and provenances."""
+        named = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "extra"}
+        return {**{name: value for name, value in named.items() if value is not None}, **self.extra}
+
+    def over(self, defaults: Settings) -> Settings:
+        """Return a dataclass of settings with what is set here in place of its defaults; what it lacks is left out."""
+        known = {each.name for each in fields(defaults)}  # type: ignore[arg-type]
+        return replace(defaults, **{k: v for k, v in self.to_json().items() if k in known})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a network comes from. What code reads are attributes, everything else is for people.
+
+    In a zoo it is one flat JSON object: what is set here, and the keys of ``extra``.
+
+    Attributes:
+        base: Id of the supernet or network that its weights come from.
+        epochs: Epochs that its training was to have.
+        trained_epochs: Epochs that it was trained for.
+        val_curve: Validation accuracy after each of them, 0..1.
+        head: Where the head of a subnet comes from.
+        extra: Settings, seed, seconds, versions: JSON-able.
+    """
+
+    base: str | None = None
+    epochs: int | None = None
+    trained_epochs: int | None = None
+    val_curve: tuple[float, ...] = ()
+    head: str | None = None
+    extra: Json = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Json) -> Provenance:
+        """Read a JSON object. Whoever wrote it may have used our names otherwise: that stays in ``extra``."""
+        extra = dict(row)
+        found: dict[str, Any] = {name: extra.pop(name) for name, kind in _PROVENANCE if type(extra.get(name)) is kind}
+        curve = extra.get("val_curve")
+        if isinstance(curve, list | tuple) and curve and all(type(each) in (int, float) for each in curve):
+            found["val_curve"] = tuple(extra.pop("val_curve"))
+        return cls(**found, extra=extra)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that :meth:`of` reads."""
+        named = {name: getattr(self, name) for name, _ in _PROVENANCE}
+        found = {**self.extra, **{name: value for name, value in named.items() if value is not None}}
+        return {**found, "val_curve": list(self.val_curve)} if self.val_curve else found
+
+
+_PROVENANCE = (("base", str), ("epochs", int), ("trained_epochs", int), ("head", str))
+
+
+@dataclass(frozen=True)
 class NetworkEntry:
     """A network of a zoo, without its weights.
 
@@ -116,7 +201,7 @@ class NetworkEntry:
         source_digest: Content digest of that dataset, empty if unknown.
         accuracy: Top-1 accuracy on its own dataset's validation split, 0..1; NaN if unknown.
         license: SPDX name of the licence of the weights.
-        provenance: Recipe, seed, epochs, seconds, versions: JSON-able, for people.
+        provenance: Where it comes from.
     """
 
     id: str
@@ -128,7 +213,7 @@ class NetworkEntry:
     source_digest: str
     accuracy: float
     license: str
-    provenance: Json = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from nns.errors import UnknownNameError
 from nns.finetuning._run import Run
 from nns.plugins import Registry
 from nns.stores import HDF5Store
+from nns.types import Training
 from nns.zoo import verify
 
 
@@ -48,7 +49,7 @@ class Cuts(Faulty):
 
     def plan(self, networks, image_size, seed):
         specs = (self._spec(8, 3), self._spec(8, 4))
-        return [WorkItem(self.name, specs, 16, {"lr": 1e-3}, supernet=self._spec(8, 5))]
+        return [WorkItem(self.name, specs, 16, Training(lr=1e-3), supernet=self._spec(8, 5))]
 
     def train_supernet(self, item, data, seed):
         (largest,) = super().produce(replace(item, specs=(item.supernet,), supernet=None), data, train_network, seed)
@@ -72,7 +73,7 @@ def test_the_report_and_the_zoo(plain_zoo):
         for entry in zoo.entries():
             assert entry.classes == ("class-0", "class-1")
             assert entry.preprocessing.size == 16
-            assert entry.provenance["epochs"] == 1
+            assert entry.provenance.epochs == 1
         assert [(d.name, d.images, len(d.features)) for d in zoo.datasets()] == [("a", 12, 12), ("b", 12, 12)]
     assert [path.name for path in plain_zoo.path.parent.iterdir() if "zoo" in path.name] == ["zoo.h5"]
 
@@ -161,7 +162,7 @@ def test_everything_at_once(wide_zoo):
             assert record.recipe["epochs"] == record.epochs == 3
         for entry in entries.values():
             if entry.spec.backend == "example":
-                assert len(entry.provenance["val_curve"]) == entry.provenance["trained_epochs"] <= 3
+                assert len(entry.provenance.val_curve) == entry.provenance.trained_epochs <= 3
 
 
 def test_interrupted_again_and_again_it_is_the_same_zoo(wide, wide_zoo, tmp_path):
@@ -241,7 +242,7 @@ def test_a_network_that_falls_behind_is_given_up(plain_zoo, tmp_path):
         assert plan.stop_below(known, (0, 0)) == {}
         plan.settings = replace(settings, halving=True)
         by_size = sorted(range(9), key=lambda a: plan.costs[a, 0])
-        curves = [store.entry(plan.ids[0, a]).provenance["val_curve"] for a in by_size]
+        curves = [store.entry(plan.ids[0, a]).provenance.val_curve for a in by_size]
         assert plan.stop_below(known, (0, by_size[1])) == {}  # too few to compare with
         limits = plan.stop_below(known, (0, by_size[-1]))
         assert limits == {n: pytest.approx(np.median([curve[n - 1] for curve in curves]), abs=1e-6) for n in (2, 4)}
@@ -325,7 +326,7 @@ def test_a_supernet_is_stored_once_with_its_subnets_as_slices(plain_zoo, tmp_pat
         (supernet,) = zoo.store.supernets()
         assert len(zoo) == 3
         for entry in zoo.entries():
-            assert entry.provenance["base"] == supernet.id
+            assert entry.provenance.base == supernet.id
             assert entry.cost.body_params < supernet.cost.body_params
             state = load(zoo.load_weights(entry.id))
             assert registry.backend("ofa").load(entry.spec, state, 2)

@@ -46,7 +46,7 @@ def clock(monkeypatch):
     now = SimpleNamespace(seconds=0.0, trained=[])
 
     def produce(self, item, data, train, seed):
-        images = (len(data.train) + EVALUATED * len(data.val)) * item.settings["epochs"]
+        images = (len(data.train) + EVALUATED * len(data.val)) * item.training.epochs
         now.seconds += FIXED + IMAGE * images
         now.trained.append(item.specs[0].name)
         return iter(())
@@ -126,7 +126,7 @@ def test_supernets_are_trained_once_a_dataset_and_subnets_are_cut(settings, cloc
     from nns.backends.ofa import OfaBackend
 
     def train_supernet(self, item, data, seed):
-        clock.seconds += FIXED + IMAGE * (len(data.train) + EVALUATED * len(data.val)) * item.settings["epochs"]
+        clock.seconds += FIXED + IMAGE * (len(data.train) + EVALUATED * len(data.val)) * item.training.epochs
         return SimpleNamespace(module=nn.Linear(99, 10_000))
 
     def cut(self, item, supernet, data):

@@ -43,18 +43,18 @@ def test_subnets_name_their_supernet(plain_zoo):
 
 def test_settings_reach_the_works(plain_zoo):
     for work in plan(plain_zoo, epochs=3, image_size=24):
-        assert (work.settings["epochs"], work.image_size) == (3, 24)
+        assert (work.training.epochs, work.image_size) == (3, 24)
     spaces = {"example": SearchSpace(("plain-w8-*", "plain-w24-d3"), candidates=3, image_size=16, epochs=2)}
     works = plan(plain_zoo, epochs=5, spaces=spaces)
     assert len(works) == 3
     assert all(name.startswith(("plain-w8-", "plain-w24-d3")) for name in names(works))
-    assert {(work.settings["epochs"], work.image_size) for work in works} == {(2, 16)}
+    assert {(work.training.epochs, work.image_size) for work in works} == {(2, 16)}
 
 
 def test_architectures_by_pattern(plain_zoo):
     works = plan(plain_zoo, backends=("example:plain-w8-*",))
     assert {spec.config["width"] for work in works for spec in work.specs} == {8}
-    assert {work.settings["lr"] for work in works} == {3e-3}  # as the backend trains its own choices
+    assert {work.training.lr for work in works} == {3e-3}  # as the backend trains its own choices
     with pytest.raises(UnknownNameError, match=r"'big\*'"):
         plan(plain_zoo, backends=("example:big*",))
 

@@ -33,7 +33,7 @@ EVIL_SHOWN = r"[red]birds[/red]\x1b[31m\n\u202e"
 def an_item(dataset="birds", *names, backend="timm"):
     specs = tuple(ArchitectureSpec(backend, name) for name in names or ("lcnet_050",))
     ids = tuple(f"{dataset} {spec.name}" for spec in specs)
-    return BuildItem(f"/data/{dataset}", dataset, f"digest of {dataset}", WorkItem(backend, specs, 32), 0, ids, {})
+    return BuildItem(f"/data/{dataset}", dataset, f"digest of {dataset}", WorkItem(backend, specs, 32), 0, ids)
 
 
 def a_transfer(dataset="tiles", name="lcnet_050"):

@@ -16,7 +16,7 @@ from nns.testing._store import (
     sample_supernet,
     sample_transfer,
 )
-from nns.types import ArchitectureSpec, LatencyRecord
+from nns.types import ArchitectureSpec, LatencyRecord, Provenance
 
 CONTROLS = "\x1b]0;owned\x07\x1b[2J\x08\r\x7f\x85\x9b2J"
 INVISIBLE = "\u202e\u202a\u2066\u2069\u200b\u200d\ufeff\u2028\u00ad\U000e0041"
@@ -32,7 +32,7 @@ def evil(tmp_path):
     names = {"spec": spec, "source_dataset": EVIL, "license": EVIL, "classes": (EVIL, "b")}
     with HDF5Store(path) as store:
         supernet, subnet = sample_supernet(1), sample_subnet(1, 1)
-        store.add_network(sample_network(2, **names, provenance={EVIL: [EVIL]}, accuracy=3.0))
+        store.add_network(sample_network(2, **names, provenance=Provenance(extra={EVIL: [EVIL]}), accuracy=3.0))
         store.add_network(sample_network(3, **names | {"license": EVIL * 2}))
         store.add_supernet(supernet)
         store.add_network(subnet)

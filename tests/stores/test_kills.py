@@ -304,12 +304,12 @@ def test_an_id_that_comes_again_with_other_content(disk):
     mine, other = HDF5Store(disk / "zoo.h5"), HDF5Store(disk / "zoo.h5")
     old, new = sample_network(1, seed=0), sample_network(1, seed=1)
     other.add_network(old)
-    assert mine.entry(old.entry.id).provenance["seed"] == 0
+    assert mine.entry(old.entry.id).provenance.extra["seed"] == 0
     other.merge()
     other.remove([old.entry.id])
     other.add_network(new)
     mine.refresh()
-    assert mine.entry(old.entry.id).provenance["seed"] == 1
+    assert mine.entry(old.entry.id).provenance.extra["seed"] == 1
     assert mine.weights(old.entry.id) == new.weights
 
 
@@ -321,7 +321,7 @@ def test_a_network_that_is_replaced_while_it_is_read(disk, merged):
         mine, other = HDF5Store(path), HDF5Store(path)
         old, new = sample_network(1, seed=0), sample_network(1, seed=1)
         other.add_network(old)
-        assert mine.entry(old.entry.id).provenance["seed"] == 0
+        assert mine.entry(old.entry.id).provenance.extra["seed"] == 0
         other.merge()
         other.remove([old.entry.id])
         other.add_network(new)

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from nns.errors import ZooError
 from nns.stores import HDF5Store
 from nns.testing._store import sample_network, sample_subnet, sample_supernet
+from nns.types import Provenance
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def test_a_fine_tuned_network_is_a_difference_to_its_base(store):
     base = tensors(0)
     tuned = {name: (array + 1e-4 * tensors(1)[name]).astype(np.float32) for name, array in base.items()}
     store.add_network(with_weights(1, base))
-    store.add_network(with_weights(2, tuned, provenance={"base": sample_network(1).entry.id}))
-    store.add_network(with_weights(3, tensors(5), provenance={"base": sample_network(1).entry.id}))
+    store.add_network(with_weights(2, tuned, provenance=Provenance(base=sample_network(1).entry.id)))
+    store.add_network(with_weights(3, tensors(5), provenance=Provenance(base=sample_network(1).entry.id)))
     store.merge()
     assert codecs(store)["difference"] == 2  # both tensors; another network in spite of its name is stored whole
     assert store.weights(sample_network(2).entry.id) == save(tuned)
@@ -79,7 +80,7 @@ def test_no_chains_of_differences(store):
     for _ in range(3):
         arrays.append({k: v + (1e-4 * random.standard_normal(v.shape)).astype("f4") for k, v in arrays[-1].items()})
     for number, array in enumerate(arrays):
-        named = {"base": sample_network(number - 1).entry.id} if number else {}
+        named = Provenance(base=sample_network(number - 1).entry.id if number else None)
         store.add_network(with_weights(number, array, provenance=named))
         store.merge()
     for number, array in enumerate(arrays):
@@ -106,7 +107,7 @@ def test_a_base_may_go(store):
     tuned = {name: (array + 1e-4 * tensors(1)[name]).astype(np.float32) for name, array in base.items()}
     ids = [sample_network(number).entry.id for number in (1, 2)]
     store.add_network(with_weights(1, base))
-    store.add_network(with_weights(2, tuned, provenance={"base": ids[0]}))
+    store.add_network(with_weights(2, tuned, provenance=Provenance(base=ids[0])))
     store.merge()
     with_base = store.packing().stored
     store.remove([ids[0]])

@@ -609,7 +609,7 @@ def check_cut(zoo, small_supernet):
         module = load_network(zoo, entry.id)
         cost = count_cost(zoo.registry.backend("ofa"), module, entry.preprocessing, CLASSES)
         assert entry.cost == cost
-        assert entry.provenance["base"] == zoo.supernets()[0].id
+        assert entry.provenance.base == zoo.supernets()[0].id
     assert verify(zoo.store) == ()
 
 
@@ -671,7 +671,7 @@ def test_a_head_for_other_classes_is_replaced(folder, run, tmp_path):
     zoo, done = run(folder)
     assert done.with_weights == NETWORKS
     (own, *_) = [entry for entry in zoo.entries() if entry.source_dataset == "set_1"]
-    assert own.provenance["head"] == "fresh"
+    assert own.provenance.head == "fresh"
     assert load_network(zoo, own.id)(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
+from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ class WorkItem:
         backend: Name of the backend that trains it.
         specs: Architectures that come out, in order.
         image_size: Side of the square images it trains on.
-        settings: JSON-able training settings that only the backend reads.
+        training: How it is trained.
         seconds: Rough expected cost on one core for 300 training images, for progress and ordering.
         supernet: The supernet that all of them are cut from, as the architecture of its largest subnet; None if
             each is trained on its own.
@@ -31,7 +31,7 @@ class WorkItem:
     backend: str
     specs: tuple[ArchitectureSpec, ...]
     image_size: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
     seconds: float = 10.0
     supernet: ArchitectureSpec | None = None
 
@@ -70,8 +70,13 @@ class PretrainedOffer:
     accuracy: float
 
 
-Trainer = Callable[["nn.Module", SplitArrays, Preprocessing, Mapping[str, Any]], tuple["nn.Module", float]]
-"""``trainer(module, data, preprocessing, settings) -> (best module, validation accuracy)``."""
+class Trainer(Protocol):
+    """Trains a network as :func:`nns.finetuning.train` does; a build hands one to a backend."""
+
+    def __call__(
+        self, module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, training: Training, seed: int
+    ) -> tuple[nn.Module, float]:
+        """Return the network at its best epoch, and its accuracy on the validation split, 0..1."""
 
 
 class Backend(ABC):
@@ -176,9 +181,10 @@ class Backend(ABC):
             started = time.perf_counter()
             module = self.build(spec, len(data.classes), seed)
             preprocessing = self.preprocessing(spec, item.image_size)
-            module, accuracy = trainer(module, data, preprocessing, {"seed": seed, **item.settings})
+            module, accuracy = trainer(module, data, preprocessing, item.training, seed)
             seconds = round(time.perf_counter() - started, 2)
-            yield ProducedNetwork(spec, module.eval(), accuracy, {**item.settings, "seconds": seconds, "seed": seed})
+            provenance = {**item.training.to_json(), "seconds": seconds, "seed": seed}
+            yield ProducedNetwork(spec, module.eval(), accuracy, provenance)
 
     def supernet_of(self, spec: ArchitectureSpec) -> ArchitectureSpec | None:
         """Name the supernet that an architecture is cut from, by its largest subnet; None if it is trained alone."""

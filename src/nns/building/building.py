@@ -23,7 +23,7 @@ from nns.data.extractors import extractor_of
 from nns.errors import DatasetError, ZooError
 from nns.plugins import load_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
-from nns.types import DatasetRecord
+from nns.types import DatasetRecord, Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
@@ -182,7 +182,9 @@ class _Build:
                 what = Origin(identity, offer.classes, offer.dataset, "")
                 preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
                 self.store.add_network(
-                    describe(backend, offer.spec, module, preprocessing, what, offer.accuracy, recipe, half)
+                    describe(
+                        backend, offer.spec, module, preprocessing, what, offer.accuracy, Provenance.of(recipe), half
+                    )
                 )
 
     def _plan(self, pairs: PairPlan) -> None:

@@ -14,7 +14,7 @@ from nns.data import load_arrays, open_dataset
 from nns.data.opening import TORCHVISION_PREFIX
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.searching import query_record
-from nns.types import ArchitectureSpec, NetworkEntry, NetworkRecord, Preprocessing
+from nns.types import ArchitectureSpec, NetworkEntry, NetworkRecord, Preprocessing, Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def add_checkpoint(
         accuracy = _accuracy(module, source.path, preprocessing)
         source = _add_dataset(zoo, source)
     what = Origin(identity, source.classes, source.name, source.digest)
-    record: NetworkRecord = describe(maker, spec, module, preprocessing, what, accuracy, made_of)
+    record: NetworkRecord = describe(maker, spec, module, preprocessing, what, accuracy, Provenance.of(made_of))
     entry = replace(record.entry, license=license or NO_LICENSE)
     zoo.store.add_network(replace(record, entry=entry))
     zoo.store.merge()

@@ -17,10 +17,10 @@ from nns.building.building import named_datasets
 from nns.building.pairs import CLASSES, check_spread
 from nns.building.plan import plan_architectures
 from nns.building.threads import limited_threads
-from nns.building.worker import Origin, Place, Trainer, describe, train_supernet
+from nns.building.worker import CurveTrainer, Origin, Place, describe, train_supernet
 from nns.errors import DatasetError, UsageError
 from nns.plugins import load_plugins
-from nns.types import LabelledArrays, SplitArrays
+from nns.types import LabelledArrays, SplitArrays, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -297,13 +297,13 @@ class _Timing:
         return count_cost(backend, module, backend.preprocessing(spec, image_size), CLASSES)
 
     def _time(self, one: _Timed) -> _Timed:
-        work = replace(one.work, settings={**one.work.settings, "epochs": 1})
+        work = replace(one.work, training=replace(one.work.training, epochs=1))
         spec, backend, data = work.specs[0], self.registry.backend(work.backend), self._decoded(work.image_size)
         preprocessing = backend.preprocessing(spec, work.image_size)
         module = backend.build(replace(spec, source="random"), len(data.classes)).eval()
-        train = Trainer(device=self.place.device)
+        train = CurveTrainer(device=self.place.device)
         began = time.perf_counter()
-        describe(backend, spec, module, preprocessing, Origin("", data.classes, "", ""), 0.0, {})
+        describe(backend, spec, module, preprocessing, Origin("", data.classes, "", ""), 0.0)
         described = time.perf_counter() - began
         if work.supernet is None:
             training = transfer = _pace(lambda part: list(backend.produce(work, part, train, 0)), data)
@@ -311,7 +311,7 @@ class _Timing:
             supernet = self._supernet(backend, work, data, _epochs(one.work))
             training = transfer = _pace(lambda part: list(backend.cut(work, supernet, part)), data)
             if self.settings.transfers != 0:
-                transfer = _pace(lambda part: train(module, part, preprocessing, {"epochs": 1}), data)
+                transfer = _pace(lambda part: train(module, part, preprocessing, Training(epochs=1), 0), data)
         return replace(one, training=replace(training, fixed=training.fixed + described), transfer=transfer)
 
     def _supernet(self, backend: Backend, work: WorkItem, data: SplitArrays, epochs: int) -> nn.Module:
@@ -345,8 +345,8 @@ class _Timing:
         preprocessing = backend.preprocessing(offer.spec, size)
         data = self._decoded(preprocessing.size)
         module = backend.replace_head(backend.load_pretrained(offer), len(data.classes), 0)
-        train = Trainer(device=self.place.device)
-        return _pace(lambda part: train(module, part, preprocessing, {"epochs": 1}), data)
+        train = CurveTrainer(device=self.place.device)
+        return _pace(lambda part: train(module, part, preprocessing, Training(epochs=1), 0), data)
 
     def pretrained(self) -> list[PretrainedOffer]:
         """List the networks that come trained."""
@@ -411,7 +411,7 @@ def _between(one: _Timed, timed: Sequence[_Timed]) -> _Timed:
 
 
 def _epochs(work: WorkItem) -> int:
-    return int(work.settings.get("epochs", 1))
+    return work.training.epochs or 1
 
 
 def _architecture(one: _Timed, images: float) -> ArchitectureEstimate:

@@ -146,7 +146,7 @@ class PairPlan:
         matter which of them runs at the same time. Larger ones do not count: they may be better and yet leave the
         network its place on the Pareto curve.
         """
-        epochs = int(self.architectures[pair[1]].settings.get("epochs", 0))
+        epochs = self.architectures[pair[1]].training.epochs or 0
         if not self.settings.halving or self.costs is None or epochs < ENOUGH:
             return {}
         mine = self.costs[pair[1]]
@@ -154,8 +154,8 @@ class PairPlan:
         for d, a in sorted(known):
             if d == pair[0] and (self.costs[a] <= mine).all():
                 provenance = self.store.entry(self.ids[d, a]).provenance
-                if curve := provenance.get("val_curve"):
-                    curves.append((int(provenance.get("epochs", len(curve))), curve))
+                if curve := provenance.val_curve:
+                    curves.append((len(curve) if provenance.epochs is None else provenance.epochs, curve))
         limits = {}
         for share in RUNGS:
             there = [curve[math.ceil(share * n) - 1] for n, curve in curves if len(curve) >= math.ceil(share * n)]

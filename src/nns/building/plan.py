@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nns.backends import Backend, WorkItem
 from nns.building.settings import BuildSettings, SearchSpace
@@ -33,7 +33,8 @@ class BuildItem:
         work: What the backend is to do.
         seed: Of weights and batches.
         ids: Id of each network that comes out, in the order of ``work.specs``.
-        recipe: What the ids are made of besides architecture, data and seed.
+        max_images: Training images at most.
+        weights: Precision in which the weights are kept.
         supernet_id: Id of the supernet that they are cut from, empty for none.
         data_seed: Of the splits and of the images that are drawn.
         stop_below: Epoch to validation accuracy: a network that has less then is not trained on.
@@ -45,7 +46,8 @@ class BuildItem:
     work: WorkItem
     seed: int
     ids: tuple[str, ...]
-    recipe: Mapping[str, Any]
+    max_images: int | None = None
+    weights: str = "fp32"
     supernet_id: str = ""
     data_seed: int = 0
     stop_below: Mapping[int, float] = field(default_factory=dict)
@@ -97,7 +99,7 @@ def _works(backend: Backend, pattern: str, settings: BuildSettings) -> Sequence[
         works = list(backend.plan(count, size, seed))
     epochs = space.epochs or settings.epochs
     if epochs is not None:
-        works = [replace(work, settings={**work.settings, "epochs": epochs}) for work in works]
+        works = [replace(work, training=replace(work.training, epochs=epochs)) for work in works]
     return works
 
 
@@ -138,24 +140,25 @@ def make_item(
         stop_below: Epoch to validation accuracy below which a network is given up.
     """
     work = replace(works[0], specs=tuple(spec for each in works for spec in each.specs))
-    recipe: dict[str, Any] = {**work.settings, "image_size": work.image_size, "max_images": settings.max_images}
+    made_of = {**work.training.to_json(), "image_size": work.image_size, "max_images": settings.max_images}
     if settings.weights != "fp32":
-        recipe["weights"] = settings.weights
+        made_of["weights"] = settings.weights
     supernet = ""
     trained = work.supernet or work.specs[0]
     seed = item_seed(settings.seed, dataset.digest, work.backend, trained.name, trained.source)
     if work.supernet is not None:
-        supernet = network_id(work.supernet, dataset.digest, seed, {**recipe, "supernet": True})
+        supernet = network_id(work.supernet, dataset.digest, seed, {**made_of, "supernet": True})
     elif stop_below:
-        recipe["stop_below"] = {str(epoch): accuracy for epoch, accuracy in stop_below.items()}
+        made_of["stop_below"] = {str(epoch): accuracy for epoch, accuracy in stop_below.items()}
     return BuildItem(
         data=absolute(dataset.path),
         dataset_name=name,
         dataset_digest=dataset.digest,
         work=work,
         seed=seed,
-        ids=tuple(network_id(spec, dataset.digest, seed, recipe) for spec in work.specs),
-        recipe=recipe,
+        ids=tuple(network_id(spec, dataset.digest, seed, made_of) for spec in work.specs),
+        max_images=settings.max_images,
+        weights=settings.weights,
         supernet_id=supernet,
         data_seed=settings.seed,
         stop_below=dict(stop_below or {}) if work.supernet is None else {},

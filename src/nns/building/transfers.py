@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.building.plan import absolute, item_seed
-from nns.building.worker import Place, Trainer
+from nns.building.worker import CurveTrainer, Place
 from nns.plugins import installed_plugins
 from nns.space import family_of
 from nns.stores import HDF5Store
-from nns.types import Json, NetworkEntry, TransferRecord
+from nns.types import Json, NetworkEntry, Training, TransferRecord
 
 if TYPE_CHECKING:
     from nns.building.settings import BuildSettings
@@ -41,7 +41,8 @@ class TransferItem:
         seed: Of the new head and of batches.
         data_seed: Of the splits and of the images that are drawn.
         max_images: Training images at most.
-        recipe: Settings of the training.
+        training: How it is trained.
+        recipe: The key under which the result is kept; see :func:`transfer_recipe`.
     """
 
     network_id: str
@@ -53,6 +54,7 @@ class TransferItem:
     seed: int
     data_seed: int
     max_images: int | None
+    training: Training
     recipe: Json
 
     @property
@@ -83,13 +85,11 @@ class TransferResult:
 
 def transfer_recipe(settings: BuildSettings) -> dict[str, object]:
     """Return the settings of the fine-tuning, which are part of the key under which a transfer is kept."""
-    return {
-        "epochs": settings.transfer_epochs,
-        "optimizer": "adamw",
-        "lr": 1e-3,
-        "max_images": settings.max_images,
-        "seed": settings.seed,
-    }
+    return {**_training(settings).to_json(), "max_images": settings.max_images, "seed": settings.seed}
+
+
+def _training(settings: BuildSettings) -> Training:
+    return Training(epochs=settings.transfer_epochs, optimizer="adamw", lr=1e-3)
 
 
 def plan_transfers(
@@ -161,6 +161,7 @@ def _item(name: str, dataset: ImageDataset, entry: NetworkEntry, settings: Build
         seed=item_seed(settings.seed, dataset.digest, entry.id),
         data_seed=settings.seed,
         max_images=settings.max_images,
+        training=_training(settings),
         recipe=recipe,
     )
 
@@ -177,10 +178,10 @@ def run_transfer(place: Place, item: TransferItem, registry: Registry | None = N
         arrays = place.arrays(item.data, item.dataset_digest, size, item.data_seed, item.max_images)
         module = backend.load(entry.spec, load(store.weights(entry.id)), len(entry.classes))
         module = backend.replace_head(module, len(arrays.classes), item.seed)
-        trainer = Trainer(device=place.device)
-        _, accuracy = trainer(module, arrays, entry.preprocessing, {**item.recipe, "seed": item.seed})
+        trainer = CurveTrainer(device=place.device)
+        _, accuracy = trainer(module, arrays, entry.preprocessing, item.training, item.seed)
         seconds = time.perf_counter() - started
-        epochs = int(item.recipe["epochs"])
+        epochs = item.training.epochs or 1
         record = TransferRecord(
             network_id=entry.id,
             dataset=item.dataset_name,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nns.building.plan import BuildItem
 from nns.data.cache import cached_arrays
@@ -15,13 +15,14 @@ from nns.plugins import installed_plugins
 from nns.stores import HDF5Store, Store
 from nns.types import (
     ArchitectureSpec,
-    Json,
     NetworkCost,
     NetworkEntry,
     NetworkRecord,
     Preprocessing,
+    Provenance,
     SplitArrays,
     SupernetRecord,
+    Training,
 )
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
     """
     started = time.perf_counter()
     backend = (registry or installed_plugins()).backend(item.work.backend)
-    arrays = place.arrays(
-        item.data, item.dataset_digest, item.work.image_size, item.data_seed, item.recipe["max_images"]
-    )
+    arrays = place.arrays(item.data, item.dataset_digest, item.work.image_size, item.data_seed, item.max_images)
     with HDF5Store(Path(place.zoo)) as store:
         worker = _Worker(store, backend, item, arrays, place.device)
         accuracies = worker.run()
@@ -119,7 +118,7 @@ class _Worker:
     def __init__(self, store: Store, backend: Backend, item: BuildItem, arrays: SplitArrays, device: str) -> None:
         self.device = device
         self.store, self.backend, self.item, self.arrays = store, backend, item, arrays
-        self.half = item.recipe.get("weights") == "fp16"
+        self.half = item.weights == "fp16"
         self.added = self.images = 0
 
     def run(self) -> tuple[float, ...]:
@@ -130,32 +129,35 @@ class _Worker:
         if wanted:
             work = replace(work, specs=tuple(spec for _, spec in wanted))
             produced = self._cut(work) if work.supernet is not None else self._trained(work)
-            for (identity, _), (network, more) in zip(wanted, produced, strict=True):
-                self._add(identity, network, more)
+            for (identity, _), (network, provenance) in zip(wanted, produced, strict=True):
+                self._add(identity, network, provenance)
                 self.added += 1
         self.store.refresh()
         return tuple(self.store.entry(identity).accuracy for identity in self.item.ids)
 
-    def _trained(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Json]]:
-        trainer = Trainer(self.item.stop_below, self.device)
+    def _trained(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Provenance]]:
+        trainer = CurveTrainer(self.item.stop_below, self.device)
         for network in self.backend.produce(work, self.arrays, trainer, self.item.seed):
-            more = trainer.told()
-            epochs = int(more.get("trained_epochs", work.settings.get("epochs", 1)))
-            self.images += epochs * len(self.arrays.train)
-            yield network, more
+            provenance = trainer.add_curve(Provenance.of(network.provenance))
+            epochs = provenance.trained_epochs
+            self.images += ((work.training.epochs or 1) if epochs is None else epochs) * len(self.arrays.train)
+            yield network, provenance
 
-    def _cut(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Json]]:
+    def _cut(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Provenance]]:
         from safetensors.torch import load
 
         entry = next((each for each in self.store.supernets() if each.id == self.item.supernet_id), None)
         if entry is None:
             entry = self._add_supernet(train_supernet(self.backend, work, self.arrays, self.item.seed, self.device))
-            self.images += int(work.settings.get("epochs", 1)) * len(self.arrays.train)
+            self.images += (work.training.epochs or 1) * len(self.arrays.train)
         # from what was stored in either case, so that what is cut later comes out the same
         state = load(self.store.supernet_weights(entry.id))
         module = self.backend.load_supernet(entry.spec, state, len(self.arrays.classes))
-        more = {**entry.provenance, "base": entry.id}
-        return ((network, more) for network in self.backend.cut(work, module, self.arrays))
+        # a subnet was trained as its supernet was
+        return (
+            (network, replace(Provenance.of({**network.provenance, **entry.provenance.to_json()}), base=entry.id))
+            for network in self.backend.cut(work, module, self.arrays)
+        )
 
     def _add_supernet(self, supernet: ProducedNetwork) -> NetworkEntry:
         from nns.networks.costs import count_cost
@@ -163,15 +165,15 @@ class _Worker:
         preprocessing = self.backend.preprocessing(supernet.spec, self.item.work.image_size)
         weights = serialise(supernet.module, self.half)
         cost = count_cost(self.backend, supernet.module, preprocessing, len(self.arrays.classes))
-        provenance = {**supernet.provenance, **self._common(preprocessing)}
+        provenance = self._described(Provenance.of(supernet.provenance), preprocessing)
         origin = self._origin(self.item.supernet_id)
         entry = _entry(self.backend, supernet.spec, cost, preprocessing, origin, supernet.accuracy, provenance)
         self.store.add_supernet(SupernetRecord(entry, weights))
         return entry
 
-    def _add(self, identity: str, network: ProducedNetwork, more: Json) -> None:
+    def _add(self, identity: str, network: ProducedNetwork, provenance: Provenance) -> None:
         preprocessing = self.backend.preprocessing(network.spec, self.item.work.image_size)
-        provenance = {**network.provenance, **more, **self._common(preprocessing)}
+        provenance = self._described(provenance, preprocessing)
         origin = self._origin(identity)
         module, accuracy = network.module, network.accuracy
         record = describe(self.backend, network.spec, module, preprocessing, origin, accuracy, provenance, self.half)
@@ -180,9 +182,10 @@ class _Worker:
     def _origin(self, identity: str) -> Origin:
         return Origin(identity, self.arrays.classes, self.item.dataset_name, self.item.dataset_digest)
 
-    def _common(self, preprocessing: Preprocessing) -> dict[str, Any]:
-        found: dict[str, Any] = {"image_size": preprocessing.size, "images": len(self.arrays.train)}
-        return {**found, "weights": "fp16"} if self.half else found
+    def _described(self, provenance: Provenance, preprocessing: Preprocessing) -> Provenance:
+        more = {"image_size": preprocessing.size, "images": len(self.arrays.train)}
+        half = {"weights": "fp16"} if self.half else {}
+        return replace(provenance, extra={**provenance.extra, **more, **half})
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def describe(
     preprocessing: Preprocessing,
     origin: Origin,
     accuracy: float,
-    provenance: Mapping[str, Any],
+    provenance: Provenance | None = None,
     half: bool = False,
 ) -> NetworkRecord:
     """Count, fingerprint and serialise a trained network; ``half`` rounds its weights to fp16 before, in place."""
@@ -219,7 +222,8 @@ def describe(
     weights = serialise(module, half)
     cost = count_cost(backend, module, preprocessing, len(origin.classes))
     fingerprint = fingerprint_network(backend, spec, module, preprocessing, cost)
-    return NetworkRecord(_entry(backend, spec, cost, preprocessing, origin, accuracy, provenance), fingerprint, weights)
+    entry = _entry(backend, spec, cost, preprocessing, origin, accuracy, provenance or Provenance())
+    return NetworkRecord(entry, fingerprint, weights)
 
 
 def _entry(
@@ -229,7 +233,7 @@ def _entry(
     preprocessing: Preprocessing,
     origin: Origin,
     accuracy: float,
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
 ) -> NetworkEntry:
     return NetworkEntry(
         id=origin.id,
@@ -241,7 +245,7 @@ def _entry(
         source_digest=origin.source_digest,
         accuracy=accuracy,
         license=backend.license(spec),
-        provenance=dict(provenance),
+        provenance=provenance,
     )
 
 
@@ -264,8 +268,8 @@ def serialise(module: nn.Module, half: bool = False) -> bytes:
     return save(state)
 
 
-class Trainer:
-    """Trains with the recipe that the settings describe; what they do not name is the default.
+class CurveTrainer:
+    """Trains as nns fine-tunes, and remembers the learning curve.
 
     Args:
         stop_below: Epoch to validation accuracy: a network that has less then is not trained on.
@@ -278,7 +282,7 @@ class Trainer:
         self._last: TrainingResult | None = None
 
     def __call__(
-        self, module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, settings: Mapping[str, Any]
+        self, module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, training: Training, seed: int
     ) -> tuple[nn.Module, float]:
         """Train a network.
 
@@ -288,23 +292,22 @@ class Trainer:
         from nns.finetuning.recipe import Recipe
         from nns.finetuning.training import train
 
-        known = {field.name for field in fields(Recipe)}
-        recipe = Recipe(**{"device": self.device, **{k: v for k, v in settings.items() if k in known}})
-        seed = int(settings.get("seed", 0))
+        recipe = training.over(Recipe(device=self.device))
         result = train(module, data, preprocessing, recipe, seed=seed, stop_below=self.stop_below)
         if result.stopped == "interrupted":
             raise KeyboardInterrupt
         self._last = result
         return result.module, result.val_accuracy
 
-    def told(self) -> dict[str, Any]:
-        """Return what is to be known about the last training, and forget it: epochs and their validation accuracies."""
+    def add_curve(self, provenance: Provenance) -> Provenance:
+        """Return a provenance with the learning curve of the last training, if there was one since the last call."""
         result, self._last = self._last, None
         if result is None:
-            return {}
-        curve = [round(epoch.val_accuracy, 6) for epoch in result.history]
-        found: dict[str, Any] = {"trained_epochs": len(curve), "val_curve": curve}
-        return {**found, "stopped": result.stopped} if result.stopped != "epochs" else found
+            return provenance
+        curve = tuple(round(epoch.val_accuracy, 6) for epoch in result.history)
+        stopped = {"stopped": result.stopped} if result.stopped != "epochs" else {}
+        extra = {**provenance.extra, **stopped}
+        return replace(provenance, trained_epochs=len(curve), val_curve=curve, extra=extra)
 
 
 def train_supernet(backend: Backend, work: WorkItem, data: SplitArrays, seed: int, device: str) -> ProducedNetwork:
@@ -329,7 +332,7 @@ def train_supernet(backend: Backend, work: WorkItem, data: SplitArrays, seed: in
 
 
 def train_network(
-    module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, settings: Mapping[str, Any]
+    module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, training: Training, seed: int
 ) -> tuple[nn.Module, float]:
-    """Train to the end, whatever happens, as :class:`Trainer` does."""
-    return Trainer()(module, data, preprocessing, settings)
+    """Train to the end, whatever happens, as :class:`CurveTrainer` does."""
+    return CurveTrainer()(module, data, preprocessing, training, seed)

@@ -235,7 +235,7 @@ def _render_network(
         ["frames", ", ".join(f"{count} {name}" for name, count in kept.codecs.items()) or "none"],
         *[["base", base] for base in kept.bases],
         *[["latency", f"{format_seconds(seconds)} on {device}"] for device, seconds in sorted(latencies.items())],
-        ["provenance", dumps(dict(entry.provenance), ensure_ascii=False)],
+        ["provenance", dumps(entry.provenance.to_json(), ensure_ascii=False)],
     ]
     print_table(entry.id, [("", "left"), ("", "left")], rows)
     if transfers:

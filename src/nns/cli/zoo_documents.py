@@ -28,7 +28,7 @@ def entry_document(entry: NetworkEntry) -> dict[str, Any]:
         "feature_dim": entry.cost.feature_dim,
         "image_size": entry.preprocessing.size,
         "license": entry.license,
-        "provenance": dict(entry.provenance),
+        "provenance": entry.provenance.to_json(),
     }
 
 

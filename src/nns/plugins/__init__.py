@@ -10,7 +10,7 @@ from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
 from nns.hookspecs import Register, hookimpl
 from nns.plugins._loading import LoadedPlugin, PluginFailure, installed_plugins, load_plugins
 from nns.plugins._registry import Registry
-from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
+from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
 
 __all__ = [
     "ArchitectureSpec",
@@ -25,6 +25,7 @@ __all__ = [
     "Registry",
     "SplitArrays",
     "Trainer",
+    "Training",
     "UnknownNameError",
     "UsageError",
     "WeightsError",

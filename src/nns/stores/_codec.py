@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nns.errors import ZooError
-from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, TransferRecord
+from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, Provenance, TransferRecord
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
@@ -157,7 +157,7 @@ def decode_entry(row: Any) -> NetworkEntry:
         text(row["source_digest"]),
         math.nan if accuracy is None else number(accuracy),
         text(row["license"]),
-        mapping(row["provenance"]),
+        Provenance.of(mapping(row["provenance"])),
     )
 
 

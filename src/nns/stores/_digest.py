@@ -68,7 +68,7 @@ def entry_json(entry: NetworkEntry) -> dict[str, Any]:
         "source_digest": entry.source_digest,
         "accuracy": None if entry.accuracy != entry.accuracy else float(entry.accuracy),
         "license": entry.license,
-        "provenance": _plain(entry.provenance),
+        "provenance": _plain(entry.provenance.to_json()),
     }
 
 

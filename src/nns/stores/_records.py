@@ -187,5 +187,5 @@ def check_latencies(records: Sequence[LatencyRecord]) -> None:
 
 def unused_supernets(supernets: Iterable[str], networks: Iterable[NetworkEntry]) -> set[str]:
     """Return the ids of those supernets that no network names as its base."""
-    named = [entry.provenance.get("base") for entry in networks]
-    return set(supernets).difference(base for base in named if isinstance(base, str))
+    named = (entry.provenance.base for entry in networks)
+    return set(supernets).difference(base for base in named if base is not None)

@@ -13,7 +13,15 @@ from nns.building.checkpoints import NO_LICENSE
 from nns.data.extractors import RESNET18_EXTRACTOR
 from nns.errors import ZooError
 from nns.tans.architectures import IMAGE_SIZE, count_subnets, largest_spec, specs_of
-from nns.types import ArchitectureSpec, DatasetRecord, Fingerprint, NetworkEntry, NetworkRecord, Preprocessing
+from nns.types import (
+    ArchitectureSpec,
+    DatasetRecord,
+    Fingerprint,
+    NetworkEntry,
+    NetworkRecord,
+    Preprocessing,
+    Provenance,
+)
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
@@ -86,7 +94,7 @@ def network_records(networks: PublishedNetworks, datasets: Sequence[DatasetRecor
             source_digest=digest,
             accuracy=accuracy,
             license=NO_LICENSE,
-            provenance={"recipe": RECIPE, "n_params": params, "image_size": IMAGE_SIZE},
+            provenance=Provenance(extra={"recipe": RECIPE, "n_params": params, "image_size": IMAGE_SIZE}),
         )
         found.setdefault(entry.id, NetworkRecord(entry, Fingerprint(networks.topology[row], functional, *nothing), b""))
     return list(found.values())
@@ -107,7 +115,7 @@ def supernet_entry(dataset: DatasetRecord, weights: bytes, own_head: bool) -> Ne
         source_digest=dataset.digest,
         accuracy=float("nan"),
         license=NO_LICENSE,
-        provenance={"recipe": RECIPE, "image_size": IMAGE_SIZE, "head": head_of(own_head)},
+        provenance=Provenance(head=head_of(own_head), extra={"recipe": RECIPE, "image_size": IMAGE_SIZE}),
     )
 
 
@@ -116,9 +124,10 @@ def with_weights(record: NetworkRecord, weights: bytes, supernet: NetworkEntry) 
 
     Its parameters are then counted, and no longer those that the file names.
     """
-    more = {"base": supernet.id, "batch_norm": "of the supernet", "head": supernet.provenance["head"]}
+    extra = {**record.entry.provenance.extra, "batch_norm": "of the supernet"}
+    provenance = Provenance(base=supernet.id, head=supernet.provenance.head, extra=extra)
     (cost,) = count_subnets(_topology(record.entry.spec))
-    entry = replace(record.entry, cost=cost, provenance={**record.entry.provenance, **more})
+    entry = replace(record.entry, cost=cost, provenance=provenance)
     return replace(record, entry=entry, weights=weights)
 
 

@@ -96,7 +96,7 @@ class BackendContract:
                 assert item.backend == backend.name
                 assert 0 < item.image_size <= self.image_size
                 assert item.seconds > 0
-                assert _survives_json(item.settings)
+                assert _survives_json(item.training.to_json())
                 assert all(spec.backend == backend.name and _survives_json(spec.config) for spec in item.specs)
 
     def test_describing(self, backend: Backend) -> None:
@@ -285,7 +285,7 @@ class BackendContract:
             if item.supernet is None:
                 continue
             data = tiny_split_arrays(self.classes, per_class=4, size=item.image_size)
-            work = replace(item, settings={**item.settings, "epochs": 1})
+            work = replace(item, training=replace(item.training, epochs=1))
             trained = backend.train_supernet(work, data, seed=1, device="cpu")
             assert {tensor.device.type for tensor in trained.module.state_dict().values()} == {"cpu"}
             assert trained.spec == item.supernet
@@ -304,7 +304,7 @@ class BackendContract:
         from nns.building.worker import train_network
 
         assert isinstance(item, WorkItem)
-        work = replace(item, settings={**item.settings, "epochs": 1})
+        work = replace(item, training=replace(item.training, epochs=1))
         data = tiny_split_arrays(self.classes, per_class=4, size=item.image_size)
         return list(backend.produce(work, data, train_network, seed=1))
 

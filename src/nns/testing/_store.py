@@ -27,6 +27,7 @@ from nns.types import (
     NetworkEntry,
     NetworkRecord,
     Preprocessing,
+    Provenance,
     SpaceRecord,
     SupernetRecord,
     TransferRecord,
@@ -62,7 +63,7 @@ def sample_network(number: int, seed: int = 0, **changes: Any) -> NetworkRecord:
         source_digest="ab" * 32,
         accuracy=0.1 + 0.01 * number,
         license="Apache-2.0",
-        provenance={"seed": seed, "epochs": 3, "seconds": 1.25, "recipe": {"lr": 0.01}},
+        provenance=Provenance(epochs=3, extra={"seed": seed, "seconds": 1.25, "recipe": {"lr": 0.01}}),
     )
     fingerprint = Fingerprint(
         topology=random.standard_normal(number % 3).astype(np.float32),
@@ -109,7 +110,7 @@ def sample_subnet(number: int, supernet: int, rows: int = 40) -> NetworkRecord:
 
     base = sample_supernet(supernet).entry.id
     weights = save({"other.name": _supernet_array(supernet, 0)[:rows, :80].copy()})
-    return replace(sample_network(number, provenance={"base": base}), weights=weights)
+    return replace(sample_network(number, provenance=Provenance(base=base)), weights=weights)
 
 
 def sample_transfer(network: int, dataset: str, **changes: Any) -> TransferRecord:
@@ -212,7 +213,8 @@ class StoreContract:
         store.add_network(record)
         before = store.digest()
         store.add_network(record)
-        slower = {**record.entry.provenance, "seconds": 99.0}
+        provenance = record.entry.provenance
+        slower = replace(provenance, extra={**provenance.extra, "seconds": 99.0})
         store.add_network(replace(record, entry=replace(record.entry, provenance=slower)))
         assert len(store.entries()) == 1
         assert store.digest() == before
@@ -260,7 +262,7 @@ class StoreContract:
         """A provenance that is not JSON-able is refused."""
         for value in (object(), math.nan, b"bytes"):
             with pytest.raises(UsageError, match="JSON"):
-                store.add_network(sample_network(1, provenance={"value": value}))
+                store.add_network(sample_network(1, provenance=Provenance(extra={"value": value})))
 
     @pytest.mark.parametrize("merged", [False, True])
     def test_datasets(self, store: Store, merged: bool) -> None:
@@ -453,7 +455,7 @@ class StoreContract:
 
     def test_collecting_garbage(self, store: Store) -> None:
         """What nothing refers to goes: supernets without subnets, numbers of networks that are gone."""
-        odd = sample_network(4, provenance={"base": ["no", "id"]})
+        odd = sample_network(4, provenance=Provenance.of({"base": ["no", "id"]}))
         records = [sample_network(1), sample_network(2), sample_subnet(3, 1), odd]
         store.add_supernet(sample_supernet(1))
         store.add_supernet(sample_supernet(2))

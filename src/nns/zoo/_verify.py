@@ -81,7 +81,7 @@ def _problems(store: Store, quick: bool, on_progress: Callable[[int, int], None]
 
     with suppress(ZooError):  # told below
         # networks cut from one supernet one after another: then that is decoded once
-        ids = [entry.id for entry in sorted(store.entries(), key=lambda e: str(e.provenance.get("base") or e.id))]
+        ids = [entry.id for entry in sorted(store.entries(), key=lambda e: e.provenance.base or e.id)]
     # decoding and hashing leave the interpreter to other threads
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for done, problems in enumerate(pool.map(check, ids), 1):

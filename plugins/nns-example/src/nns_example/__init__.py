@@ -16,6 +16,7 @@ from nns.plugins import (
     Backend,
     Preprocessing,
     Register,
+    Training,
     UnknownNameError,
     UsageError,
     WorkItem,
@@ -59,8 +60,8 @@ class ExampleBackend(Backend):
         """Draw different networks, each to be trained from random weights."""
         specs = self.offers()
         chosen = np.random.default_rng(seed).permutation(len(specs))[:networks]
-        settings = {"epochs": 15, "lr": 3e-3}
-        return [WorkItem(self.name, (specs[i],), min(image_size, MAX_SIZE), settings, 5.0) for i in chosen]
+        training = Training(epochs=15, lr=3e-3)
+        return [WorkItem(self.name, (specs[i],), min(image_size, MAX_SIZE), training, 5.0) for i in chosen]
 
     def build(self, spec: ArchitectureSpec, classes: int, seed: int = 0) -> nn.Module:
         """Build a network with random weights."""

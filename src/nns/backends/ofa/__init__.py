@@ -14,7 +14,7 @@ from nns.backends._base import Backend, ProducedNetwork, WorkItem, load_weights
 from nns.backends.ofa import space
 from nns.errors import UnknownNameError
 from nns.hookspecs import Register, hookimpl
-from nns.types import ArchitectureSpec, Preprocessing, SplitArrays
+from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class OfaBackend(Backend):
             specs[spec.name] = spec
         size = min(image_size, MAX_SIZE)
         supernet = space.largest_spec(self.width, RANDOM)
-        return [WorkItem(self.name, tuple(specs.values()), size, {"epochs": 10}, 60.0, supernet)]
+        return [WorkItem(self.name, tuple(specs.values()), size, Training(epochs=10), 60.0, supernet)]
 
     def build(self, spec: ArchitectureSpec, classes: int, seed: int = 0) -> nn.Module:
         """Build a subnet; with source ``ofa_net`` its weights are those of the published supernet."""
@@ -135,7 +135,7 @@ class OfaBackend(Backend):
             net = self.replace_head(supernet.load_pretrained_supernet(width), len(data.classes), seed)
         else:
             net = supernet.build_supernet(width, len(data.classes), seed)
-        recipe = SupernetRecipe(**item.settings)
+        recipe = item.training.over(SupernetRecipe())
         train_supernet(net, data, self.preprocessing(item.supernet, item.image_size), recipe, seed, device=device)
         seconds = round(time.perf_counter() - started, 2)
         (largest,) = self.cut(replace(item, specs=(item.supernet,)), net, data)

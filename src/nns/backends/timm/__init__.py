@@ -12,7 +12,7 @@ from nns.backends._base import Backend, PretrainedOffer, WorkItem
 from nns.backends.timm import weights
 from nns.errors import UnknownNameError
 from nns.hookspecs import Register, hookimpl
-from nns.types import ArchitectureSpec, Preprocessing
+from nns.types import ArchitectureSpec, Preprocessing, Training
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,8 @@ SMALL_CHOICES = (
 """Architectures of 0.3 to 5 M parameters that train from scratch on a small dataset in seconds."""
 
 SMALL_SIZE = 48
-FINETUNE = {"epochs": 4, "optimizer": "adamw", "lr": 1e-3}
-SCRATCH = {"epochs": 15, "optimizer": "adamw", "lr": 3e-3}
+FINETUNE = Training(epochs=4, optimizer="adamw", lr=1e-3)
+SCRATCH = Training(epochs=15, optimizer="adamw", lr=3e-3)
 
 
 class TimmBackend(Backend):

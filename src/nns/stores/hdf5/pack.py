@@ -261,9 +261,9 @@ class _Sources:
         if table.table == "supernets":
             return None
         entry = table.entries[row]
-        named = entry.provenance.get("base")
+        named = entry.provenance.base
         for kind in ("supernets", "networks"):
-            if isinstance(named, str) and (kind, named) in self._where and named != entry.id:
+            if named is not None and (kind, named) in self._where and named != entry.id:
                 return kind, named
         found = self._pretrained.get(_spec(entry.spec)) if entry.source_digest else None
         return found
