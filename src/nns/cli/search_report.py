@@ -33,29 +33,21 @@ TERM_COLOURS = {
 }
 """Of the parts of a score; others get those of plotly."""
 
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2529; background: #fff; margin: 2.5rem auto; max-width: 72rem;
-  padding: 0 1.25rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem; }
-p { margin: .4rem 0; max-width: 48rem; } .quiet { color: #5b6b73; } .answer { font-size: 1.05rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #e3e8ea; white-space: nowrap; }
-th { font-weight: 600; color: #5b6b73; border-bottom-color: #b8c3c8; } .n { text-align: right; }
-tr.few td { background: #eef6f2; } code { font-size: .92em; } footer { margin-top: 2.5rem; font-size: .87rem; }
-"""
+PACKAGES = "plotly", "jinja2"
+"""What the extra ``report`` brings."""
 
 
 def check_report(path: Path) -> None:
     """See before the search whether the page can be written.
 
     Raises:
-        UsageError: If plotly is not installed, or the folder is not there.
+        UsageError: If plotly or jinja2 is not installed, or the folder is not there.
     """
     from importlib.util import find_spec
 
-    if find_spec("plotly") is None:
-        raise UsageError("--report draws with plotly, which is not installed: pip install 'nns[report]'")
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing:
+        raise UsageError(f"--report needs {', '.join(missing)}, which is not installed: pip install 'nns[report]'")
     if path.is_dir():
         raise UsageError(f"--report {str(path)!r} is a folder; name a file, e.g. {str(path / 'search.html')!r}")
     if not path.parent.is_dir():
@@ -80,39 +72,40 @@ def write_report(result: SearchResult, path: Path) -> None:
 
 def report_page(result: SearchResult) -> str:
     """Return the page of a search: what to start from, figures, candidates, similar datasets."""
-    from nns import __version__
-    from nns.quantities import format_seconds
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    data, few = result.dataset, result.together
-    classes = f"{data.classes} classes" if data.classes is not None else "no labels"
-    names, sentence = ", ".join(_named(candidate) for candidate in few), gain_sentence(result)
-    parts = [
-        f"<h1>{_text(data.path)}</h1>",
-        f'<p class="quiet">{data.images} images, {classes}; {result.feasible} of {result.zoo_networks} networks of '
-        f"{_text(result.zoo_path)} are within the limits ({_text(limits_sentence(result))}).</p>",
-        f'<p class="answer">Start from <strong>{_named(result.candidates[0])}</strong>.</p>',
-        f"<p>To fine-tune {len(few)} and keep the best: {names}.</p>" if len(few) > 1 else "",
-        f"<p>{_text(sentence[0].upper() + sentence[1:])}</p>",
-        _far(result),
-        "<h2>Expected accuracy, with its 80 % interval, against size</h2>",
-        _html(size_figure(result), first=True),
-        "<h2>Candidates</h2>",
-        _candidates(result),
-        "<h2>What the scores are made of</h2>",
-        _html(terms_figure(result)),
-        "<h2>Datasets of the zoo most like yours</h2>",
-        _neighbours(result),
-        f'<footer class="quiet">nns {_text(__version__)}; space {_text(result.space)}; zoo <code>'
-        f"{_text(result.zoo_digest[:16])}</code>; dataset <code>{_text(data.digest[:16])}</code>; "
-        f"{format_seconds(result.seconds.total)} in all.</footer>",
-    ]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(data.path)} · nns search</title><style>{STYLE}</style></head>\n<body>"
-        + "\n".join(part for part in parts if part)
-        + "</body></html>\n"
+    from nns import __version__
+    from nns.quantities import format_count, format_seconds
+
+    page = Environment(
+        loader=PackageLoader("nns.cli", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_printable,
     )
+    page.filters |= {"count": format_count, "seconds": format_seconds, "percent": _percent}
+    few, shown = _shown(result)
+    sentence = gain_sentence(result)
+    return page.get_template("search_report.html.j2").render(
+        result=result,
+        few=few,
+        shown=list(shown.values()),
+        limits=limits_sentence(result),
+        gain=sentence[0].upper() + sentence[1:],
+        size_figure=_html(size_figure(result), first=True),
+        terms_figure=_html(terms_figure(result)),
+        version=__version__,
+    )
+
+
+def _printable(value: Any) -> Any:
+    """Make a text harmless to eyes; markup that is there already, and what jinja2 escapes afterwards, stay."""
+    return one_line(value) if type(value) is str else value
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.0%}"
 
 
 def limits_sentence(result: SearchResult) -> str:
@@ -209,64 +202,12 @@ def _styled(figure: Any, height: int) -> Any:
     return figure
 
 
-def _html(figure: Any, first: bool = False) -> str:
-    markup: str = figure.to_html(
-        full_html=False, include_plotlyjs=first, config={"displayModeBar": False, "responsive": True}
-    )
-    return markup
+def _html(figure: Any, first: bool = False) -> Any:
+    from markupsafe import Markup
 
-
-def _candidates(result: SearchResult) -> str:
-    from nns.quantities import format_count, format_seconds
-
-    few, shown = _shown(result)
-    timed = any(candidate.latency is not None for candidate in shown.values())
-    probed = any(candidate.probe is not None for candidate in shown.values())
-    columns = [("#", True), ("network", False), ("architecture", False), ("trained on", False), ("params", True)]
-    columns += [("MACs", True), *([("latency", True)] if timed else []), ("expected", True), ("80 % interval", True)]
-    columns += [*([("probe", True)] if probed else []), ("score", True), ("licence", False)]
-    rows = []
-    for each in shown.values():
-        interval = "-" if each.interval is None else f"{100 * each.interval[0]:.0f} to {100 * each.interval[1]:.0f} %"
-        cells = [str(each.rank), f"<code>{_text(each.entry.id)}</code>", _text(each.entry.spec.name)]
-        cells += [_text(each.entry.source_dataset), format_count(each.params), format_count(each.macs)]
-        cells += [format_seconds(each.latency) if each.latency is not None else "-"] if timed else []
-        cells += [f"{each.predicted_accuracy:.0%}", interval]
-        cells += [f"{each.probe:.0%}" if each.probe is not None else "-"] if probed else []
-        cells += [f"{each.score:.2f}", _text(each.entry.license or "-")]
-        rows.append((cells, each.entry.id in few))
-    return _table(columns, rows)
-
-
-def _neighbours(result: SearchResult) -> str:
-    columns = [("dataset", False), ("distance", True), ("best network there", False), ("accuracy", True)]
-    rows = []
-    for each in result.neighbourhood.nearest:
-        accuracy = "-" if math.isnan(each.accuracy) else f"{each.accuracy:.0%}"
-        winner = f"<code>{_text(each.winner)}</code>" if each.winner else "-"
-        rows.append(([_text(each.name), f"{each.distance:.2f}", winner, accuracy], False))
-    return _table(columns, rows)
-
-
-def _table(columns: Sequence[tuple[str, bool]], rows: Sequence[tuple[Sequence[str], bool]]) -> str:
-    """Make a table of markup that is escaped already; numbers to the right, marked rows in another colour."""
-    classes = [' class="n"' if number else "" for _, number in columns]
-    head = "".join(f"<th{kind}>{name}</th>" for kind, (name, _) in zip(classes, columns, strict=True))
-    marks = {True: '<tr class="few">', False: "<tr>"}
-    body = "\n".join(
-        marks[marked] + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(classes, cells, strict=True)) + "</tr>"
-        for cells, marked in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-
-
-def _far(result: SearchResult) -> str:
-    if not result.neighbourhood.far:
-        return ""
-    return (
-        "<p>Your images are far from every dataset of the zoo: expect less of the ranking than of its static "
-        "choice.</p>"
-    )
+    config = {"displayModeBar": False, "responsive": True}
+    # plotly's own markup: the labels in it were escaped as they went into the figure
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=first, config=config))
 
 
 def _named(candidate: Candidate) -> str:
