@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nns.errors import ZooError
-from nns.stores import Store
+from nns.stores import HDF5Store
 from store import records
 
 PINNED = 8
@@ -30,7 +30,7 @@ CONTESTED = 90_000
 MANY = 60
 """A writer waits, and the remover removes, while there are more networks than that."""
 
-OpenStore = Callable[[Path], Store]
+OpenStore = Callable[[Path], HDF5Store]
 
 
 class Teller:
@@ -72,7 +72,7 @@ def write(path: Path, open_store: OpenStore, tell: Teller, dice: random.Random, 
         number += 1
 
 
-def _add_pinned(store: Store, tell: Teller, network: int, number: int) -> None:
+def _add_pinned(store: HDF5Store, tell: Teller, network: int, number: int) -> None:
     """Add a network that stays; its supernet before, and again after in case it was collected meanwhile."""
     parent = records.parent(network)
     if parent is not None:
@@ -85,7 +85,7 @@ def _add_pinned(store: Store, tell: Teller, network: int, number: int) -> None:
             store.add_supernet(records.supernet(parent))
 
 
-def _add_some(store: Store, tell: Teller, dice: random.Random, writer: int, number: int) -> None:
+def _add_some(store: HDF5Store, tell: Teller, dice: random.Random, writer: int, number: int) -> None:
     first, turn = writer * EACH, number % 16
     pinned = first + dice.randrange(PINNED)
     if turn == 0:

@@ -34,8 +34,8 @@ from typing import Any
 if __package__ in {None, ""}:  # run as a script: make this folder the package `store`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from nns.errors import NnsError, ZooError
-from nns.stores import HDF5Store, migrate
+from nns.errors import ZooError
+from nns.stores import HDF5Store
 from nns.zoo import verify
 from store import records
 from store.history import History, Operation
@@ -45,7 +45,6 @@ CHANGES = ("fsync", "fdatasync", "link", "unlink", "remove", "rename", "replace"
 
 REMOVALS = ("unlink", "remove", "rename", "replace", "rmdir")
 PAGE = 4096
-OLD = Path(__file__).resolve().parents[2] / "tests" / "stores" / "data" / "zoo-v1.h5"
 
 Disk = Mapping[str, bytes | None]
 """Paths to contents; None: a folder."""
@@ -457,38 +456,6 @@ def run(
     return report
 
 
-def run_migration(
-    folder: Path,
-    old: Path,
-    states: int = 6,
-    seed: int = 0,
-    share: float = 1.0,
-    say: Callable[[Report], None] = lambda report: None,
-) -> Report:
-    """Record the migration of an old zoo, and check that each disk holds the old zoo or the new one, whole."""
-    root = folder / "migrated"
-    root.mkdir(parents=True)
-    shutil.copy(old, root / "zoo.h5")
-    shutil.copytree(f"{old}.journal", root / "zoo.h5.journal")
-    recorder = Recorder(root)
-    with recorder.recording():
-        migrate(root / "zoo.h5")
-    report, digest = Report(1, len(recorder.moments)), HDF5Store(root / "zoo.h5").digest()
-
-    def check_disk(disk: Disk, moment: Moment, place: Path) -> list[str]:
-        lay_out(disk, place)
-        try:
-            migrate(place / "zoo.h5")
-            with HDF5Store(place / "zoo.h5", must_exist=True) as store:
-                found = [*store.damage(), *(f"{item.id}: {item.what}" for item in verify(store))]
-                return found if store.digest() == digest else [*found, "the content digest is another one"]
-        except NnsError as error:
-            return [str(error)]
-
-    _try_all(report, recorder, folder, random.Random(seed), states, share, check_disk, say)
-    return report
-
-
 def _try_all(
     report: Report,
     recorder: Recorder,
@@ -529,8 +496,6 @@ def main() -> int:
     reports = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         reports["writes"] = run(Path(folder), states=options.states, seed=options.seed, say=say)
-        if OLD.exists():
-            reports["migration"] = run_migration(Path(folder), OLD, options.states, options.seed, say=say)
     print(file=sys.stderr)
     if options.output:
         document = {name: asdict(report) for name, report in reports.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from nns.errors import UnknownNameError, ZooError
-from nns.stores import Store, network_content_digest
+from nns.stores import HDF5Store, network_content_digest
 from nns.testing._store import assert_same, sample_dataset, sample_network, sample_space
 from nns.types import (
     DatasetRecord,
@@ -114,7 +114,7 @@ def _supernet(number: int) -> tuple[Any, bytes]:
     return record.entry, sha256(record.weights).digest()
 
 
-def look(store: Store) -> tuple[dict[str, int], list[str]]:
+def look(store: HDF5Store) -> tuple[dict[str, int], list[str]]:
     """Read all that a store holds.
 
     Returns:
@@ -150,7 +150,7 @@ def look(store: Store) -> tuple[dict[str, int], list[str]]:
     return seen, wrong
 
 
-def _network(store: Store, listed: Any) -> int:
+def _network(store: HDF5Store, listed: Any) -> int:
     seed = int(listed.provenance.extra["seed"])
     entry, digest, surprise = _expected(int(listed.id, 16), seed)
     found = store.fingerprint(listed.id)
@@ -161,14 +161,14 @@ def _network(store: Store, listed: Any) -> int:
     return seed
 
 
-def _read_supernet(store: Store, listed: Any, number: int) -> int:
+def _read_supernet(store: HDF5Store, listed: Any, number: int) -> int:
     entry, weights = _supernet(number)
     assert listed == entry, "the entry is not as it was written"
     assert sha256(store.supernet_weights(listed.id)).digest() == weights, "the weights are not as they were written"
     return 1
 
 
-def _space(store: Store, name: str) -> int:
+def _space(store: HDF5Store, name: str) -> int:
     found = store.space(name)
     seed = int(found.settings["seed"])
     return _same(found, space(name, seed), seed)

@@ -23,7 +23,7 @@ def leaves(command, path=()):
 COMMANDS = dict(leaves(typer.main.get_command(app)))
 CONTRACT = "demo, doctor, search, finetune, predict, export, plugins, space fit, space show, repro record, "
 CONTRACT += "repro check, zoo build, zoo ls, zoo info, zoo show, zoo verify, zoo merge, zoo add, zoo export, "
-CONTRACT += "zoo rm, zoo gc, zoo migrate"
+CONTRACT += "zoo rm, zoo gc"
 
 
 def test_the_commands_of_the_contract_are_there():

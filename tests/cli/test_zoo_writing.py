@@ -1,4 +1,4 @@
-"""``nns zoo`` merge, rm, gc, migrate and export: what they write, what they say, and that they fail whole."""
+"""``nns zoo`` merge, rm, gc and export: what they write, what they say, and that they fail whole."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from nns.testing._store import (
     sample_transfer,
 )
 from nns.types import LatencyRecord
-
-DATA = Path(__file__).parent.parent / "stores" / "data"
 
 
 def make(path, *networks, merged=True):
@@ -263,38 +261,7 @@ def test_the_digest_is_of_content_whatever_happened_to_the_file(nns, family, tmp
     assert nns("zoo", "merge", copy, family, "--json").json["digest"] == expected
 
 
-def test_migrate(nns, tmp_path):
-    path = Path(shutil.copy(DATA / "zoo-v1.h5", tmp_path / "zoo.h5"))
-    shutil.copytree(DATA / "zoo-v1.h5.journal", tmp_path / "zoo.h5.journal")
-    for command in ("ls", "info", "gc", "verify"):
-        assert nns("zoo", command, path, "--json").code == 4
-    assert "nns zoo migrate" in nns("zoo", "info", path).err
-    done = nns("zoo", "migrate", path, "--json")
-    assert (done.code, done.err) == (0, "")
-    keys = {"zoo", "migrated", "version_before", "version_after", "networks", "backup"}
-    assert set(done.json) == keys | {"bytes_before", "bytes_after"}
-    assert (done.json["migrated"], done.json["version_before"], done.json["version_after"]) == (True, 1, 2)
-    assert done.json["backup"] == str(path) + ".v1"
-    assert Path(done.json["backup"]).read_bytes() == (DATA / "zoo-v1.h5").read_bytes()
-    assert done.json["bytes_after"] == path.stat().st_size
-    assert nns("zoo", "info", path, "--json").json["networks"] == done.json["networks"] > 0
-    before = files(tmp_path)
-    again = nns("zoo", "migrate", path)
-    assert (again.code, again.out) == (0, "")
-    assert "nothing to do" in again.err
-    assert nns("zoo", "migrate", path, "--json").json["migrated"] is False
-    assert files(tmp_path) == before
-
-
-def test_migrate_says_what_is_kept(nns, tmp_path):
-    path = Path(shutil.copy(DATA / "zoo-v1.h5", tmp_path / "zoo.h5"))
-    done = nns("zoo", "migrate", path)
-    assert (done.code, done.out) == (0, "")
-    assert "format version 1 before, 2 now" in done.err
-    assert f"{path}.v1" in done.err
-
-
-@pytest.mark.parametrize("line", ["migrate {}", "gc {}", "rm {} 0", "merge {} {zoo}", "merge new.h5 {}"])
+@pytest.mark.parametrize("line", ["gc {}", "rm {} 0", "merge {} {zoo}", "merge new.h5 {}"])
 def test_what_is_no_zoo_is_refused_and_left_alone(line, nns, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     zoo = make(tmp_path / "zoo.h5", sample_network(1))

@@ -136,16 +136,10 @@ def test_a_power_loss_loses_nothing(disk):
     assert report.disks > 30
 
 
-@pytest.mark.timeout(300)
-def test_a_migration_that_loses_power(disk):
-    assert power_loss.run_migration(disk, power_loss.OLD, states=1, share=0.25).wrong == []
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_power_loss_at_any_step_loses_nothing(disk):
     assert power_loss.run(disk, states=9).wrong == []
-    assert power_loss.run_migration(disk, power_loss.OLD, states=9).wrong == []
 
 
 @pytest.mark.timeout(300)

@@ -14,19 +14,19 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager
-from pathlib import Path
 
 import h5py  # noqa: F401  loaded before a child becomes a user who may not read the packages of this one
 import pytest
 
 import nns.cli.app  # noqa: F401  likewise
 from nns.errors import ZooError
-from nns.stores import HDF5Store, migrate
+from nns.stores import HDF5Store
+from nns.stores.hdf5.columns import write_file
+from nns.stores.hdf5.shards import header
 from nns.testing._store import sample_dataset, sample_network, sample_space
 from nns.types import LatencyRecord, SupernetRecord, TransferRecord
 from nns.zoo import verify
 
-OLD = Path(__file__).parent / "data" / "zoo-v1.h5"
 NOBODY = 65534
 
 
@@ -351,9 +351,16 @@ def test_a_file_whose_journal_is_gone(tmp_path):
     contents(path)
 
 
+OLDER = "has zoo format version 1, this nns reads 2"
+
+
 def old_zoo(folder):
-    shutil.copytree(f"{OLD}.journal", folder / "zoo.h5.journal")
-    return Path(shutil.copy(OLD, folder / "zoo.h5"))
+    """A file and a shard that say they are of version 1: nothing else of them is looked at."""
+    journal = folder / "zoo.h5.journal"
+    journal.mkdir()
+    for path in (folder / "zoo.h5", journal / "network-0000000000000007.h5"):
+        write_file(path, {}, {**header({}), "version": 1})
+    return folder / "zoo.h5"
 
 
 def old_journal(folder):
@@ -379,11 +386,11 @@ APPENDED = ("supernet", "space", "latency", "transfer")
 @pytest.mark.parametrize("make", [old_journal, old_shard_in_a_new_zoo])
 @pytest.mark.parametrize("name", APPENDED)
 def test_what_is_appended_beside_an_older_version(tmp_path, make, name):
-    """Refused with the way out, or there after the way out."""
+    """Refused, or there once the shards of the older version are gone."""
     path = make(tmp_path)
-    if not refused(WRITES[name], path, "nns zoo migrate"):
-        assert refused(lambda store: store.ids(), path, "nns zoo migrate")
-        migrate(path)
+    if not refused(WRITES[name], path, OLDER):
+        assert refused(lambda store: store.ids(), path, OLDER)
+        path.with_name("zoo.h5.journal").joinpath("network-0000000000000007.h5").unlink()
         store = HDF5Store(path)
         shown = {
             "supernet": lambda: len(store.supernets()) == 1,
@@ -396,13 +403,13 @@ def test_what_is_appended_beside_an_older_version(tmp_path, make, name):
 
 @pytest.mark.parametrize("make", [old_zoo, old_journal, old_shard_in_a_new_zoo])
 def test_an_older_version(tmp_path, make):
-    """Refused with the way out, whatever is asked of it, and left as it is."""
+    """Refused by its version, whatever is asked of it, and left as it is."""
     path = make(tmp_path)
     before = {item: item.read_bytes() for item in tmp_path.rglob("*.h5") if item.is_file()}
     reads = [lambda store: store.ids(), lambda store: store.graphs(), lambda store: store.spaces()]
     writes = [write for name, write in WRITES.items() if make is old_zoo or name not in APPENDED]
     for work in (*reads, *writes):
-        assert refused(work, path, "nns zoo migrate")
+        assert refused(work, path, OLDER)
     assert {item: item.read_bytes() for item in tmp_path.rglob("*.h5") if item.is_file()} == before
 
 
@@ -414,7 +421,7 @@ def test_an_older_version_on_the_command_line(tmp_path, nns, make, command):
     assert ran.code == 4
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
-    assert "nns zoo migrate" in ran.err
+    assert OLDER in ran.err
 
 
 @pytest.mark.parametrize("make", [old_zoo, old_journal, old_shard_in_a_new_zoo])
@@ -422,7 +429,7 @@ def test_verifying_an_older_version(tmp_path, nns, make):
     ran = nns("zoo", "verify", make(tmp_path), "--json")
     assert ran.code == 4
     assert not ran.json["ok"]
-    assert "nns zoo migrate" in ran.json["problems"][0]["what"]
+    assert OLDER in ran.json["problems"][0]["what"]
 
 
 def test_a_full_disk_on_the_command_line(tmp_path, nns, monkeypatch):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
-from nns.stores import HDF5Store, MemoryStore
+from nns.stores import HDF5Store
 from nns.testing._store import sample_dataset, sample_network, sample_space
 from nns.types import ArchitectureSpec
 from nns.zoo import Problem, Zoo, default_zoo_path, network_id, verify, verify_path
@@ -71,7 +71,7 @@ def test_merge_from(zoo, tmp_path):
     assert target.merge_from(zoo.store) == 2
     assert target.merge_from(zoo.store) == 0
     assert target.digest() == zoo.digest()
-    other = MemoryStore()
+    other = HDF5Store(tmp_path / "other.h5")
     other.add_network(sample_network(9, id="1a" + "0" * 14))
     with pytest.raises(ZooError, match="1a0"):
         target.merge_from(other)
@@ -135,15 +135,15 @@ def test_verify(zoo, tmp_path):
         (b'\x10\0\0\0\0\0\0\0{"w":{"dtype":1}}', "not in safetensors"),
     ],
 )
-def test_verify_looks_into_weights(weights, what):
-    store = MemoryStore()
+def test_verify_looks_into_weights(tmp_path, weights, what):
+    store = HDF5Store(tmp_path / "zoo.h5")
     store.add_network(replace(sample_network(1), weights=weights))
     (problem,) = verify(store)
     assert isinstance(problem, Problem)
     assert what in problem.what
 
 
-def test_verify_names_what_cannot_be_right():
-    store = MemoryStore()
+def test_verify_names_what_cannot_be_right(tmp_path):
+    store = HDF5Store(tmp_path / "zoo.h5")
     store.add_network(sample_network(1, accuracy=1.5))
     assert "accuracy 1.5" in verify(store)[0].what

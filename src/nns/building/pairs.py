@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nns.building.settings import BuildSettings
     from nns.data import ImageDataset
     from nns.plugins import Registry
-    from nns.stores import Store
+    from nns.stores import HDF5Store
 
 RUNGS = (1 / 3, 2 / 3)
 """Shares of a training after which a network that has fallen behind is given up."""
@@ -58,7 +58,7 @@ class PairPlan:
         registry: Registry,
         datasets: Sequence[tuple[str, ImageDataset]],
         architectures: Sequence[WorkItem],
-        store: Store,
+        store: HDF5Store,
         on_counted: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Make the chooser of the strategy; nothing is chosen yet."""

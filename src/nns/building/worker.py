@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nns.building.plan import BuildItem
 from nns.data.cache import cached_arrays
 from nns.plugins import installed_plugins
-from nns.stores import HDF5Store, Store
+from nns.stores import HDF5Store
 from nns.types import (
     ArchitectureSpec,
     NetworkCost,
@@ -115,7 +115,7 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
 class _Worker:
     """Does one item."""
 
-    def __init__(self, store: Store, backend: Backend, item: BuildItem, arrays: SplitArrays, device: str) -> None:
+    def __init__(self, store: HDF5Store, backend: Backend, item: BuildItem, arrays: SplitArrays, device: str) -> None:
         self.device = device
         self.store, self.backend, self.item, self.arrays = store, backend, item, arrays
         self.half = item.weights == "fp16"

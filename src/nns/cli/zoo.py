@@ -305,7 +305,6 @@ def verify(
 app.command("merge")(zoo_writing.merge)
 app.command("rm")(zoo_writing.rm)
 app.command("gc")(zoo_writing.gc)
-app.command("migrate")(zoo_writing.migrate)
 app.command("add")(zoo_writing.add)
 app.command("import-tans")(import_tans.import_tans)
 app.command("export")(zoo_writing.export)

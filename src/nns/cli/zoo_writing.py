@@ -1,4 +1,4 @@
-"""``nns zoo``: merge, rm, gc, migrate, add, export: what writes a zoo, or out of one."""
+"""``nns zoo``: merge, rm, gc, add, export: what writes a zoo, or out of one."""
 
 from __future__ import annotations
 
@@ -213,40 +213,6 @@ def _garbage(zoo: Path, garbage: Garbage, networks: int, digest: str, dry_run: b
         "bytes_after": None if dry_run else garbage.bytes_after,
         "dry_run": dry_run,
     }
-
-
-def migrate(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
-    """Bring a zoo of an older format version to the current one. The old file is kept beside it.
-
-    Example: nns zoo migrate zoo.h5
-    """
-    from nns.cli.output import note, print_json
-    from nns.quantities import format_bytes
-    from nns.stores import FORMAT_VERSION
-    from nns.zoo import migrate_zoo
-
-    done = migrate_zoo(zoo)
-    if json:
-        print_json(
-            {
-                "zoo": str(zoo),
-                "migrated": done.backup is not None,
-                "version_before": done.version,
-                "version_after": FORMAT_VERSION,
-                "networks": done.networks,
-                "backup": None if done.backup is None else str(done.backup),
-                "bytes_before": done.bytes_before,
-                "bytes_after": done.bytes_after,
-            }
-        )
-    elif done.backup is None:
-        note(f"{zoo}: format version {done.version}, {counted(done.networks, 'network')}: nothing to do")
-    else:
-        note(
-            f"{zoo}: format version {done.version} before, {FORMAT_VERSION} now; {counted(done.networks, 'network')}; "
-            f"{format_bytes(done.bytes_before)} before, {format_bytes(done.bytes_after)} now"
-        )
-        note(f"the old zoo is {done.backup}; remove it when `nns zoo verify {zoo}` finds nothing wrong")
 
 
 def add(

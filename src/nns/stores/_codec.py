@@ -37,7 +37,7 @@ def parse_json(data: bytes, what: str) -> Any:
         with without_gc():  # parsing makes no cycles, and looking for them would take half the time
             value = json.loads(data, parse_constant=_refuse_constant)
         if _SUSPICIOUS.search(data) or _depth(data) > MAX_DEPTH:
-            _check(value)
+            _refuse_unsafe(value)
         return value
     except (ValueError, RecursionError) as error:
         raise ZooError(f"{what}: not valid JSON ({type(error).__name__})") from error
@@ -56,7 +56,7 @@ def _depth(data: bytes) -> int:
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def _check(value: Any) -> None:
+def _refuse_unsafe(value: Any) -> None:
     waiting = [(value, 1)]
     while waiting:
         item, depth = waiting.pop()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.errors import UsageError
+from nns.errors import UsageError, ZooError
 from nns.stores._codec import NAME, decode_entry, decode_transfer, parse_json
 from nns.stores._digest import canonical_json, entry_json, transfer_json
 from nns.types import (
@@ -129,6 +129,24 @@ def normal_dataset(record: DatasetRecord) -> tuple[DatasetRecord, bytes]:
         "feature_dim": features.shape[1],
     }
     return normal, _meta(what, meta)
+
+
+def check_features(path: object, held: Iterable[DatasetRecord], new: Iterable[DatasetRecord]) -> None:
+    """Refuse datasets whose features are of another extractor or width than those that a zoo holds.
+
+    Features of two extractors cannot be compared, so a search of a zoo that had both would have no answer.
+
+    Raises:
+        ZooError: If one is refused.
+    """
+    kinds = {(record.extractor, record.features.shape[1]) for record in held}
+    for record in new:
+        kind = record.extractor, record.features.shape[1]
+        kinds = kinds or {kind}
+        if kind not in kinds:
+            has = " and ".join(f"{extractor!r:.80} ({width} numbers)" for extractor, width in sorted(kinds))
+            what = f"dataset {record.name!r:.80} has features of {kind[0]!r:.80} ({kind[1]} numbers)"
+            raise ZooError(f"{path}: {what}, the zoo's are of {has}; describe it with the zoo's extractor")
 
 
 def normal_space(record: SpaceRecord) -> SpaceRecord:

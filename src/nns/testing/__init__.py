@@ -10,12 +10,10 @@ pytest.register_assert_rewrite("nns.testing._backend", "nns.testing._space", "nn
 from nns.testing._backend import BackendContract  # noqa: E402 - after pytest knows which modules to rewrite
 from nns.testing._data import tiny_image_folder, tiny_split_arrays  # noqa: E402
 from nns.testing._space import SpaceMethodContract, planted_zoo  # noqa: E402
-from nns.testing._store import StoreContract  # noqa: E402
 
 __all__ = [
     "BackendContract",
     "SpaceMethodContract",
-    "StoreContract",
     "planted_zoo",
     "tiny_image_folder",
     "tiny_split_arrays",

@@ -1,6 +1,5 @@
 """The zoo: networks to choose from, read through whatever store keeps them."""
 
-from nns.stores import migrate as migrate_zoo
 from nns.zoo._identity import default_zoo_path, network_id
 from nns.zoo._kept import Kept
 from nns.zoo._merge import Conflict, MergeConflictError, Merged, merge_zoos
@@ -17,7 +16,6 @@ __all__ = [
     "ZooInfo",
     "default_zoo_path",
     "merge_zoos",
-    "migrate_zoo",
     "network_id",
     "verify",
     "verify_path",

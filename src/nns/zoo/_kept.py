@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.errors import ZooError
-from nns.stores import HDF5Store, Store
+from nns.stores import HDF5Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,17 +42,13 @@ class Kept:
         return sum(self.codecs.values())
 
 
-def kept(store: Store, ids: Collection[str]) -> Kept:
+def kept(store: HDF5Store, ids: Collection[str]) -> Kept:
     """Count what the weights of networks and supernets take; unknown ids count nothing.
 
     Raises:
         ZooError: If the file is damaged.
     """
     wanted = set(ids)
-    if not isinstance(store, HDF5Store):
-        sizes = [len(store.weights(name)) for name in store.ids() if name in wanted]
-        sizes += [len(store.supernet_weights(each.id)) for each in store.supernets() if each.id in wanted]
-        return Kept(sum(sizes), sum(sizes), sum(sizes), {"raw": len(sizes)} if sizes else {})
     found = store.from_view(lambda view: [_of_part(part, wanted) for part in view.parts])
     codecs: dict[str, int] = {}
     for each in found:
@@ -118,10 +114,8 @@ def _owners(tables: list[WeightsTable], bases: NDArray[np.int64]) -> list[str]:
     return owners
 
 
-def disk_bytes(store: Store) -> tuple[int, int, int]:
+def disk_bytes(store: HDF5Store) -> tuple[int, int, int]:
     """Return the bytes of the zoo file, and number and bytes of the files that wait in its journal."""
-    if not isinstance(store, HDF5Store):
-        return sum(store.sizes().values()), 0, 0
     from nns.stores.hdf5.journal import Journal
     from nns.stores.hdf5.merge import disk_usage
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
-from nns.stores import HDF5Store, Store, network_content_digest, supernet_content_digest
+from nns.stores import HDF5Store, network_content_digest, supernet_content_digest
 from nns.stores._codec import count, mapping, parse_json, text
 from nns.types import FINGERPRINT_PARTS, NetworkEntry
 
@@ -37,7 +37,7 @@ class Problem:
 
 
 def verify(
-    store: Store, quick: bool = False, on_progress: Callable[[int, int], None] | None = None
+    store: HDF5Store, quick: bool = False, on_progress: Callable[[int, int], None] | None = None
 ) -> tuple[Problem, ...]:
     """Check descriptions, fingerprints, digests, datasets and spaces; unless ``quick`` every byte of every file.
 
@@ -62,7 +62,7 @@ def verify_path(path: str | os.PathLike[str], quick: bool = False) -> tuple[Prob
         return (Problem("", str(error)),)
 
 
-def _problems(store: Store, quick: bool, on_progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
+def _problems(store: HDF5Store, quick: bool, on_progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
     try:
         ids = store.ids()
     except ZooError as error:
@@ -102,7 +102,7 @@ def _problems(store: Store, quick: bool, on_progress: Callable[[int, int], None]
             yield Problem(f"space:{name}", str(error))
 
 
-def _supernets(store: Store, quick: bool) -> Iterator[Problem]:
+def _supernets(store: HDF5Store, quick: bool) -> Iterator[Problem]:
     try:
         entries = store.supernets()
     except ZooError:  # told already
@@ -121,7 +121,7 @@ def _supernets(store: Store, quick: bool) -> Iterator[Problem]:
             yield Problem(f"supernet:{entry.id}", str(error))
 
 
-def _network(store: Store, network_id: str, quick: bool) -> Iterator[str]:
+def _network(store: HDF5Store, network_id: str, quick: bool) -> Iterator[str]:
     entry, fingerprint = store.entry(network_id), store.fingerprint(network_id)
     for name in FINGERPRINT_PARTS:
         if not np.isfinite(getattr(fingerprint, name)).all():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from nns.data.extractors import Extractor, extractor_of
 from nns.errors import UnknownNameError
 from nns.plugins import Registry, load_plugins
-from nns.stores import FORMAT_VERSION, HDF5Store, Store
+from nns.stores import FORMAT_VERSION, HDF5Store
 from nns.stores._records import unused_supernets
 from nns.types import DatasetRecord, Fingerprint, Garbage, NetworkEntry, Packing, SpaceRecord, TransferRecord
 from nns.zoo._kept import Kept, disk_bytes, kept
@@ -251,7 +251,7 @@ class Zoo:
             waiting_bytes=waiting_bytes,
         )
 
-    def merge_from(self, other: Store) -> int:
+    def merge_from(self, other: HDF5Store) -> int:
         """Add the networks, supernets, datasets and transfers of another store; those here already change nothing.
 
         Spaces and latencies stay behind: they belong to the zoo they were fitted and measured with.

@@ -42,14 +42,12 @@ class Header:
     """What ``/format`` says.
 
     Attributes:
-        version: Format version.
         rows: Rows of each table.
         spaces: Names of the spaces.
         merged: Journal shards that are in this file, or were removed from the zoo.
         columns: XXH3-128 of each column.
     """
 
-    version: int
     rows: Mapping[str, int]
     spaces: tuple[str, ...]
     merged: tuple[str, ...]
@@ -84,16 +82,13 @@ def open_regular(path: Path) -> tuple[int, os.stat_result]:
     return descriptor, status
 
 
-def locate(
-    path: Path, descriptor: int, size: int, tables: Mapping[int, Mapping[str, schema.Table]]
-) -> tuple[Header, dict[str, Place]]:
+def locate(path: Path, descriptor: int, size: int) -> tuple[Header, dict[str, Place]]:
     """Find every column of an open file and check it against the schema, reading no data but ``/format``.
 
     Args:
         path: For messages.
         descriptor: The open file.
         size: Its size in bytes.
-        tables: The tables of each format version that is read.
 
     Raises:
         ZooError: If anything is not as the format says.
@@ -111,17 +106,15 @@ def locate(
             place = finder.dataset(file.id, schema.HEADER, "<u1", ("header",), {})
             if place.nbytes > schema.MAX_HEADER:
                 raise ValueError(f"/format has {place.nbytes} bytes")
-            header = _header(path, os.pread(descriptor, place.nbytes, place.offset), tables)
-            for name, columns in tables[header.version].items():
-                group_name = "latency" if (header.version, name) == (1, "latencies") else name
-                finder.table(file.id, group_name, columns, header.rows[name])
+            header = _header(path, os.pread(descriptor, place.nbytes, place.offset))
+            for name, columns in schema.TABLES.items():
+                finder.table(file.id, name, columns, header.rows[name])
             if header.spaces:
                 group = finder.group(file.id, "spaces")
                 for name in header.spaces:
                     finder.table(group, name, schema.SPACE, -1, "spaces/")
-            if header.version > 1:
-                _expect({*places} - {schema.UNCHECKED}, header)
-                places[schema.SEAL] = finder.dataset(file.id, schema.SEAL, "<u1", ("32",), {"32": 32})
+            _expect({*places} - {schema.UNCHECKED}, header)
+            places[schema.SEAL] = finder.dataset(file.id, schema.SEAL, "<u1", ("32",), {"32": 32})
             places[schema.HEADER] = place
             return header, places
     except ZooError:
@@ -145,7 +138,7 @@ def _expect(columns: set[str], header: Header) -> None:
         raise ValueError("/format does not give the checksum of each column")
 
 
-def _header(path: Path, data: bytes, tables: Mapping[int, Mapping[str, schema.Table]]) -> Header:
+def _header(path: Path, data: bytes) -> Header:
     value = mapping(parse_json(data, f"{path}: /format"))
     if value.get("format") != schema.FORMAT_NAME:
         raise ZooError(f"{path} is an HDF5 file but no zoo; give the path of a file that `nns zoo build` wrote")
@@ -154,21 +147,19 @@ def _header(path: Path, data: bytes, tables: Mapping[int, Mapping[str, schema.Ta
         raise ZooError(f"{path} has zoo format version {version}, this nns reads up to {known}; upgrade nns")
     if not version:
         raise ZooError(f"{path} has zoo format version {version}, which never existed; restore it from a copy")
-    if version not in tables:
-        zoo = path.parent.with_suffix("") if path.parent.suffix == ".journal" else path
-        way = f"bring it up with `nns zoo migrate {zoo}`"
-        raise ZooError(f"{path} has zoo format version {version}, this nns writes {known}; {way}")
+    if version != known:  # none but version 1 of 2026, which was never released
+        raise ZooError(f"{path} has zoo format version {version}, this nns reads {known}; build the zoo anew")
     expected = hashlib.sha256(canonical_json({key: item for key, item in value.items() if key != "sha256"}))
     if value["sha256"] != expected.hexdigest():
         raise ValueError("/format does not have its sha256")
     spaces, merged = texts(value["spaces"]), texts(value["merged"])
     if len(set(spaces)) != len(spaces) or not all(NAME.fullmatch(name) for name in spaces):
         raise ValueError("names of spaces are not allowed")
-    rows = {table: count(value[table]) for table in tables[version]}
+    rows = {table: count(value[table]) for table in schema.TABLES}
     if max(rows.values()) > schema.MAX_ROWS:
         raise ValueError(f"{max(rows.values())} rows")
-    columns = {name: _checksum(item) for name, item in mapping(value["columns"]).items()} if version > 1 else {}
-    return Header(version, rows, spaces, merged, columns)
+    columns = {name: _checksum(item) for name, item in mapping(value["columns"]).items()}
+    return Header(rows, spaces, merged, columns)
 
 
 def _checksum(value: object) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +26,11 @@ from nns.stores.hdf5.seal import SEAL_BYTES, seal_of
 MAP_FROM = 1 << 20
 """Columns of at least this many bytes are mapped, not copied."""
 
-LAZY = ("data", "weights", "tensors", "embeddings")
+LAZY = ("data", "tensors", "embeddings")
 """Columns of a shard that stay on disk; its others are read when it is opened."""
 
-UNBOUNDED = ("frames/data", "networks/frames", "supernets/frames", "networks/weights")
+UNBOUNDED = ("frames/data", "networks/frames", "supernets/frames")
 """Ragged columns whose rows have limits of their own."""
-
-CURRENT: Mapping[int, Mapping[str, schema.Table]] = {schema.FORMAT_VERSION: schema.TABLES}
-"""The tables of the format versions that are read."""
 
 
 def file_key(status: os.stat_result) -> tuple[int, ...]:
@@ -44,7 +41,7 @@ def file_key(status: os.stat_result) -> tuple[int, ...]:
 class ZooFile:
     """A file whose columns are known and checked; HDF5 itself is closed again.
 
-    With ``keep`` the descriptor stays open while the object lives, so a file that is replaced meanwhile stays
+    With ``stays_open`` the descriptor stays open while the object lives, so a file that is replaced meanwhile stays
     readable. Without (shards, of which there may be thousands) the file is closed and opened again for what
     was left on disk; that raises FileNotFoundError once the shard has been merged.
 
@@ -53,27 +50,25 @@ class ZooFile:
         ZooError: If it is no zoo file of this version.
     """
 
-    def __init__(
-        self, path: Path, keep: bool = True, tables: Mapping[int, Mapping[str, schema.Table]] = CURRENT
-    ) -> None:
-        """Open ``path`` and find its columns, which must be those of ``tables``."""
+    def __init__(self, path: Path, stays_open: bool = True) -> None:
+        """Open ``path`` and find its columns, which must be those of the schema."""
         self.path = path
-        self.keep = keep
+        self.stays_open = stays_open
         self._loaded: dict[str, bytes] = {}
         self._checked: set[str] = set()
         self._descriptor, status = open_regular(path)
         self._size = status.st_size
         self.key = file_key(status)
         try:
-            self.header, self._places = locate(path, self._descriptor, status.st_size, tables)
-            if not keep:
+            self.header, self._places = locate(path, self._descriptor, status.st_size)
+            if not stays_open:
                 for name in self._places:
                     if name.rpartition("/")[2] not in LAZY:
                         self.whole(name)
         except BaseException:
             self.close()
             raise
-        if not keep:
+        if not stays_open:
             self.close()
 
     def close(self) -> None:
@@ -123,7 +118,7 @@ class ZooFile:
         place = self._places[column]
         if column in self._loaded:
             return memoryview(self._loaded[column])
-        if self.keep and place.nbytes >= MAP_FROM:
+        if self.stays_open and place.nbytes >= MAP_FROM:
             data = memoryview(self._map)[place.offset : place.offset + place.nbytes]
         else:
             data = memoryview(self._pread(column, place.offset, place.nbytes))

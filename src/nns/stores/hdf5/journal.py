@@ -196,7 +196,7 @@ class Journal:
         finally:
             path.unlink(missing_ok=True)
 
-    def settle(self, name: str) -> None:
+    def wait_if_announced(self, name: str) -> None:
         """Wait until nobody is about to bring ``name`` into the file by another way than the journal."""
         try:
             announced = (self.folder / _ADDING).read_bytes()
@@ -274,6 +274,11 @@ class Journal:
                     path.unlink()
                     self.folder.rmdir()
             os.close(descriptor)
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder if nothing is left in it: what was refused leaves no trace."""
+        with self.lock():  # leaving the lock removes an empty folder
+            pass
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
-from nns.stores._records import normal_dataset, normal_transfer, unused_supernets
+from nns.stores._records import check_features, normal_dataset, normal_transfer, unused_supernets
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, write_file
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.journal import Journal, fsync_folder, reason
@@ -66,28 +66,26 @@ def merge(path: Path) -> None:
                 _rewrite(path, loader.journal, view, _contents(view))
 
 
-def absorb(
-    path: Path, others: Sequence[Part], whole: bool = False, merged: Sequence[str] = (), pack_them: bool = False
-) -> None:
+def absorb(path: Path, others: Sequence[Part], pack_them: bool = False) -> None:
     """Merge the zoo at ``path`` together with the networks, supernets, datasets and transfers of other files.
 
     Args:
         path: The zoo.
         others: The other files.
-        whole: Take their spaces and latencies as well.
-        merged: Further names of shards that readers shall skip.
         pack_them: The other files are made by the caller, with whole weights in a frame each.
 
     Raises:
-        ZooError: If a network has the id of one that is here, and other content. Then nothing is changed.
+        ZooError: If a network has the id of one that is here, and other content, or a dataset is described by
+            another extractor. Then nothing is changed.
     """
     loader = Loader(path)
     names = [name for part in others for table in part.weights_tables for name in table.ids]
     with loader.journal.lock(make=True), loader.journal.announce(names):
         view = _prepare(loader)
         joined = View(view.main, view.shards, others)
-        contents = _contents(joined, own=joined if whole else view)
-        contents.merged += merged
+        new = [record for part in others for record, _ in part.datasets]
+        check_features(path, [record for record, _ in view.datasets], new)
+        contents = _contents(joined, own=view)
 
         def look_again() -> None:
             """Refuse if somebody has linked a shard of another network meanwhile: that one is in the zoo."""
@@ -223,7 +221,7 @@ def _rewrite(
         with Packer(spool) as packer:
             columns, about = _columns(contents, packer, view, repack, fresh)
             write_file(temporary, columns, about)
-        _check(temporary, contents)
+        _confirm_written(temporary, contents)
         if view.main is not None:
             shutil.copymode(path, temporary)
         last()
@@ -241,7 +239,7 @@ def _rewrite(
     journal.remove(list(view.shards))
 
 
-def _check(path: Path, contents: Contents) -> None:
+def _confirm_written(path: Path, contents: Contents) -> None:
     written = ZooFile(path)
     expected = tuple(table.ids[row] for table, row in contents.networks)
     if written.header.rows["networks"] != len(expected) or (expected and written.names("networks/id") != expected):

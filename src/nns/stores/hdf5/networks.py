@@ -79,14 +79,14 @@ class WeightsTable:
         try:
             entry = decode_entry(value)
             if entry.id == self.name(row):
-                self._check(row, entry)
+                self._refuse_other_numbers(row, entry)
                 return entry
             reason = f"is described as {entry.id!r:.70}"
         except (KeyError, TypeError, ValueError) as error:
             reason = f"has a damaged description ({type(error).__name__}: {error})"
         raise ZooError(f"{self.file.path}: {self.name(row)} {reason}; restore the file from a copy")
 
-    def _check(self, row: int, entry: NetworkEntry) -> None:
+    def _refuse_other_numbers(self, row: int, entry: NetworkEntry) -> None:
         """Compare an entry with the columns that repeat it; ValueError if they differ."""
 
     def bounds(self, column: str) -> NDArray[np.uint64]:
@@ -183,7 +183,7 @@ class Networks(WeightsTable):
         """The columns that repeat numbers of the entries, by name."""
         return {name: self.file.array(f"networks/{name}") for name in NUMBERS}
 
-    def _check(self, row: int, entry: NetworkEntry) -> None:
+    def _refuse_other_numbers(self, row: int, entry: NetworkEntry) -> None:
         found = tuple(column[row].item() for column in self.numbers.values())
         expected = numbers_of(entry)
         if found != expected and repr(found) != repr(expected):  # NaN is not equal to itself

@@ -87,7 +87,7 @@ class Packer:
         self._file.flush()
         yield self._file.fileno()
 
-    def keep(self, frames: Frames, row: int, check: bool) -> int:
+    def copy(self, frames: Frames, row: int, check: bool) -> int:
         """Take a frame over as it is, and its base before it; one that is here already is not taken again.
 
         Raises:
@@ -104,16 +104,16 @@ class Packer:
         if sha256 in self._known and self._is_true(sha256):
             at = self._known[sha256]
         else:
-            at = self._keep(frames, row, sha256, check)
+            at = self._copy(frames, row, sha256, check)
         self._taken[id(frames), row] = at
         return at
 
-    def _keep(self, frames: Frames, row: int, sha256: bytes, check: bool) -> int:
+    def _copy(self, frames: Frames, row: int, sha256: bytes, check: bool) -> int:
         base = int(frames.base[row])
         if base >= 0:
             if base >= len(frames) or frames.codec[base] not in FULL:
                 raise ZooError(f"{frames.file.path} is damaged: frame {row} has the base {base}; restore it")
-            base = self.keep(frames, base, check)
+            base = self.copy(frames, base, check)
             if self.rows[base].codec not in FULL:  # here it is a difference itself: no chains
                 return self._add(sha256, encode(frames.checked(row), int(frames.item[row])), -1)
         data = frames.file.part("frames/data", *frames.stored(row))
@@ -215,8 +215,8 @@ def pack(
         if check:
             _check_digest(table, row)
             table.weights(row)
-        if table.file.keep and not repack and id(table.file) not in whole:
-            packed[_key(table, row)] = [packer.keep(table.frames, frame, check) for frame in table.rows(row)]
+        if table.file.stays_open and not repack and id(table.file) not in whole:
+            packed[_key(table, row)] = [packer.copy(table.frames, frame, check) for frame in table.rows(row)]
         else:
             waiting.append((table, row))
     if not waiting:  # as when a space was fitted; to look for bases is to parse every entry

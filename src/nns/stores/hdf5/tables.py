@@ -91,16 +91,15 @@ def read_latencies(file: ZooFile) -> list[LatencyRecord]:
     """Read all measured latencies of a file."""
     if not file.header.rows["latencies"]:
         return []
-    table = "latencies" if file.header.version > 1 else "latency"
-    devices = file.small(f"{table}/devices")
-    device, seconds = file.array(f"{table}/device"), file.array(f"{table}/seconds")
+    devices = file.small("latencies/devices")
+    device, seconds = file.array("latencies/device"), file.array("latencies/seconds")
     try:
-        names = texts(parse_json(devices, f"{file.path}: {table}/devices"))
+        names = texts(parse_json(devices, f"{file.path}: latencies/devices"))
     except TypeError as error:
-        raise ZooError(f"{file.path}: {table}/devices is damaged ({error}); restore it from a copy") from error
+        raise ZooError(f"{file.path}: latencies/devices is damaged ({error}); restore it from a copy") from error
     if device.max(initial=0) >= len(names):
         raise ZooError(f"{file.path}: a latency of device {device.max()} of {len(names)}; restore it from a copy")
-    columns = zip(file.names(f"{table}/network"), device.tolist(), seconds.tolist(), strict=True)
+    columns = zip(file.names("latencies/network"), device.tolist(), seconds.tolist(), strict=True)
     found = [LatencyRecord(network_id, names[at], value) for network_id, at, value in columns]
     try:
         check_latencies(found)

@@ -34,9 +34,9 @@ T = TypeVar("T", bound=WeightsTable)
 class Part:
     """One file of a zoo, its tables parsed at first use."""
 
-    def __init__(self, path: Path, keep: bool) -> None:
+    def __init__(self, path: Path, stays_open: bool) -> None:
         """Open the file."""
-        self.file = ZooFile(path, keep)
+        self.file = ZooFile(path, stays_open)
         self.frames = Frames(self.file)
 
     @cached_property
@@ -75,7 +75,7 @@ class Part:
         return read_latencies(self.file)
 
 
-class Conflict(ZooError):
+class ContentConflictError(ZooError):
     """Two files of a zoo hold different networks under one id.
 
     Attributes:
@@ -114,7 +114,7 @@ class View:
             if main is None or first.file is not main.file or second.file not in files:
                 name = f"{first.kind} {first.name(row)}"
                 paths = f"{first.file.path} and {second.file.path}"
-                raise Conflict(name, f"{name} differs between {paths}; remove one of the two")
+                raise ContentConflictError(name, f"{name} differs between {paths}; remove one of the two")
 
         self.networks = Joined([part.networks for part in self.parts], compare)
         self.supernets = Joined([part.supernets for part in self.parts], compare)
@@ -238,7 +238,7 @@ class Loader:
         """Open the main file, or give the one that is open if it is still the same."""
         try:
             if self._main is None or self._main.file.key != file_key(self.path.lstat()):
-                self._main = Part(self.path, keep=True)
+                self._main = Part(self.path, stays_open=True)
         except FileNotFoundError:
             self._main = None
             if self.journal.is_marked() and not self.path.exists():
@@ -256,7 +256,7 @@ class Loader:
         path, known = self.journal.folder / name, self._shards.get(name)
         if known is not None and known.file.key == file_key(path.lstat()):  # a name may come again for another
             return known
-        return _own(Part(path, keep=False))
+        return _own(Part(path, stays_open=False))
 
     def load(self) -> View:
         """Take a snapshot.
@@ -277,7 +277,7 @@ class Loader:
                 view = View(main, shards)
             except FileNotFoundError:
                 continue
-            except Conflict:  # a writer may be about to take its shard back
+            except ContentConflictError:  # a writer may be about to take its shard back
                 conflicts += 1
                 if conflicts > PATIENCE:
                     raise

@@ -1,0 +1,306 @@
+"""What is read of a zoo: one snapshot after another of its file and journal."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.errors import MissingZooError, UnknownNameError, ZooError
+from nns.stores._digest import transfer_content_digest, zoo_digest
+from nns.stores.hdf5.tables import read_space
+from nns.stores.hdf5.view import ATTEMPTS, Loader, View
+from nns.types import (
+    FINGERPRINT_PARTS,
+    DatasetRecord,
+    Fingerprint,
+    NetworkColumns,
+    NetworkEntry,
+    Packing,
+    SpaceRecord,
+    TransferRecord,
+)
+
+T = TypeVar("T")
+
+SIZE_KINDS = ("weights", "fingerprints", "datasets", "transfers", "spaces", "other")
+"""Kinds of stored bytes that :meth:`StoreReader.sizes` tells apart."""
+
+
+class StoreReader:
+    """The zoo at ``path``, to be read; :class:`~nns.stores.HDF5Store` writes it as well.
+
+    Reading is lazy: listing never touches weights. What is shown is a snapshot: it changes with the store's own
+    writes and at :meth:`refresh`, never between two reads, so rows of :meth:`graphs`, :meth:`columns` and
+    :meth:`entries` belong together. Arrays that come out may be read-only views of the file; copy what is to be
+    changed. A store may be used from several threads, after a fork, and may be pickled.
+
+    Args:
+        path: The zoo file.
+        must_exist: Whether a zoo that is not there is an error.
+
+    Raises:
+        MissingZooError: If it must exist and does not.
+        ZooError: If the file is no zoo, of another version, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, must_exist: bool = False) -> None:
+        """Open the zoo file, if there is one."""
+        self.path = Path(path)
+        self._lock = threading.RLock()  # of the snapshot in this process; other processes need none, files never change
+        self._loader = Loader(self.path)
+        self._view: View | None = None
+        self._later: View | None = None  # a later snapshot, in which shards of the first that are merged can be read
+        if self._loader.main() is None and must_exist and not self._loader.journal.names():
+            raise MissingZooError(f"there is no zoo at {self.path}; make one with `nns zoo build {self.path}`")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path alone: a descriptor or a lock means nothing in another process."""
+        return type(self), (self.path,)
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def _current(self) -> View:
+        with self._lock:
+            if self._view is None:
+                self._view = self._loader.load()
+            return self._view
+
+    def from_view(self, read: Callable[[View], T]) -> T:
+        """Read what the snapshot left on disk; a shard that is gone has been merged, and is looked for anew.
+
+        The main file of a snapshot is held open, so what a merge replaces stays readable. Shards are not: there may
+        be thousands, and a process has 1,024 descriptors. Listings stay those of the first snapshot.
+        """
+        view: View = self._current()
+        for _ in range(ATTEMPTS):
+            try:
+                return read(view)
+            except FileNotFoundError:
+                with self._lock:  # of several threads that miss a shard one loads, the others use what it found
+                    if self._later is None or self._later is view:
+                        self._later = self._loader.load()
+                    view = self._later
+        raise ZooError(f"{self.path} is merged again and again while it is read; try again later")
+
+    def refresh(self) -> None:
+        """Take a new snapshot at the next read, so that what others have written since is seen."""
+        with self._lock:
+            self._view = self._later = None
+
+    def close(self) -> None:
+        """Let go of the file and of what was read from it. A closed store opens it again when it is used."""
+        with self._lock:
+            self._view = self._later = None
+            self._loader = Loader(self.path)
+
+    def ids(self) -> Sequence[str]:
+        """List the ids of all networks, sorted."""
+        return self._current().networks.ids
+
+    def entries(self) -> Sequence[NetworkEntry]:
+        """List all networks, sorted by id."""
+        return self._current().entries
+
+    def columns(self) -> NetworkColumns:
+        """Read the numbers of all networks, sorted by id, straight from the files: no JSON is parsed.
+
+        They are what :meth:`entries` say: each entry is compared with its row when it is read.
+
+        Raises:
+            ZooError: If a column is damaged.
+        """
+        return self._current().columns
+
+    def entry(self, network_id: str) -> NetworkEntry:
+        """Read one network's entry, without parsing the others.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+        table, row = self._current().network(network_id)
+        return table.entry(row)
+
+    def fingerprint(self, network_id: str) -> Fingerprint:
+        """Read one fingerprint.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+        table, row = self._current().network(network_id)
+        return table.fingerprint(row)
+
+    def weights(self, network_id: str) -> bytes:
+        """Read one network's weights in safetensors format, checked against their sha256.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+            ZooError: If the bytes are damaged.
+        """
+        # the snapshot may be older than the file that the bytes then come from: a shard of it may have been merged,
+        # removed and followed by another network of the same id, whose weights must not pass for those of the first
+        expected = self.network_digest(network_id)
+
+        def read(view: View) -> bytes:
+            table, row = view.network(network_id)
+            if table.digest(row) != expected:
+                raise UnknownNameError(f"network {network_id!r} was replaced by another since it was listed")
+            return table.weights(row)
+
+        return self.from_view(read)
+
+    def network_digest(self, network_id: str) -> str:
+        """Return the content digest of one network as it was recorded when the network was added.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+        table, row = self._current().network(network_id)
+        return table.digest(row)
+
+    def weights_sha256(self, network_id: str) -> str:
+        """Return the sha256 of a network's weights as it was recorded when the network was added.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+        table, row = self._current().network(network_id)
+        return table.weights_sha256(row)
+
+    def graphs(self) -> NDArray[np.float32]:
+        """Read all graph statistics at once, (networks, GRAPH_DIM), in the order of :meth:`entries`; read-only."""
+        return self._current().stack("graph", (0, 0))
+
+    def kernels(self) -> NDArray[np.float32]:
+        """Read all similarity kernels, (networks, n, n); a read-only view of the file once it is merged."""
+        return self._current().stack("kernel", (0, 0, 0))
+
+    def surprises(self) -> NDArray[np.float32]:
+        """Read all surprises, (networks, rows, n); a read-only view of the file once it is merged."""
+        return self._current().stack("surprise", (0, 0, 0))
+
+    def datasets(self) -> Sequence[DatasetRecord]:
+        """Read all datasets, sorted by name; their arrays are read-only."""
+        return tuple(record for record, _ in self._current().datasets)
+
+    def spaces(self) -> Sequence[str]:
+        """List the names of the fitted spaces."""
+        return tuple(sorted(self._current().spaces))
+
+    def space(self, name: str) -> SpaceRecord:
+        """Read one fitted space.
+
+        Raises:
+            UnknownNameError: If there is no such space.
+            ZooError: If it is damaged.
+        """
+
+        def read(view: View) -> SpaceRecord:
+            if name not in view.spaces:
+                raise UnknownNameError.among("space", name, view.spaces)
+            return read_space(view.spaces[name].file, name)
+
+        return self.from_view(read)
+
+    def latencies(self, device: str) -> dict[str, float]:
+        """Read measured latencies, network id to seconds, of one device."""
+        return dict(self._current().latencies.get(device, {}))
+
+    def devices(self) -> Sequence[str]:
+        """List the devices that have measured latencies."""
+        return tuple(sorted(self._current().latencies))
+
+    def digest(self) -> str:
+        """Return the content digest: of networks, supernets, datasets and transfers, in whatever order written.
+
+        It comes from the digests that were recorded when they were added; ``nns zoo verify`` computes them anew.
+        """
+        view = self._current()
+        transfers = map(transfer_content_digest, view.transfers.values())
+        return zoo_digest(view.networks.digests(), view.dataset_digests(), view.supernets.digests(), transfers)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Count stored bytes by kind (:data:`SIZE_KINDS`), over the file and its journal."""
+        kinds = dict.fromkeys(SIZE_KINDS, 0)
+        for part in self._current().parts:
+            for column in part.file.columns():
+                kinds[_kind(column)] += part.file.nbytes(column)
+        return kinds
+
+    def supernets(self) -> Sequence[NetworkEntry]:
+        """List the supernets, sorted by id."""
+        return tuple(table.entry(row) for table, row in self._current().supernets.order)
+
+    def supernet_digest(self, supernet_id: str) -> str:
+        """Return the content digest of one supernet as it was recorded when the supernet was added.
+
+        Raises:
+            UnknownNameError: If there is no such supernet.
+        """
+        table, row = self._current().supernet(supernet_id)
+        return table.digest(row)
+
+    def supernet_weights(self, supernet_id: str) -> bytes:
+        """Read one supernet's weights in safetensors format, checked against their sha256.
+
+        Raises:
+            UnknownNameError: If there is no such supernet.
+            ZooError: If the bytes are damaged.
+        """
+
+        def read(view: View) -> bytes:
+            table, row = view.supernet(supernet_id)
+            return table.weights(row)
+
+        return self.from_view(read)
+
+    def transfers(self) -> Sequence[TransferRecord]:
+        """Read all transfers, sorted by network, dataset digest and recipe."""
+        return tuple(self._current().transfers.values())
+
+    def packing(self) -> Packing:
+        """Count the bytes of weights, as they are kept and as they are."""
+        decoded = stored = 0
+        codecs: dict[str, tuple[int, int, int]] = {}
+        view = self._current()
+        for table, row in (*view.networks.order, *view.supernets.order):
+            decoded += int(table.lengths[row])
+        for part in view.parts:
+            stored += part.file.nbytes("frames/data")
+            for name, counts in part.frames.by_codec().items():
+                frames, before, after = (a + b for a, b in zip(codecs.get(name, (0, 0, 0)), counts, strict=True))
+                codecs[name] = frames, before, after
+        return Packing(decoded, stored, dict(sorted(codecs.items())))
+
+    def damage(self) -> Sequence[str]:
+        """Check every byte of the file and of each shard: one line for each that is not as it was written."""
+        found = []
+        for part in self._current().parts:
+            with suppress(FileNotFoundError):  # merged since the snapshot: the next one shows it in the file
+                if not part.file.sealed():
+                    found.append(f"{part.file.path} is not as it was written (seal); restore it from a copy")
+        return tuple(found)
+
+
+def _kind(column: str) -> str:
+    table, _, name = column.partition("/")
+    if table in ("frames", "supernets"):
+        return "weights" if name == "data" else "other"
+    if table == "networks":
+        return "fingerprints" if name in FINGERPRINT_PARTS else "other"
+    return table if table in SIZE_KINDS else "other"
