@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def _build(path: Path, settings: BuildSettings, workers: int) -> dict[str, Any]:
-    with build_display(path, path.with_suffix(".log")) as show:
+    with build_display(path.with_suffix(".log")) as show:
         report = build_zoo(path, settings, workers=workers, on_event=show)
     if report.interrupted:
         raise SystemExit(130)

@@ -49,7 +49,7 @@ def main() -> None:
         strategy=args.strategy,
         transfers=args.transfers,
     )
-    with build_display(args.zoo, args.log) as show:
+    with build_display(args.log) as show:
         report = build_zoo(args.zoo, settings, workers=args.workers, on_event=show)
     processor = os.times().children_user + os.times().children_system
     print(f"- {report.networks} networks on {report.datasets} tasks, {len(report.failed)} items failed")

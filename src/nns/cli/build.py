@@ -117,7 +117,7 @@ def build(
     if dry_run:
         _dry_run(settings, registry, 1 if workers is None else workers, threads, device, json)
         return
-    with build_display(zoo, log) as show:
+    with build_display(log) as show:
         report = build_zoo(
             zoo,
             settings,

@@ -1,4 +1,4 @@
-"""Watching ``nns zoo build``: a live table on a terminal, and JSON lines in a file."""
+"""Watching ``nns zoo build``: bars on a terminal, and JSON lines in a file."""
 
 from __future__ import annotations
 
@@ -8,36 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Self, TextIO
+from threading import Thread
+from typing import Self, TextIO
 
 from nns.building import BuildEvent, BuildReport
 from nns.cli.build_log import BuildLog, error_line, log_line
-from nns.cli.build_progress import BuildProgress
-from nns.cli.build_table import label, render
+from nns.cli.build_progress import BuildProgress, label
 from nns.cli.output import note
 from nns.cli.text import one_line
-from nns.errors import MissingZooError
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-
-MARGIN = 5
-"""Columns left free, so that the ^C which a terminal shows does not begin another line."""
 
 END = "\0\n"
 """Line after which no strays come."""
 
 
 @contextmanager
-def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[BuildEvent | BuildReport], None]]:
+def build_display(log: Path | None = None) -> Iterator[Callable[[BuildEvent | BuildReport], None]]:
     """Show a build on stderr, live if that is a terminal, and write its events to a file.
 
     A failure is told as a line, wherever stderr goes; one of the same reason on the same dataset only once. What
-    backends and worker processes print goes to stderr as well, above the live table: stdout is for the result.
+    backends and worker processes print goes to stderr as well, above the bars: stdout is for the result.
 
     Args:
-        zoo: The zoo that is built; the networks that are there count, too.
         log: File to append JSON lines to. If it cannot be written any more, that is said and the build goes on.
 
     Yields:
@@ -45,32 +36,24 @@ def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[Buil
 
     Raises:
         UsageError: If the file cannot be opened.
-        ZooError: If the zoo is there and is no zoo.
     """
-    progress = BuildProgress()
     told: set[tuple[str, str]] = set()
     with ExitStack() as stack:
         lines = stack.enter_context(BuildLog(log)) if log is not None else None
-        if sys.stderr.isatty():
-            _know(progress, zoo)
-            screen: _Lines | _Live = stack.enter_context(_Live(progress))
-        else:
-            screen = stack.enter_context(_Lines())
+        screen = stack.enter_context(_Bars() if sys.stderr.isatty() else _Lines())
 
         def take(event: BuildEvent | BuildReport) -> None:
             if lines is not None and (wrong := lines.write(log_line(event, datetime.now(UTC)))):
                 screen.say(wrong)
             if isinstance(event, BuildReport):
                 return
-            with screen.lock:
-                progress.take(event)
+            screen.show(event)
             if event.kind == "failed":
                 item, where = event.item, event.item.dataset_name if event.item is not None else ""
                 if (where, event.message) not in told:
                     told.add((where, event.message))
                     what = f"{item.backend}:{label(item)} on {where}: " if item is not None else ""
                     screen.say(f"failed: {what}{event.message}")
-            screen.refresh()
 
         try:
             yield take
@@ -80,19 +63,10 @@ def build_display(zoo: Path, log: Path | None = None) -> Iterator[Callable[[Buil
             raise
 
 
-def _know(progress: BuildProgress, zoo: Path) -> None:
-    from nns.zoo import Zoo
-
-    with suppress(MissingZooError), Zoo(zoo) as opened:
-        for entry in opened.entries():
-            progress.know(entry.source_digest, entry.accuracy)
-
-
 class _Lines:
     """Lines on stderr, where that is no terminal."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -106,20 +80,15 @@ class _Lines:
     def say(self, line: str) -> None:
         note(line)
 
-    def refresh(self) -> None:
+    def show(self, event: BuildEvent) -> None:
         pass
 
 
-class _Live(_Lines):
-    """The live table, and lines above it."""
-
-    def __init__(self, progress: BuildProgress) -> None:
-        super().__init__()
-        self.progress = progress
+class _Bars(_Lines):
+    """Bars, and lines above them."""
 
     def __enter__(self) -> Self:
         from rich.console import Console
-        from rich.live import Live
 
         console = Console(stderr=True)
         if strays := _is_descriptor(sys.stderr, 2):
@@ -127,27 +96,22 @@ class _Live(_Lines):
             # which Rich would ask stdin for, as stdout and stderr will be pipes
             width, height = (0, 0) if sys.stdin and sys.stdin.isatty() else os.get_terminal_size(terminal.fileno())
             console = Console(file=terminal, width=width or None, height=height or None)
-        self._live = Live(self, console=console, transient=True)
-        self._stack.enter_context(self._live)
+        self._progress = BuildProgress(console)
+        self._stack.enter_context(self._progress.bars)
         if strays:
             self._stack.enter_context(self._strays())
         return self
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(1, options.max_width - MARGIN)
-        with self.lock:  # it is drawn by another thread
-            drawn = render(self.progress, width, options.max_height)
-        yield from console.render(drawn, options.update(width=width))
-
     def say(self, line: str) -> None:
-        self._live.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+        self._progress.bars.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
-    def refresh(self) -> None:
-        self._live.refresh()
+    def show(self, event: BuildEvent) -> None:
+        self._progress.show(event)
+        self._progress.bars.refresh()
 
     @contextmanager
     def _strays(self) -> Iterator[None]:
-        """Show what others print past this process's own streams: else it would land in the middle of the table."""
+        """Show what others print past this process's own streams: else it would land in the middle of the bars."""
         reading, writing = os.pipe()
 
         def pass_on() -> None:

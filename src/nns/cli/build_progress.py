@@ -1,153 +1,95 @@
-"""The state of a build, as its events tell it: what runs, how fast, how long it will take."""
+"""What a terminal shows of a build: a bar of its networks, one of its transfers, and what finished last."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nns.building import BuildEvent, BuildItem, TransferItem
+from nns.cli.text import counted, one_line
 
-Running = tuple[BuildItem | TransferItem, float]
-"""An item that a worker has, and since when by the clock."""
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
+REFRESHES = 2
+"""Drawings a second: each takes 3 ms from the training."""
 
-@dataclass
-class DatasetProgress:
-    """What was seen of one dataset.
-
-    Attributes:
-        networks: Networks of it in the zoo.
-        transfers: Transfers to it in this run.
-        failed: Items that failed in this run.
-        best: Best validation accuracy of its networks, None before the first.
-        running: Items that workers have.
-    """
-
-    networks: int = 0
-    transfers: int = 0
-    failed: int = 0
-    best: float | None = None
-    running: list[Running] = field(default_factory=list)
-
-    def improve(self, accuracy: float) -> None:
-        """Note the accuracy of a network."""
-        if not math.isnan(accuracy):
-            self.best = max(accuracy, self.best or 0.0)
-
-
-@dataclass(frozen=True)
-class _Finished:
-    is_transfer: bool
-    seconds: float
-    count: int
-    images: int
+PACE = 3600.0
+"""Seconds of the past from which the time that is left is estimated; items take seconds to minutes each."""
 
 
 class BuildProgress:
-    """The state of a build, from its events.
+    """Shows the events of a build as tasks of rich.
 
     Args:
-        clock: Gives seconds; time goes on between the events as well.
+        console: Where to draw.
 
     Attributes:
-        datasets: By name; what something happened on last comes last.
-        last: The last event.
-        clock: As given.
-        prepared: Datasets whose query features are there.
-        failed: Items that failed, and architectures that cannot be built.
+        bars: What rich draws.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console) -> None:
         """Begin before the first event."""
-        self.datasets: dict[str, DatasetProgress] = {}
-        self.last: BuildEvent | None = None
-        self.prepared = self.failed = 0
-        self.clock, self._began = clock, clock()
-        self._known: dict[str, list[float]] = {}
-        self._finished: list[_Finished] = []
-        self._slots = 1
-        self._lost = {False: 0, True: 0}
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.table import Column
 
-    def know(self, dataset_digest: str, accuracy: float) -> None:
-        """Note a network that was in the zoo before."""
-        self._known.setdefault(dataset_digest, []).append(accuracy)
+        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(compact=True), text)
+        self.bars: Progress = Progress(
+            *columns, console=console, transient=True, refresh_per_second=REFRESHES, speed_estimate_period=PACE
+        )
+        self.networks = self.bars.add_task("opening the datasets", total=None)
+        self.transfers = self.bars.add_task("", total=None, visible=False)
+        self.datasets = self.failed = 0
+        self.lost = {self.networks: 0, self.transfers: 0}
+        self.before, self.last = 0, ""
 
-    def take(self, event: BuildEvent) -> None:
-        """Note an event."""
-        before, self.last = self.last, event
-        self.prepared += event.kind == "dataset"
-        self.failed += event.kind == "failed"
-        item, result = event.item, event.result
-        if item is None:
-            return
-        row = self.datasets.pop(item.dataset_name, None) or DatasetProgress()
-        self.datasets[item.dataset_name] = row
-        for accuracy in self._known.pop(item.dataset_digest, ()):
-            row.networks += 1
-            row.improve(accuracy)
-        is_transfer = isinstance(item, TransferItem)
-        if event.kind == "start":
-            row.running.append((item, self.clock()))
-            self._slots = max(self._slots, self.running)
-            return
-        row.running = [each for each in row.running if each[0] is not item]
-        if result is None:
-            row.failed += 1
-            kept = event.done - before.done if before else 0  # of several networks some may have been finished
-            row.networks += kept
-            self._lost[is_transfer] += len(item.architectures) - kept
-            return
-        self._finished.append(_Finished(is_transfer, result.seconds, len(result.accuracies), result.images))
-        if isinstance(item, TransferItem):
-            row.transfers += 1
-        else:
-            row.networks += getattr(result, "added", 0)
-            row.improve(max(result.accuracies))
+    def show(self, event: BuildEvent) -> None:
+        """Bring the bars up to an event."""
+        self.datasets += event.kind == "dataset"
+        if event.kind == "failed":
+            self._count_failure(event)
+        self.before = event.done
+        if event.item is not None and event.result is not None:
+            self.last = f"{label(event.item)} on {event.item.dataset_name} {max(event.result.accuracies):.1%}"
+        words = {
+            "dataset": f"{counted(self.datasets, 'dataset')} read, {event.message} last",
+            "architecture": f"{event.counted}/{event.to_count} architectures counted, {event.message} last",
+            "merge": "writing the file",
+        }
+        training = event.kind not in words
+        self._update(self.networks, event.done, event.total, words.get(event.kind) or self._status(event), training)
+        what = f"{event.transfers}/{event.transfers_total} transfers"
+        self._update(self.transfers, event.transfers, event.transfers_total, what, training)
+        self.bars.update(self.transfers, visible=training and event.transfers_total > 0)
 
-    @property
-    def lost(self) -> int:
-        """Networks and transfers that this run will not have."""
-        return sum(self._lost.values())
+    def _update(self, task: TaskID, done: int, total: int, what: str, training: bool) -> None:
+        found = {"completed": done + self.lost[task], "total": total} if training else {}
+        self.bars.update(task, description=one_line(what), **found)  # type: ignore[arg-type]
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return self.clock() - self._began
+    def _count_failure(self, event: BuildEvent) -> None:
+        self.failed += 1
+        if isinstance(event.item, TransferItem):
+            self.lost[self.transfers] += 1
+        elif event.item is not None:  # of several networks some may have been finished
+            self.lost[self.networks] += len(event.item.architectures) - (event.done - self.before)
 
-    @property
-    def running(self) -> int:
-        """Items that workers have."""
-        return len(self._running())
+    def _status(self, event: BuildEvent) -> str:
+        parts = [f"{event.done}/{event.total} networks", f"{event.running} running"]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{event.images / event.seconds:.0f} images/s"] if event.images and event.seconds else []
+        return " · ".join([*parts, *([self.last] if self.last else [])])
 
-    def _running(self) -> list[Running]:
-        return [each for row in self.datasets.values() for each in row.running]
 
-    @property
-    def rate(self) -> float:
-        """Images a second, at the pace of the finished items and with as many workers as are busy now."""
-        seconds = sum(each.seconds for each in self._finished)
-        return self.running * sum(each.images for each in self._finished) / seconds if seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds that the rest will take at the pace of the finished items; None as long as there is none."""
-        if self.last is None or not self._finished:
-            return None
-        left = {False: self.last.total - self.last.done, True: self.last.transfers_total - self.last.transfers}
-        work = 0.0
-        for is_transfer, count in left.items():
-            running = [each for each in self._running() if isinstance(each[0], TransferItem) is is_transfer]
-            work += self._seconds_left(max(0, count - self._lost[is_transfer]), is_transfer, running)
-        return work / max(1, min(self._slots, sum(left.values()) - self.lost))
-
-    def _seconds_left(self, count: int, is_transfer: bool, running: Sequence[Running]) -> float:
-        """Say how long one worker would take for networks, or for transfers."""
-        finished = [each for each in self._finished if each.is_transfer is is_transfer] or self._finished
-        seconds, number = sum(each.seconds for each in finished), sum(each.count for each in finished)
-        begun = [(self.clock() - since, len(item.architectures)) for item, since in running]
-        # what takes longer than the mean raises it before it is finished
-        late = [(elapsed, networks) for elapsed, networks in begun if elapsed * number > seconds * networks]
-        mean = (seconds + sum(each for each, _ in late)) / (number + sum(networks for _, networks in late))
-        return max(0.0, count * mean - sum(min(elapsed, mean * networks) for elapsed, networks in begun))
+def label(item: BuildItem | TransferItem) -> str:
+    """Name what an item trains, in a few words."""
+    names = item.architectures
+    label = names[0] if len(names) == 1 else f"{len(names)} of {names[0].rpartition('-')[0] or names[0]}"
+    return f"{label} transfer" if isinstance(item, TransferItem) else label
