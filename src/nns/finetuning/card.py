@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any
 
-from nns.finetuning._climber import LadderResult, Stopped, Tried
+from nns.documents import Count, convert
+from nns.finetuning._climber import LadderResult, Tried
 from nns.finetuning._run import Epoch
 from nns.finetuning.recipe import Recipe
-from nns.stores._codec import count, mapping, number, text, texts
 from nns.types import ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
 
 FORMAT = "nns-finetuned"
 VERSION = 1
+
+MEASURES = frozenset({"train_loss", "val_loss", "val_accuracy"})
+"""What is NaN where it was not measured, and null in a card."""
 
 MAX_SIDE = 4096
 """Largest input in pixels that a card may ask for."""
@@ -55,9 +58,9 @@ class Card:
     spec: ArchitectureSpec
     preprocessing: Preprocessing
     classes: tuple[str, ...]
-    params: int
-    macs: int
-    bytes: int
+    params: Count
+    macs: Count
+    bytes: Count
     source_dataset: str
     license: str
     zoo_digest: str
@@ -65,7 +68,7 @@ class Card:
     dataset_digest: str
     val_accuracy: float
     test_accuracy: float | None
-    epochs: int
+    epochs: Count
     seconds: float
     device: str
     recipe: Json
@@ -159,74 +162,21 @@ def _plain(value: Any) -> Any:
 
 
 def decode_card(row: Mapping[str, Any]) -> Card:
-    """Build a card from parsed JSON, field by field.
+    """Build a card from parsed JSON.
 
     Raises:
-        KeyError: If a field is missing.
-        TypeError: If a field has the wrong type.
-        ValueError: If a field has an impossible value.
+        ValueError: If a field is missing, has the wrong type or an impossible value.
     """
-    spec, pre = mapping(row["spec"]), mapping(row["preprocessing"])
-    size = count(pre["size"])
-    if not 1 <= size <= MAX_SIDE:
-        raise ValueError(f"an input of {size} pixels")
-    classes = texts(row["classes"])
-    if not classes:
+    card = convert(_with_nan(row), Card)
+    if not 1 <= card.preprocessing.size <= MAX_SIDE:
+        raise ValueError(f"an input of {card.preprocessing.size} pixels")
+    if not card.classes:
         raise ValueError("no classes")
-    interrupted = row["interrupted"]
-    if type(interrupted) is not bool:
-        raise TypeError(f"{interrupted!r:.40} in place of true or false")
-    test = row["test_accuracy"]
-    return Card(
-        network=text(row["network"]),
-        spec=ArchitectureSpec(text(spec["backend"]), text(spec["name"]), mapping(spec["config"]), text(spec["source"])),
-        preprocessing=Preprocessing(size, _three(pre["mean"]), _three(pre["std"])),
-        classes=classes,
-        params=count(row["params"]),
-        macs=count(row["macs"]),
-        bytes=count(row["bytes"]),
-        source_dataset=text(row["source_dataset"]),
-        license=text(row["license"]),
-        zoo_digest=text(row["zoo_digest"]),
-        dataset=text(row["dataset"]),
-        dataset_digest=text(row["dataset_digest"]),
-        val_accuracy=_measure(row["val_accuracy"]),
-        test_accuracy=None if test is None else number(test),
-        epochs=count(row["epochs"]),
-        seconds=number(row["seconds"]),
-        device=text(row["device"]),
-        recipe=mapping(row["recipe"]),
-        seed=_whole(row["seed"]),
-        interrupted=interrupted,
-        history=tuple(_epoch(mapping(item)) for item in row["history"]),
-        tried=tuple(_tried(mapping(item)) for item in row["tried"]),
-        versions=mapping(row["versions"]),
-        weights_sha256=text(row["weights_sha256"]),
-    )
+    return card
 
 
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r:.40} in place of a whole number")
-    return value
-
-
-def _measure(value: Any) -> float:
-    return math.nan if value is None else number(value)
-
-
-def _three(value: Any) -> tuple[float, float, float]:
-    red, green, blue = value
-    return number(red), number(green), number(blue)
-
-
-def _epoch(row: Mapping[str, Any]) -> Epoch:
-    measures = (_measure(row[name]) for name in ("train_loss", "val_loss", "val_accuracy"))
-    return Epoch(count(row["epoch"]), *measures)
-
-
-def _tried(row: Mapping[str, Any]) -> Tried:
-    stopped = text(row["stopped"])
-    if stopped not in get_args(Stopped):
-        raise ValueError(f"stopped {stopped!r:.40}")
-    return Tried(text(row["network"]), _measure(row["val_accuracy"]), count(row["epochs"]), stopped)  # type: ignore[arg-type]
+def _with_nan(value: Any) -> Any:
+    """Undo what :func:`card_json` did to measures that are not numbers."""
+    if isinstance(value, Mapping):
+        return {key: math.nan if item is None and key in MEASURES else _with_nan(item) for key, item in value.items()}
+    return [_with_nan(item) for item in value] if isinstance(value, list) else value

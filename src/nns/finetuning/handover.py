@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nns.documents import parse_json
 from nns.errors import UsageError, WeightsError
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
@@ -148,7 +149,7 @@ def _read_card(folder: Path) -> Card:
     if path.stat().st_size > MAX_CARD:
         raise WeightsError(f"{str(path)!r} has {path.stat().st_size} bytes, more than a card can have")
     try:
-        row = json.loads(path.read_bytes(), parse_constant=_refuse)
+        row = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{str(path)!r} is damaged: not JSON ({type(error).__name__})") from error
     if not isinstance(row, dict) or row.get("format") != FORMAT:
@@ -159,13 +160,8 @@ def _read_card(folder: Path) -> Card:
         )
     try:
         return decode_card(row)
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise WeightsError(f"{str(path)!r} is damaged: {what}") from error
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{str(path)!r} is damaged: {error}") from error
 
 
 def _json(card: Card) -> str:

@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from nns.documents import convert
 from nns.errors import UsageError
 from nns.repro.settings import STAGES, ReproSettings
 from nns.repro.stages import StageRecord
+from nns.types import Json
 
 FORMAT = "nns-repro-lock"
 VERSION = 1
@@ -79,27 +80,33 @@ def read_lock(path: Path) -> Lock:
         )
     try:
         return _lock(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise UsageError(f"lock {str(path)!r} is damaged ({what}); record it anew with `nns repro record`") from error
+    except ValueError as error:
+        raise UsageError(f"lock {str(path)!r} is damaged ({error}); record it anew with `nns repro record`") from error
 
 
-def _lock(document: Mapping[str, Any]) -> Lock:
-    stages = document["stages"]
+@dataclass(frozen=True)
+class _Stage:
+    facts: Mapping[str, str]
+    numbers: Mapping[str, Mapping[str, float]]
+    exact: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Document:
+    settings: Json
+    tolerance: float
+    stages: Mapping[str, _Stage]
+    environment: Mapping[str, str]
+
+
+def _lock(document: Json) -> Lock:
+    found = convert(document, _Document)
+    if missing := [name for name in STAGES if name not in found.stages]:
+        raise ValueError(f"{missing[0]!r} is missing")
+    stages = ((name, found.stages[name]) for name in STAGES)
     return Lock(
-        settings=ReproSettings.from_json(document["settings"]),
-        tolerance=float(document["tolerance"]),
-        stages=tuple(_stage(name, stages[name]) for name in STAGES),
-        environment=_texts(document["environment"]),
+        settings=ReproSettings.from_json(found.settings),
+        tolerance=found.tolerance,
+        stages=tuple(StageRecord(name, stage.facts, stage.numbers, stage.exact) for name, stage in stages),
+        environment=found.environment,
     )
-
-
-def _stage(name: str, value: Mapping[str, Any]) -> StageRecord:
-    numbers = {kind: {key: float(n) for key, n in named.items()} for kind, named in value["numbers"].items()}
-    return StageRecord(name, _texts(value["facts"]), numbers, _texts(value["exact"]))
-
-
-def _texts(value: Mapping[str, Any]) -> dict[str, str]:
-    if not all(isinstance(item, str) for item in value.values()):
-        raise TypeError("a value that must be text is none")
-    return dict(value)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from nns.data.opening import TORCHVISION_PREFIX
+from nns.documents import check_keys, convert
 from nns.errors import UsageError
 from nns.repro.digits import DIGITS_PREFIX
 from nns.types import Limits
@@ -71,22 +72,11 @@ class ReproSettings:
         """Read what :meth:`to_json` gave.
 
         Raises:
-            KeyError: If a setting is missing.
-            TypeError: If one is unknown or of a wrong type.
-            UsageError: If one makes no sense.
+            ValueError: If a setting is missing, unknown or of a wrong type, or makes no sense.
         """
-        settings = {known.name: values[known.name] for known in fields(cls)}
-        unknown = set(values) - set(settings)
-        if unknown:
-            raise TypeError(f"unknown setting {min(unknown)!r}")
-        for name in ("networks", "image_size", "max_images", "epochs", "seed"):
-            if type(settings[name]) is not int:
-                raise TypeError(f"{name} is no whole number")
-        for name in ("data", "backends"):
-            if not isinstance(settings[name], list) or not all(isinstance(item, str) for item in settings[name]):
-                raise TypeError(f"{name} is no list of names")
-            settings[name] = tuple(settings[name])
-        return cls(**settings | {"limits": Limits(**settings["limits"])})
+        check_keys(values, cls)
+        check_keys(values["limits"], Limits)
+        return convert(values, cls)
 
     def relative_to(self, folder: Path) -> Self:
         """Return paths relative to the folder of the lock, so that a checkout elsewhere finds its data."""
