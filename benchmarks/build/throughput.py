@@ -42,7 +42,10 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nns.data import Dataset
 
 from nns.types import Training
 
@@ -159,7 +162,7 @@ def machine() -> dict[str, Any]:
 # -- the work, as nns does it and as a plain loop ----------------------------------------------------------------------
 
 
-def nns_item(item: Item, cache: str, digest: str) -> Done:
+def nns_item(item: Item, cache: str, dataset: Dataset) -> Done:
     """Do an item as a worker of a build does."""
     from nns.backends import WorkItem
     from nns.building.worker import train_network
@@ -167,7 +170,7 @@ def nns_item(item: Item, cache: str, digest: str) -> Done:
     from nns.types import ArchitectureSpec, Preprocessing
 
     started, processor = time.perf_counter(), time.process_time()
-    arrays = cached_arrays(Path(cache), item.data, digest, item.size, 0, MAX_IMAGES)
+    arrays = cached_arrays(Path(cache), dataset, item.size, 0, MAX_IMAGES)
     if item.architecture == OFA:
         from nns.backends.ofa.supernet import build_supernet
         from nns.backends.ofa.training import SupernetRecipe, train_supernet
@@ -342,7 +345,7 @@ class Bench:
     def __init__(self, items: Sequence[Item], rounds: int, patience: float) -> None:
         self.items, self.rounds, self.patience = items, rounds, patience
         self.sizes: dict[str, tuple[int, int]] = {}
-        self.digests: dict[str, str] = {}
+        self.datasets: dict[str, Dataset] = {}
         self.cores = len(os.sched_getaffinity(0))
 
     def throughput(self) -> dict[str, Any]:
@@ -360,12 +363,12 @@ class Bench:
             return self._compare({"1 process, 2 threads": one, "2 processes, 1 thread": two}, items)
 
     def _prepare(self) -> None:
-        from nns.data import cached_arrays, open_dataset
+        from nns.data import Dataset, cached_arrays
 
         with tempfile.TemporaryDirectory() as folder:
             for data in {item.data for item in self.items}:
-                self.digests[data] = open_dataset(data).digest
-                arrays = cached_arrays(Path(folder), data, self.digests[data], 8, 0, MAX_IMAGES)
+                self.datasets[data] = Dataset.open(data)
+                arrays = cached_arrays(Path(folder), self.datasets[data], 8, 0, MAX_IMAGES)
                 self.sizes[data] = (len(arrays.train), len(arrays.val))
 
     def _compare(self, pools: dict[str, ProcessPoolExecutor], items: Sequence[Item]) -> dict[str, Any]:
@@ -406,7 +409,7 @@ class Bench:
                 few = items[: max(2, len(items) // 2)] if name == HALF else items
                 waiting = [workers.submit(plain_item, item, *self.sizes[item.data]) for item in few]
             else:
-                waiting = [workers.submit(nns_item, item, cache, self.digests[item.data]) for item in items]
+                waiting = [workers.submit(nns_item, item, cache, self.datasets[item.data]) for item in items]
             results = [each.result() for each in waiting]
         finally:
             shutil.rmtree(cache)

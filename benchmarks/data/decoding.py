@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nns.data import load_arrays, open_dataset
+from nns.data import Dataset
 from nns.data.parallel import choose_workers, decode_many
 
 CLASSES = 10
@@ -124,10 +124,10 @@ def main() -> None:
             def report(what: str, work: Callable[[], object], kind: str = kind) -> None:
                 print(f"{kind:7}{what:27} {measure(work, arguments.repeats)}", flush=True)
 
-            report("open_dataset", lambda data=data: open_dataset(data))
-            report("open_dataset, digest", lambda data=data: open_dataset(data).digest)
-            report("load_arrays at 64", lambda data=data: load_arrays(open_dataset(data), 64))
-            sources = [item.source for item in open_dataset(data).items]
+            report("Dataset.open", lambda data=data: Dataset.open(data))
+            report("Dataset.open, digest", lambda data=data: Dataset.open(data).digest)
+            report("decode_splits at 64", lambda data=data: Dataset.open(data).decode_splits(64))
+            sources = [item.source for item in Dataset.open(data).items]
             print(f"{kind:7}chosen workers: {choose_workers(sources)}")
             for size in (64, 224):
                 report(f"{size} px serial", lambda s=sources, n=size: decode_many(s, n, workers=1))

@@ -19,7 +19,7 @@ from statistics import mean
 
 import numpy as np
 
-from nns.data import load_arrays, open_dataset
+from nns.data import Dataset
 from nns.finetuning import Recipe, climb
 from nns.finetuning.finetune_zoo import candidate
 from nns.quantities import parse_count
@@ -77,11 +77,11 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
         "imagenet": next(c for c in ranked if c.entry.source_dataset == "imagenet-1k"),
     }
     picks["scratch"] = picks["imagenet"]
-    dataset = open_dataset(data)
+    dataset = Dataset.open(data)
     recipe = Recipe(epochs=args.epochs, device="cpu")
 
     def arrays(preprocessing: Preprocessing) -> SplitArrays:
-        loaded, _ = load_arrays(dataset, preprocessing.size, workers=1)
+        loaded, _ = dataset.decode_splits(preprocessing.size, workers=1)
         return SplitArrays(loaded.name, loaded.classes, _few(loaded.train), loaded.val, loaded.test)
 
     earlier = {} if args.known is None else _read(args.known)

@@ -22,7 +22,7 @@ from nns.building import BuildSettings
 from nns.building.pairs import describe_architecture, join_descriptors
 from nns.building.selection import AtRandom, ByGain, Chooser, Rounds, Volume
 from nns.building.threads import limited_threads
-from nns.data import load_sample, open_dataset
+from nns.data import Dataset
 from nns.data.extractors import EfficientNetLite0Extractor
 from nns.plugins import load_plugins
 
@@ -56,7 +56,7 @@ def dataset_means(bank: Path, tasks: list[str], cache: Path) -> FloatArray:
     extractor = EfficientNetLite0Extractor()
     for task in tasks:
         if task not in known:
-            images, _, _ = load_sample(open_dataset(str(bank / task)), extractor.image_size, seed=0, workers=1)
+            images, _, _ = Dataset.open(str(bank / task)).decode_sample(extractor.image_size, seed=0, workers=1)
             known[task] = extractor.extract(images).mean(0).astype(float).tolist()
             cache.write_text(json.dumps(known))
     return np.array([known[task] for task in tasks])

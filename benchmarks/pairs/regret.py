@@ -144,14 +144,14 @@ def _search(zoo: Zoo, bank: Path, top: int) -> Orders:
 
 def _tune(zoo: Zoo, args: argparse.Namespace, orders: Orders, path: Path) -> dict[tuple[str, str], float]:
     """Return the mean test accuracy by task and network."""
-    from nns.data import open_dataset
+    from nns.data import Dataset
 
     recipe = CellRecipe()
     wanted = sorted({(task, network) for (task, _), order in orders.items() for network in order})
-    data = {task: open_dataset(str(args.bank / task)) for task in QUERIES}
+    data = {task: Dataset.open(str(args.bank / task)) for task in QUERIES}
     # repetition 0 would also score the frozen features, which nobody asks for here
     items = [
-        CellItem(network, str(data[task].path), task, data[task].digest, seed, recipe)
+        CellItem(network, data[task], task, seed, recipe)
         for seed in range(1, args.seeds + 1)
         for task, network in wanted
     ]

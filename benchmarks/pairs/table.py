@@ -21,7 +21,7 @@ from nns.backends.ofa.space import largest_spec, sample_spec
 from nns.backends.timm import FINETUNE, PRETRAINED_CHOICES, SCRATCH, SMALL_CHOICES, SMALL_SIZE
 from nns.building.plan import item_seed
 from nns.building.worker import Place, train_network
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.networks.costs import count_cost
 from nns.plugins import load_plugins
 from nns.types import ArchitectureSpec, Training
@@ -62,7 +62,7 @@ def main() -> None:
     registry = load_plugins()
     place = Place("", str(args.table.with_suffix(".images")))
     for name in names:
-        dataset = open_dataset(str(args.bank / name))
+        dataset = Dataset.open(str(args.bank / name))
         for item in items():
             key = item.specs[0].name
             if (name, key) in done:

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from nns import Limits, Zoo, search
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.networks.costs import device_key
 from nns.quantities import parse_count
 from nns.searching.probes import log_me
@@ -78,7 +78,7 @@ def score_all(data: str, zoo: Zoo, ids: Sequence[str], images: int) -> tuple[dic
     started = time.process_time()
     by_id = {entry.id: entry for entry in zoo.entries()}
     entries = [by_id[network] for network in ids]
-    scores = probe(open_dataset(data), zoo, entries, math.inf, images=images, score=log_me)
+    scores = probe(Dataset.open(data), zoo, entries, math.inf, images=images, score=log_me)
     return scores, time.process_time() - started
 
 

@@ -97,7 +97,9 @@ def _space(zoo: Zoo, method: str) -> None:
         "kinds (all scripts at once)": tuple(name.partition("-")[0] for name in data.dataset_names),
     }
     for name, families in splits.items():
-        report = evaluate_held_out(lambda: zoo.registry.method(method, seed=0), replace(data, families=families))
+        report = evaluate_held_out(
+            lambda: zoo.registry.make("method", method, seed=0), replace(data, families=families)
+        )
         _row(name, str(report["folds"]), report["retrieval"], report["accuracy"]["mae"])
     retrieval = report["retrieval"]
     chance = {"recall": retrieval["recall_chance"], "auc": 0.5}

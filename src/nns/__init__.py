@@ -21,7 +21,7 @@ from nns._lazy import lazy_names
 if TYPE_CHECKING:
     from nns.backends import Backend
     from nns.building import BuildSettings, build_zoo
-    from nns.data import open_dataset
+    from nns.data import Dataset
     from nns.errors import (
         DatasetError,
         MissingZooError,
@@ -49,6 +49,7 @@ _HOMES = {
     "ArchitectureSpec": "types",
     "Backend": "backends",
     "BuildSettings": "building",
+    "Dataset": "data",
     "DatasetError": "errors",
     "Limits": "types",
     "MissingZooError": "errors",
@@ -71,7 +72,6 @@ _HOMES = {
     "finetune": "finetuning.finetune_zoo",
     "hookimpl": "hookspecs",
     "load_plugins": "plugins",
-    "open_dataset": "data",
     "predict": "finetuning",
     "search": "searching",
 }
@@ -80,6 +80,7 @@ __all__ = [
     "ArchitectureSpec",
     "Backend",
     "BuildSettings",
+    "Dataset",
     "DatasetError",
     "Limits",
     "MissingZooError",
@@ -102,7 +103,6 @@ __all__ = [
     "finetune",
     "hookimpl",
     "load_plugins",
-    "open_dataset",
     "predict",
     "search",
 ]

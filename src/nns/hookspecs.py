@@ -34,3 +34,16 @@ def nns_register_methods(register: Register) -> None:
 @hookspec
 def nns_register_zoos(register: Register) -> None:
     """Register zoo files that ship with a plugin: ``register(name, factory)``, the factory returns a path."""
+
+
+@hookspec
+def nns_register_extractors(register: Register) -> None:
+    """Register extractors: ``register(name, factory)``, the factory returns a ``nns.data.extractors.Extractor``.
+
+    The name is what zoos store beside the features, so a network or size of its own has a name of its own.
+    """
+
+
+@hookspec
+def nns_register_formats(register: Register) -> None:
+    """Register data formats: ``register(name, factory)``, the factory returns a ``nns.data.formats.Format``."""

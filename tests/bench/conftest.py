@@ -73,8 +73,8 @@ class KnownRegistry:
     def __init__(self) -> None:
         self.made: list[Known] = []
 
-    def method(self, name: str, **settings: Any) -> Known:
-        assert name == "known"
+    def make(self, kind: str, name: str, **settings: Any) -> Known:
+        assert (kind, name) == ("method", "known")
         self.made.append(Known(**settings))
         return self.made[-1]
 

@@ -29,8 +29,8 @@ class Registry:
     def __init__(self, known):
         self.real, self.known = load_plugins(), known
 
-    def method(self, name, **settings):
-        return self.known.method(name, **settings) if name == "known" else self.real.method(name, **settings)
+    def make(self, kind, name, **settings):
+        return (self.known if name == "known" else self.real).make(kind, name, **settings)
 
 
 @pytest.fixture(scope="module")

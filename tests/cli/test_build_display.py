@@ -11,6 +11,7 @@ import sys
 import textwrap
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,13 +33,12 @@ EVIL_SHOWN = r"[red]birds[/red]\x1b[31m\n\u202e"
 def an_item(dataset="birds", *names, backend="timm"):
     specs = tuple(ArchitectureSpec(backend, name) for name in names or ("lcnet_050",))
     ids = tuple(f"{dataset} {spec.name}" for spec in specs)
-    return BuildItem(f"/data/{dataset}", dataset, f"digest of {dataset}", WorkItem(backend, specs, 32), 0, ids)
+    return BuildItem(SimpleNamespace(digest=f"digest of {dataset}"), dataset, WorkItem(backend, specs, 32), 0, ids)
 
 
 def a_transfer(dataset="tiles", name="lcnet_050"):
-    return TransferItem(
-        "0123", "timm", name, f"/data/{dataset}", dataset, f"digest of {dataset}", 0, 0, None, Training(), {}
-    )
+    data = SimpleNamespace(digest=f"digest of {dataset}")
+    return TransferItem("0123", "timm", name, data, dataset, 0, 0, None, Training(), {})
 
 
 class Build:

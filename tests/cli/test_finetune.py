@@ -120,12 +120,12 @@ def test_an_interrupt_keeps_the_best_and_exits_with_130(finetune, nns, small_zoo
 
 
 def test_an_interrupt_before_there_is_anything_to_keep(finetune, tmp_path, monkeypatch):
-    import nns.searching.ranking
+    from nns import Dataset
 
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nns.searching.ranking, "load_sample", interrupt)
+    monkeypatch.setattr(Dataset, "decode_sample", interrupt)
     done = finetune("--epochs", 1)
     assert (done.code, done.out, done.err) == (130, "", "error: interrupted\n")
     assert not (tmp_path / "model").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nns.data import cache, cached_arrays, load_arrays, open_dataset
+from nns.data import Dataset, cache, cached_arrays
 from nns.types import SplitArrays
 
 from .conftest import MakeFolder, class_files, encoded, noise
@@ -34,12 +35,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "some" / "cache"
 
 
-def digest_of(data: Path) -> str:
-    return open_dataset(data).digest
+def hashed(data: Path) -> Dataset:
+    """An opened dataset as a worker gets it: with its digests, without the bytes."""
+    dataset = Dataset.open(data)
+    assert dataset.digest
+    sent: Dataset = pickle.loads(pickle.dumps(dataset))
+    return sent
 
 
 def get(folder: Path, data: Path, max_images: int | None = None, *, seed: int = 0, size: int = SIZE) -> SplitArrays:
-    return cached_arrays(folder, str(data), digest_of(data), size, seed, max_images)
+    return cached_arrays(folder, hashed(data), size, seed, max_images)
 
 
 def parts(arrays: SplitArrays) -> list[np.ndarray]:
@@ -63,18 +68,17 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         raise AssertionError("the dataset was opened")
 
     def forbid() -> None:
-        monkeypatch.setattr(cache, "open_dataset", refuse)
-        monkeypatch.setattr(cache, "load_arrays", refuse)
+        monkeypatch.setattr(Dataset, "decode", refuse)
 
     return forbid
 
 
 def test_first_decoded_then_mapped(data: Path, folder: Path, no_decoding: Callable[[], None]) -> None:
-    plain, _ = load_arrays(open_dataset(data), SIZE, seed=3, test=0.0)
-    digest = digest_of(data)
-    first = cached_arrays(folder, str(data), digest, SIZE, 3, None)
+    plain, _ = Dataset.open(data).decode_splits(SIZE, seed=3, test=0.0)
+    dataset = hashed(data)
+    first = cached_arrays(folder, dataset, SIZE, 3, None)
     no_decoding()
-    again = cached_arrays(folder, str(data), digest, SIZE, 3, None)
+    again = cached_arrays(folder, dataset, SIZE, 3, None)
     assert same(first, plain)
     assert same(again, plain)
     assert mapped(first)
@@ -85,16 +89,16 @@ def test_first_decoded_then_mapped(data: Path, folder: Path, no_decoding: Callab
 
 
 def test_the_images_may_be_gone(data: Path, folder: Path) -> None:
-    digest = digest_of(data)
+    dataset = hashed(data)
     first = get(folder, data)
     shutil.rmtree(data)
-    assert same(cached_arrays(folder, str(data), digest, SIZE, 0, None), first)
+    assert same(cached_arrays(folder, dataset, SIZE, 0, None), first)
 
 
 def test_the_own_splits_of_a_dataset_are_kept(make_folder: MakeFolder, folder: Path) -> None:
     files = class_files({"a": 6, "b": 6}, "train/") | class_files({"a": 1, "b": 3}, "test/", 60)
     data = make_folder(files)
-    assert same(get(folder, data), load_arrays(open_dataset(data), SIZE, test=0.0)[0])
+    assert same(get(folder, data), Dataset.open(data).decode_splits(SIZE, test=0.0)[0])
     again = get(folder, data)
     assert again.test is not None
     assert again.test.labels.tolist() == [0, 1, 1, 1]
@@ -176,7 +180,7 @@ def test_a_damaged_entry_is_made_anew(data: Path, folder: Path, name: str, damag
     assert sorted(path.name for path in entry.iterdir()) == sorted(FILES)
     before = {path.name: path.read_bytes() for path in entry.iterdir()}
     damage(entry / name)
-    assert same(get(folder, data), load_arrays(open_dataset(data), SIZE, test=0.0)[0])
+    assert same(get(folder, data), Dataset.open(data).decode_splits(SIZE, test=0.0)[0])
     assert {path.name: path.read_bytes() for path in entry.iterdir()} == before
     assert list(folder.iterdir()) == [entry]
 
@@ -208,7 +212,7 @@ def test_a_full_disk_is_no_failure(data: Path, folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(np, "save", full)
     arrays = get(folder, data)
-    assert same(arrays, load_arrays(open_dataset(data), SIZE, test=0.0)[0])
+    assert same(arrays, Dataset.open(data).decode_splits(SIZE, test=0.0)[0])
     assert not mapped(arrays)
     assert list(folder.iterdir()) == []
 
@@ -216,7 +220,7 @@ def test_a_full_disk_is_no_failure(data: Path, folder: Path, monkeypatch: pytest
 def test_a_folder_that_cannot_be_is_no_failure(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     arrays = get(tmp_path / "file", data)
-    assert same(arrays, load_arrays(open_dataset(data), SIZE, test=0.0)[0])
+    assert same(arrays, Dataset.open(data).decode_splits(SIZE, test=0.0)[0])
     assert not mapped(arrays)
 
 
@@ -227,32 +231,39 @@ def test_a_folder_that_is_not_ours_is_no_failure(data: Path, tmp_path: Path) -> 
 
 
 def test_images_that_changed_are_not_kept_under_the_old_digest(data: Path, folder: Path) -> None:
-    digest = digest_of(data)
+    dataset = hashed(data)
     (data / "cat" / "0.png").write_bytes(encoded(noise(999)))
-    arrays = cached_arrays(folder, str(data), digest, SIZE, 0, None)
-    assert same(arrays, load_arrays(open_dataset(data), SIZE, test=0.0)[0])
+    arrays = cached_arrays(folder, dataset, SIZE, 0, None)
+    assert same(arrays, Dataset.open(data).decode_splits(SIZE, test=0.0)[0])
     assert not folder.exists()
+
+
+def test_a_copy_with_times_of_its_own_is_no_change(data: Path, folder: Path) -> None:
+    dataset = hashed(data)
+    os.utime(data / "cat" / "0.png", (1, 1))
+    assert mapped(cached_arrays(folder, dataset, SIZE, 0, None))
+    assert dataset.changed == ()
 
 
 FETCH = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from nns.data import cached_arrays
-folder, data, digest, start = sys.argv[1:]
+from nns.data import Dataset, cached_arrays
+folder, data, start = sys.argv[1:]
 time.sleep(max(0, float(start) - time.time()))
-images = cached_arrays(Path(folder), data, digest, 8, 0, None).train.images
+images = cached_arrays(Path(folder), Dataset.open(data), 8, 0, None).train.images
 print(isinstance(images, np.memmap), images.sum())
 """
 
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_several_processes_may_race(data: Path, folder: Path, damaged: bool) -> None:
-    expected = load_arrays(open_dataset(data), SIZE, test=0.0)[0].train.images.sum()
+    expected = Dataset.open(data).decode_splits(SIZE, test=0.0)[0].train.images.sum()
     if damaged:
         get(folder, data)
         flip(next(folder.glob("*/train-images.npy")))
-    command = [sys.executable, "-c", FETCH, str(folder), str(data), digest_of(data), str(time.time() + 2)]
+    command = [sys.executable, "-c", FETCH, str(folder), str(data), str(time.time() + 2)]
     racing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     found = [process.communicate(timeout=120)[0].split() for process in racing]
     assert {total for _, total in found} == {str(expected)}
@@ -293,7 +304,7 @@ def test_mapped_arrays_train_as_others_do(data: Path, folder: Path) -> None:
         result = train(net, arrays, Preprocessing(SIZE), recipe, seed=5)
         return {**result.module.state_dict(), "losses": torch.tensor([epoch.val_loss for epoch in result.history])}
 
-    plain, _ = load_arrays(open_dataset(data), SIZE, test=0.0)
+    plain, _ = Dataset.open(data).decode_splits(SIZE, test=0.0)
     kept = get(folder, data)
     assert mapped(kept)
     with warnings.catch_warnings():

@@ -6,13 +6,14 @@ import pytest
 
 from nns.data.extractors import (
     DEFAULT_EXTRACTOR,
-    EXTRACTORS,
     RESNET18_EXTRACTOR,
     EfficientNetLite0Extractor,
     ResNet18Extractor,
     extractor_of,
+    make_extractor,
 )
 from nns.errors import UsageError
+from nns.plugins import load_plugins
 from nns.testing._store import sample_dataset
 
 
@@ -39,6 +40,6 @@ def test_features_of_several_cannot_be_compared():
         extractor_of(datasets(RESNET18_EXTRACTOR, DEFAULT_EXTRACTOR))
 
 
-@pytest.mark.parametrize("name", EXTRACTORS)
+@pytest.mark.parametrize("name", load_plugins().names("extractor"))
 def test_each_is_listed_under_its_own_name(name):
-    assert EXTRACTORS[name]().name == name
+    assert make_extractor(name).name == name

@@ -8,34 +8,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nns.data import ImageDataset, open_dataset
+from nns.data import Dataset
 
 from .conftest import MakeFolder, class_files
 
 
-def contents(dataset: ImageDataset, indices: np.ndarray) -> list[tuple[str, str]]:
+def contents(dataset: Dataset, indices: np.ndarray) -> list[tuple[str, str]]:
     return [(dataset.classes[dataset.items[i].label], dataset.content_digests[i]) for i in indices]
 
 
 @pytest.fixture
-def twins(make_folder: MakeFolder) -> tuple[ImageDataset, ImageDataset]:
+def twins(make_folder: MakeFolder) -> tuple[Dataset, Dataset]:
     """The same images twice, under other names, in another place and order, one of them nested."""
     here = class_files({"cat": 30, "dog": 12, "fox": 5})
     there = {f"{key.split('/')[0]}/sub/{1000 - i}.png": seed for i, (key, seed) in enumerate(here.items())}
-    return open_dataset(make_folder(here, "here")), open_dataset(make_folder(there, "far/away"))
+    return Dataset.open(make_folder(here, "here")), Dataset.open(make_folder(there, "far/away"))
 
 
-def test_digest_is_independent_of_place_names_and_order(twins: tuple[ImageDataset, ImageDataset]) -> None:
+def test_digest_is_independent_of_place_names_and_order(twins: tuple[Dataset, Dataset]) -> None:
     assert twins[0].digest == twins[1].digest
     assert len(twins[0].digest) == 64
 
 
-def test_digest_of_a_table_equals_that_of_the_folder(twins: tuple[ImageDataset, ImageDataset], tmp_path: Path) -> None:
+def test_digest_of_a_table_equals_that_of_the_folder(twins: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     folder = twins[0]
     rows = [f"{item.source},{folder.classes[item.label]}" for item in reversed(folder.items)]
     table = tmp_path / "t.csv"
     table.write_text("path,label\n" + "\n".join(rows))
-    assert open_dataset(table).digest == folder.digest
+    assert Dataset.open(table).digest == folder.digest
 
 
 def test_digest_depends_on_content_class_and_split(make_folder: MakeFolder) -> None:
@@ -47,28 +47,28 @@ def test_digest_depends_on_content_class_and_split(make_folder: MakeFolder) -> N
         class_files({"cat": 3, "wolf": 3}),
         class_files({"cat": 3, "dog": 3}, "train/"),
     ]
-    digests = {open_dataset(make_folder(files, str(i))).digest for i, files in enumerate(variants)}
+    digests = {Dataset.open(make_folder(files, str(i))).digest for i, files in enumerate(variants)}
     assert len(digests) == len(variants)
 
 
 def test_digest_is_stable_over_versions(make_folder: MakeFolder) -> None:
     """A zoo stores digests: this one changes only with a new ``nns-dataset-N`` header."""
     root = make_folder({"a/1.png": b"one", "b/2.png": b"two"})
-    dataset = open_dataset(root, require_labels=False)
+    dataset = Dataset.open(root, require_labels=False)
     assert dataset.digest[:12] == "e4e32f59a6b4"
 
 
 def test_digest_ignores_what_cannot_be_opened(make_folder: MakeFolder) -> None:
     files = class_files({"cat": 3, "dog": 3})
-    plain = open_dataset(make_folder(files, "plain"))
+    plain = Dataset.open(make_folder(files, "plain"))
     root = make_folder(files, "broken")
     (root / "cat" / "gone.png").symlink_to("nowhere.png")
-    broken = open_dataset(root)
+    broken = Dataset.open(root)
     assert len(broken) == 7
     assert broken.digest == plain.digest
 
 
-def test_digest_is_kept(twins: tuple[ImageDataset, ImageDataset]) -> None:
+def test_digest_is_kept(twins: tuple[Dataset, Dataset]) -> None:
     first = twins[0].digest
     for item in twins[0].items:
         assert isinstance(item.source, Path)
@@ -76,12 +76,12 @@ def test_digest_is_kept(twins: tuple[ImageDataset, ImageDataset]) -> None:
     assert twins[0].digest == first
 
 
-def test_sample_is_the_same_content_everywhere(twins: tuple[ImageDataset, ImageDataset]) -> None:
+def test_sample_is_the_same_content_everywhere(twins: tuple[Dataset, Dataset]) -> None:
     here, there = (contents(dataset, dataset.sample(seed=3)) for dataset in twins)
     assert here == there
 
 
-def test_sample_sizes_and_seeds(twins: tuple[ImageDataset, ImageDataset]) -> None:
+def test_sample_sizes_and_seeds(twins: tuple[Dataset, Dataset]) -> None:
     dataset = twins[0]
     sample = dataset.sample(per_class=10, limit=200)
     assert np.bincount(dataset.labels[sample]).tolist() == [10, 10, 5]
@@ -94,7 +94,7 @@ def test_sample_sizes_and_seeds(twins: tuple[ImageDataset, ImageDataset]) -> Non
     assert len(dataset.sample(limit=0)) == 0
 
 
-def test_excluded_images_are_replaced_and_the_rest_stays(twins: tuple[ImageDataset, ImageDataset]) -> None:
+def test_excluded_images_are_replaced_and_the_rest_stays(twins: tuple[Dataset, Dataset]) -> None:
     dataset = twins[0]
     before = dataset.sample(per_class=5).tolist()
     after = dataset.sample(per_class=5, exclude=[before[0]]).tolist()
@@ -104,7 +104,7 @@ def test_excluded_images_are_replaced_and_the_rest_stays(twins: tuple[ImageDatas
 
 def test_sample_takes_copies_once_and_only_training_images(make_folder: MakeFolder) -> None:
     files = class_files({"a": 3, "b": 3}, "train/") | class_files({"a": 3, "b": 3}, "test/", 50)
-    dataset = open_dataset(make_folder(files | {"train/a/copy.png": 0}))
+    dataset = Dataset.open(make_folder(files | {"train/a/copy.png": 0}))
     sample = dataset.sample()
     assert len(sample) == 6
     assert {dataset.items[i].split for i in sample} == {"train"}
@@ -112,7 +112,7 @@ def test_sample_takes_copies_once_and_only_training_images(make_folder: MakeFold
 
 def test_unlabelled_sample_goes_up_to_the_limit(make_folder: MakeFolder) -> None:
     files = {f"{number}.png": number for number in range(40)}
-    dataset = open_dataset(make_folder(files), require_labels=False)
+    dataset = Dataset.open(make_folder(files), require_labels=False)
     assert len(dataset.sample(per_class=10, limit=25)) == 25
     assert len(dataset.sample()) == 40
 
@@ -122,6 +122,6 @@ def test_five_hundred_files_open_and_hash_quickly(make_folder: MakeFolder) -> No
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        assert open_dataset(root).digest
+        assert Dataset.open(root).digest
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3  # some 20 ms; the rest is for a busy machine

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nns.data.folders import IMAGE_EXTENSIONS, SPLIT_NAMES
-from nns.data.torchvision_data import ROOT_VARIABLE
+from nns.data.formats.folder import IMAGE_EXTENSIONS
+from nns.data.formats.torchvision import ROOT_VARIABLE
+from nns.data.names import SPLIT_NAMES
 
 from .conftest import MakeFolder, class_files
 

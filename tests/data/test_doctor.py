@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nns.data import DoctorReport, diagnose, inspect_dataset, open_dataset
+from nns.data import Dataset, DoctorReport, diagnose, inspect_dataset
 
 from .conftest import MakeFolder, class_files, encoded
 
@@ -20,7 +20,7 @@ def said(report: DoctorReport, severity: str) -> str:
 
 def test_a_healthy_dataset_has_no_findings_but_notes(make_folder: MakeFolder) -> None:
     root = make_folder(class_files({"cat": 20, "dog": 15}))
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     report = inspect_dataset(dataset)
     assert report.ok
     assert report.counts == {"cat": {"all": 20}, "dog": {"all": 15}}
@@ -43,7 +43,7 @@ def test_everything_wrong_at_once(make_folder: MakeFolder) -> None:
         "extra/x.png": 200,
         "train/loose.png": 150,
     }
-    report = inspect_dataset(open_dataset(make_folder(files), require_labels=False))
+    report = inspect_dataset(Dataset.open(make_folder(files), require_labels=False))
     assert report.ok, "all this can be trained on"
     assert report.counts["a"] == {"train": 46, "val": 4}
     assert [s.path for s in report.unreadable] == ["train/a/text.png"]
@@ -71,7 +71,7 @@ def test_odd_pixels_are_counted(make_folder: MakeFolder) -> None:
         "b/turned.jpg": encoded(Image.new("RGB", (64, 32)), "JPEG", exif=exif),
         "b/moving.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
     }
-    report = inspect_dataset(open_dataset(make_folder(files)))
+    report = inspect_dataset(Dataset.open(make_folder(files)))
     assert (report.transparent, report.deep, report.rotated, report.animated) == (1, 1, 1, 1)
     assert report.modes["CMYK"] == 1
     assert report.smallest == (12, 8)

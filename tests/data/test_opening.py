@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from nns.data import ImageDataset, open_dataset
+from nns.data import Dataset
 from nns.errors import DatasetError
 
 from .conftest import MakeFolder, class_files
 
 
-def labels_by_key(dataset: ImageDataset) -> dict[str, str]:
+def labels_by_key(dataset: Dataset) -> dict[str, str]:
     return {item.key: dataset.classes[item.label] for item in dataset.items}
 
 
 def refusal(data: str | Path, *, require_labels: bool = True) -> str:
     with pytest.raises(DatasetError) as caught:
-        open_dataset(data, require_labels=require_labels)
+        Dataset.open(data, require_labels=require_labels)
     message = str(caught.value)
     assert "\n" not in message
     assert ";" in message, "a message ends in the next step"
@@ -39,7 +39,7 @@ def test_importing_loads_nothing_heavy() -> None:
 
 def test_class_folders(make_folder: MakeFolder) -> None:
     root = make_folder(class_files({"dog": 3, "cat": 4}))
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     assert dataset.name == "data"
     assert dataset.path == str(root)
     assert dataset.classes == ("cat", "dog")
@@ -54,7 +54,7 @@ def test_nested_images_hidden_files_and_other_files(make_folder: MakeFolder) -> 
     files = class_files({"cat": 3, "dög haus": 3})
     files |= {"cat/deep/er/ä b.PNG": 90, "cat/.hidden.png": 91, ".git/x.png": 92, "cat/.thumbs/x.png": 93}
     files |= {"cat/notes.txt": b"x", "read me": b"x", "loose.png": 94, "cat/Thumbs.db": b"x"}
-    dataset = open_dataset(make_folder(files))
+    dataset = Dataset.open(make_folder(files))
     assert dataset.classes == ("cat", "dög haus")
     assert len(dataset) == 7
     assert labels_by_key(dataset)["cat/deep/er/ä b.PNG"] == "cat"
@@ -64,24 +64,24 @@ def test_nested_images_hidden_files_and_other_files(make_folder: MakeFolder) -> 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
 def test_split_folders(make_folder: MakeFolder, val: str) -> None:
     files = class_files({"a": 2, "b": 2}, "train/") | class_files({"a": 1, "b": 1}, f"{val}/", 50)
-    dataset = open_dataset(make_folder(files | class_files({"a": 1}, "test/", 80)))
+    dataset = Dataset.open(make_folder(files | class_files({"a": 1}, "test/", 80)))
     assert dataset.splits == ("train", "val", "test")
     assert dataset.classes == ("a", "b")
     assert [item.split for item in dataset.items].count("train") == 4
 
 
 def test_train_may_be_a_class(make_folder: MakeFolder) -> None:
-    dataset = open_dataset(make_folder(class_files({"car": 3, "train": 3, "plane": 3})))
+    dataset = Dataset.open(make_folder(class_files({"car": 3, "train": 3, "plane": 3})))
     assert dataset.classes == ("car", "plane", "train")
     assert dataset.splits == ()
 
 
 def test_a_folder_beside_the_splits_is_ignored_and_told(make_folder: MakeFolder) -> None:
     train, test = class_files({"a": 2, "b": 2}, "train/"), class_files({"a": 2, "b": 2}, "test/", 50)
-    dataset = open_dataset(make_folder(train | test | {"extra/x.png": 99, "top.png": 98}, "both"))
+    dataset = Dataset.open(make_folder(train | test | {"extra/x.png": 99, "top.png": 98}, "both"))
     assert dataset.splits == ("train", "test")
     assert {skipped.path for skipped in dataset.ignored} == {"extra", "top.png"}
-    dataset = open_dataset(make_folder(train | {"papers/x.pdf": b""}, "papers"))
+    dataset = Dataset.open(make_folder(train | {"papers/x.pdf": b""}, "papers"))
     assert dataset.splits == ("train",)
     assert "rename train/ if it is a class" in refusal(make_folder(train | {"car/x.png": 99}, "either"))
 
@@ -113,18 +113,18 @@ def test_folders_that_cannot_be_trained_on(
 
 def test_one_image_a_class_is_enough_where_val_is_given(make_folder: MakeFolder) -> None:
     files = class_files({"a": 1, "b": 1}, "train/") | class_files({"a": 1, "b": 1}, "val/", 9)
-    assert len(open_dataset(make_folder(files))) == 4
+    assert len(Dataset.open(make_folder(files))) == 4
 
 
 def test_flat_folder_is_enough_to_search(make_folder: MakeFolder) -> None:
-    dataset = open_dataset(make_folder({"b.png": 0, "a.JPG": 1, "sub/c.png": 2, "x.txt": b""}), require_labels=False)
+    dataset = Dataset.open(make_folder({"b.png": 0, "a.JPG": 1, "sub/c.png": 2, "x.txt": b""}), require_labels=False)
     assert not dataset.labelled
     assert dataset.classes == ()
     assert dataset.labels.tolist() == [-1, -1, -1]
 
 
 def test_one_class_is_enough_to_search(make_folder: MakeFolder) -> None:
-    dataset = open_dataset(make_folder(class_files({"cat": 1})), require_labels=False)
+    dataset = Dataset.open(make_folder(class_files({"cat": 1})), require_labels=False)
     assert dataset.classes == ("cat",)
 
 
@@ -145,7 +145,7 @@ def test_links_in_circles_end(make_folder: MakeFolder) -> None:
     (root / "cat" / "y").mkdir()
     (root / "cat" / "x" / "to_y").symlink_to(root / "cat" / "y")
     (root / "cat" / "y" / "to_x").symlink_to(root / "cat" / "x")
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     assert dataset.classes == ("cat", "dog")
     assert len(dataset) == 6
 
@@ -155,7 +155,7 @@ def test_linked_classes_and_images_are_read(make_folder: MakeFolder, tmp_path: P
     elsewhere = make_folder(class_files({"fox": 3}, "", 50), "elsewhere")
     (root / "fox").symlink_to(elsewhere / "fox")
     (root / "cat" / "link.png").symlink_to(elsewhere / "fox" / "0.png")
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     assert dataset.classes == ("cat", "dog", "fox")
     assert len(dataset) == 10
 
@@ -163,7 +163,7 @@ def test_linked_classes_and_images_are_read(make_folder: MakeFolder, tmp_path: P
 def test_a_pipe_named_like_an_image_does_not_hang(make_folder: MakeFolder) -> None:
     root = make_folder(class_files({"cat": 3, "dog": 3}))
     os.mkfifo(root / "cat" / "pipe.png")
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     assert len(dataset) == 6
     assert dataset.ignored[0].path == "cat/pipe.png"
 
@@ -171,7 +171,7 @@ def test_a_pipe_named_like_an_image_does_not_hang(make_folder: MakeFolder) -> No
 def test_names_that_are_no_utf8(make_folder: MakeFolder) -> None:
     root = make_folder(class_files({"cat": 3, "dog": 3}))
     (root / os.fsdecode(b"cat/\xff.png")).write_bytes(b"")
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     for item in dataset.items:
         item.key.encode()
     assert dataset.digest
@@ -179,4 +179,4 @@ def test_names_that_are_no_utf8(make_folder: MakeFolder) -> None:
 
 def test_the_current_folder_has_a_name(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make_folder(class_files({"cat": 3, "dog": 3}), "my pets"))
-    assert open_dataset(".").name == "my pets"
+    assert Dataset.open(".").name == "my pets"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.errors import DatasetError
 
 from .conftest import MakeFolder
@@ -33,7 +33,7 @@ def six(split: str = "") -> str:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("header", ["path,label", "Path, Label "])
 def test_path_and_label(folder: Path, mark: str, end: str, header: str) -> None:
-    dataset = open_dataset(write(folder, f"{mark}{header}\n{six()}\n".replace("\n", end)))
+    dataset = Dataset.open(write(folder, f"{mark}{header}\n{six()}\n".replace("\n", end)))
     assert dataset.name == "labels"
     assert dataset.classes == ("cat", "dog")
     assert len(dataset) == 6
@@ -43,26 +43,26 @@ def test_path_and_label(folder: Path, mark: str, end: str, header: str) -> None:
 def test_semicolons_other_columns_quotes_and_absolute_paths(folder: Path) -> None:
     rows = "".join(f'{i};"the ""{c}""; or so";img/{n}.png\n' for i, (n, c) in enumerate(zip("abcdef", "xxxyyy")))
     text = f"id;label;path\n{rows}7;y;{folder / 'img/g.png'}\n"
-    dataset = open_dataset(write(folder, text.replace("7;y;", '7;"the ""y""; or so";')))
+    dataset = Dataset.open(write(folder, text.replace("7;y;", '7;"the ""y""; or so";')))
     assert dataset.classes == ('the "x"; or so', 'the "y"; or so')
     assert len(dataset) == 7
 
 
 def test_splits(folder: Path) -> None:
     text = f"path,label,split\n{six(',train')}img/g.png,cat,VALIDATION\nimg/h.png,dog,test\n"
-    dataset = open_dataset(write(folder, text))
+    dataset = Dataset.open(write(folder, text))
     assert dataset.splits == ("train", "val", "test")
 
 
 def test_empty_split_column_is_none(folder: Path) -> None:
-    assert open_dataset(write(folder, f"path,label,split\n{six(',')}")).splits == ()
+    assert Dataset.open(write(folder, f"path,label,split\n{six(',')}")).splits == ()
 
 
 def test_without_labels_it_can_be_searched(folder: Path) -> None:
     table = write(folder, "path\nimg/a.png\nimg/b.png\n")
-    assert not open_dataset(table, require_labels=False).labelled
+    assert not Dataset.open(table, require_labels=False).labelled
     with pytest.raises(DatasetError, match="searched with, not fine-tuned on"):
-        open_dataset(table)
+        Dataset.open(table)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_without_labels_it_can_be_searched(folder: Path) -> None:
 )
 def test_problems_name_the_line(folder: Path, text: str | bytes, expected: str) -> None:
     with pytest.raises(DatasetError) as caught:
-        open_dataset(write(folder, text))
+        Dataset.open(write(folder, text))
     assert expected in str(caught.value)
     assert "labels.csv" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nns.data import load_arrays, load_images, open_dataset
+from nns.data import Dataset
+from nns.data.formats.torchvision import open_torchvision
 from nns.errors import DatasetError
 
 datasets = pytest.importorskip("torchvision.datasets")
@@ -30,17 +31,17 @@ def write_mnist(root: Path, counts: dict[str, int]) -> None:
 def test_mnist_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mnist(tmp_path, {"train": 20, "t10k": 6})
     monkeypatch.setenv("NNS_TORCHVISION_ROOT", str(tmp_path))
-    dataset = open_dataset("torchvision:MNIST")
+    dataset = Dataset.open("torchvision:MNIST")
     assert dataset.name == "MNIST"
     assert dataset.classes == ("0 - zero", "1 - one")
     assert dataset.splits == ("train", "test")
     assert len(dataset) == 26
-    arrays, skipped = load_arrays(dataset, 8)
+    arrays, skipped = dataset.decode_splits(8)
     assert skipped == ()
     assert arrays.test is not None
     assert [len(arrays.train), len(arrays.val), len(arrays.test)] == [16, 4, 6]
     assert arrays.test.images[3].min() == 103
-    assert dataset.digest == open_dataset("torchvision:MNIST", torchvision_root=tmp_path).digest
+    assert dataset.digest == open_torchvision("MNIST", "torchvision:MNIST", tmp_path).digest
     assert len(dataset.sample(per_class=4)) == 8
 
 
@@ -50,7 +51,7 @@ def test_no_network_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(DatasetError) as caught:
-        open_dataset("torchvision:MNIST", torchvision_root=tmp_path / "cache")
+        open_torchvision("MNIST", "torchvision:MNIST", tmp_path / "cache")
     message = str(caught.value)
     assert "torchvision:MNIST" in message
     assert "NNS_TORCHVISION_ROOT" in message
@@ -62,7 +63,7 @@ def test_no_network_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(DatasetError, match="has no dataset") as caught:
-        open_dataset(f"torchvision:{name}")
+        Dataset.open(f"torchvision:{name}")
     assert hint in str(caught.value)
 
 
@@ -75,10 +76,10 @@ class Small(datasets.FakeData):  # type: ignore[misc, name-defined]
 
 def test_fake_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "FakeData", Small)
-    dataset = open_dataset("torchvision:FakeData", require_labels=False)
+    dataset = Dataset.open("torchvision:FakeData", require_labels=False)
     assert len(dataset) == 12
     assert dataset.splits == ()
-    images, kept, skipped = load_images(dataset, range(12), 8)
+    images, kept, skipped = dataset.decode(range(12), 8)
     assert images.shape == (12, 3, 8, 8)
     assert len(kept) == 12
     assert skipped == ()
@@ -94,7 +95,7 @@ def test_splits_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
             self.classes = ["dog", "cat"]
 
     monkeypatch.setattr(datasets, "OxfordIIITPet", Pets)
-    dataset = open_dataset("torchvision:OxfordIIITPet", require_labels=False)
+    dataset = Dataset.open("torchvision:OxfordIIITPet", require_labels=False)
     assert dataset.splits == ("train", "test")
     assert dataset.classes == ("cat", "dog")
 
@@ -106,4 +107,4 @@ def test_what_is_not_for_classification_is_refused(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(datasets, "FakeData", Boxes)
     with pytest.raises(DatasetError, match="one class an image"):
-        open_dataset("torchvision:FakeData")
+        Dataset.open("torchvision:FakeData")

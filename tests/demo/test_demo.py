@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from nns import UsageError, open_dataset, predict
+from nns import Dataset, UsageError, predict
 from nns.demo import data, run_demo
 from nns.demo.running import DemoSettings
 
@@ -29,8 +29,8 @@ def cells(monkeypatch):
 
 def test_the_images_are_laid_out_once_and_none_of_the_query_is_in_the_zoo(cells, tmp_path):
     laid = data.lay_out(tmp_path)
-    zoo = [open_dataset(folder) for folder in laid.zoo]
-    query = open_dataset(laid.query)
+    zoo = [Dataset.open(folder) for folder in laid.zoo]
+    query = Dataset.open(laid.query)
     assert len({dataset.digest for dataset in zoo}) == len(zoo) >= 4
     known = {digest for dataset in zoo for digest in dataset.content_digests}
     assert not known & set(query.content_digests)
@@ -62,6 +62,6 @@ def test_the_whole_way(cells, tmp_path, capsys):
     assert "nns predict" in capsys.readouterr().out
     image = next(report.query.rglob("*.png"))
     (prediction,), _ = predict(report.output, [image])
-    assert prediction.label in open_dataset(report.query).classes
+    assert prediction.label in Dataset.open(report.query).classes
     again = run_demo(tmp_path, settings, lambda *step: None)
     assert (again.build.added, again.build.digest) == (0, report.build.digest)

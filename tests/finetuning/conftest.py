@@ -154,7 +154,7 @@ def data_of(digits: SplitArrays) -> Callable[[Preprocessing], SplitArrays]:
 
 @pytest.fixture
 def registry() -> Registry:
-    return Registry((), (), {"tiny": TinyBackend}, {}, {})
+    return Registry((), (), {"backend": {"tiny": TinyBackend}})
 
 
 @pytest.fixture(scope="session")

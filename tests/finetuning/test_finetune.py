@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, predict
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.finetuning.finetune_zoo import SizedData, candidate, export_network, networks_of_search
 from nns.types import Preprocessing
 
@@ -20,7 +20,7 @@ def zoo(plain_zoo):
 
 
 def test_data_is_decoded_once_a_size_and_split_alike(plain_zoo, monkeypatch):
-    sized = SizedData(open_dataset(plain_zoo.settings.data[0]), seed=0)
+    sized = SizedData(Dataset.open(plain_zoo.settings.data[0]), seed=0)
     small, same, large = (sized(Preprocessing(size)) for size in (16, 16, 24))
     assert small is same
     assert large.train.images.shape[-1] == 24

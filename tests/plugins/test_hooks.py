@@ -93,7 +93,7 @@ class Nearest(SpaceMethod):
 def test_nns_register_backends():
     """The plugin of plugins/nns-example, by its installed entry point."""
     registry = load_plugins()
-    assert "example" in registry.backend_names
+    assert "example" in registry.names("backend")
     assert registry.backend("example").offers("plain-w8-d3")
 
 
@@ -106,11 +106,11 @@ def test_nns_register_methods(install, tmp_path):
     install("ourmethod", METHOD)
     (tmp_path / "nearest.py").write_text(NEAREST)
     registry = load_plugins()
-    assert "nearest" in registry.method_names
+    assert "nearest" in registry.names("method")
     assert "nearest" not in sys.modules, "made at first use"
-    method = registry.method("nearest", weight=2.0)
+    method = registry.make("method", "nearest", weight=2.0)
     assert method.settings() == {"weight": 2.0}
-    again = registry.method("nearest", **method.settings()).load_tensors(method.fit(None).to_tensors())
+    again = registry.make("method", "nearest", **method.settings()).load_tensors(method.fit(None).to_tensors())
     embedded = again.embed_networks({"graph": np.zeros((3, 2), np.float32)})
     assert again.score(again.embed_query(np.zeros((1, 2), np.float32)), embedded).tolist() == [2.0] * 3
 

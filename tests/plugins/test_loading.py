@@ -25,8 +25,8 @@ def failure(registry, name):
 
 def test_the_built_ins_come_in_through_the_same_door():
     registry = load_plugins()
-    assert {"ofa", "timm"} <= set(registry.backend_names)
-    assert {"tans", "mixed"} <= set(registry.method_names)
+    assert {"ofa", "timm"} <= set(registry.names("backend"))
+    assert {"tans", "mixed"} <= set(registry.names("method"))
     builtin = {plugin.name: plugin for plugin in registry.plugins if plugin.builtin}
     assert {"ofa", "timm", "methods"} <= builtin.keys()
     assert builtin["ofa"].distribution == "nns"
@@ -43,7 +43,7 @@ def test_an_installed_plugin_is_found(install):
     (plugin,) = [plugin for plugin in registry.plugins if plugin.name == "outside"]
     assert (plugin.distribution, plugin.version, plugin.builtin) == ("outside-dist", "1.2.3", False)
     assert plugin.registered == (("backend", "mine"),)
-    assert "mine" in registry.backend_names
+    assert "mine" in registry.names("backend")
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_broken_plugin_is_reported_and_breaks_no_other(install, source, reason
     found = failure(registry, "broken")
     assert found.distribution == "broken-dist"
     assert reason in found.reason
-    assert {"ofa", "timm", "fine"} <= set(registry.backend_names)
-    assert "good" not in registry.backend_names, "what a broken plugin registered before it broke is gone"
+    assert {"ofa", "timm", "fine"} <= set(registry.names("backend"))
+    assert "good" not in registry.names("backend"), "what a broken plugin registered before it broke is gone"
     assert [plugin.name for plugin in registry.plugins if not plugin.builtin and plugin.name in {"broken", "good"}] == [
         "good"
     ]
@@ -85,7 +85,7 @@ def test_of_two_plugins_with_one_name_the_second_is_refused_and_both_are_named(i
     reason = failure(registry, "second").reason
     assert "'first-dist:first'" in reason
     assert "'second-dist:second'" in reason
-    assert "same" in registry.backend_names
+    assert "same" in registry.names("backend")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_nns_load_plugins_limits_what_comes_from_outside(install, monkeypatch, v
     registry = load_plugins()
     assert {plugin.name for plugin in registry.plugins if plugin.name in {"one", "two"}} == loaded
     assert registry.failures == ()
-    assert {"ofa", "timm"} <= set(registry.backend_names)
+    assert {"ofa", "timm"} <= set(registry.names("backend"))
 
 
 def registry_of(install, body, name="outside"):
@@ -151,11 +151,11 @@ def nns_register_methods(register):
     register("mine", make)
 """,
     )
-    assert registry.method("mine", size=3) == 3
+    assert registry.make("method", "mine", size=3) == 3
     with pytest.raises(UsageError, match="must not be negative"):
-        registry.method("mine", size=-1)
+        registry.make("method", "mine", size=-1)
     with pytest.raises(PluginError, match=r"method 'mine' cannot be made: TypeError.*colour"):
-        registry.method("mine", colour="red")
+        registry.make("method", "mine", colour="red")
 
 
 def test_unknown_names_are_told_with_a_likely_one():
@@ -163,7 +163,7 @@ def test_unknown_names_are_told_with_a_likely_one():
     with pytest.raises(UnknownNameError, match="unknown backend 'tim'; did you mean 'timm'"):
         registry.backend("tim")
     with pytest.raises(UnknownNameError, match="unknown method 'tan'; did you mean 'tans'"):
-        registry.method("tan")
+        registry.make("method", "tan")
 
 
 def test_without_a_zoo_the_error_says_what_to_do():

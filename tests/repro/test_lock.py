@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.errors import UsageError
 from nns.repro import STAGES, Lock, ReproSettings, StageRecord, read_lock
 from nns.repro.digits import IMAGES_A_CLASS, write_digits
@@ -93,7 +93,7 @@ def test_paths_are_relative_to_the_lock(tmp_path, monkeypatch):
 
 
 def test_digits_have_the_same_digest_anywhere(tmp_path):
-    dataset = open_dataset(write_digits("digits:012", tmp_path))
+    dataset = Dataset.open(write_digits("digits:012", tmp_path))
     assert dataset.name == "digits-012"
     assert dataset.classes == ("0", "1", "2")
     assert len(dataset) == 3 * IMAGES_A_CLASS

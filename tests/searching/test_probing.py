@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nns import Zoo
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.searching import probing
 from nns.searching.probing import PROBE_WEIGHT, moved_accuracy, probe_terms
 
@@ -26,7 +26,7 @@ def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monk
             (tmp_path / split / folder.name).mkdir(parents=True)
             for path in [sorted(folder.glob("*.png"))[number] for number in numbers]:
                 shutil.copy(path, tmp_path / split / folder.name / path.name)
-    dataset, seen = open_dataset(str(tmp_path)), []
+    dataset, seen = Dataset.open(str(tmp_path)), []
     decode = probing._decode
     monkeypatch.setattr(probing, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
     with Zoo(small_zoo.path) as zoo:
@@ -49,6 +49,6 @@ def test_a_probe_with_another_score_and_fewer_images(small_zoo):
 
     with Zoo(small_zoo.path) as zoo:
         entries = zoo.entries()[:2]
-        found = probing.probe(open_dataset(str(small_zoo.query)), zoo, entries, images=6, score=score)
+        found = probing.probe(Dataset.open(str(small_zoo.query)), zoo, entries, images=6, score=score)
     assert found == {entry.id: 0.25 for entry in entries}
     assert seen == [(6, 6, 2)] * 2

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nns import Limits, UnknownNameError, UsageError, Zoo, search
-from nns.data import open_dataset
-from nns.searching import query_record
+from nns.data import Dataset
+from nns.data.extractors import make_extractor
 from nns.space import Space
 
 
@@ -59,9 +59,10 @@ def test_the_head_is_that_of_the_data_unless_it_has_no_labels(small_zoo, zoo, tm
     assert own.params == own.entry.cost.params(len(own.entry.classes))
 
 
-def test_query_record(small_zoo):
+def test_what_a_search_reads(small_zoo, zoo):
     steps = []
-    record, dataset = query_record(open_dataset(str(small_zoo.query)), progress=lambda *step: steps.append(step))
+    record = Dataset.open(str(small_zoo.query)).features(make_extractor())
+    dataset = search(str(small_zoo.query), zoo, progress=lambda *step: steps.append(step)).dataset
     assert record.features.shape == (20, 1280)
     assert np.isfinite(record.features).all()
     assert (record.images, record.classes, np.bincount(record.labels).tolist()) == (48, ("8", "9"), [10, 10])

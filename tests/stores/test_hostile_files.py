@@ -151,15 +151,13 @@ def test_names_do_not_reach_the_terminal(name, good, tmp_path, nns):
 @pytest.fixture
 def no_images(monkeypatch):
     """Searching for features made up here, which needs no torch."""
-    from nns.searching import ranking as searching
-    from nns.searching.results import QueryDataset
+    from nns.data import Dataset
     from nns.types import DatasetRecord
 
     features = np.random.default_rng(0).standard_normal((4, making.QUERY_DIM)).astype(np.float32)
     record = DatasetRecord("mine", "digest", ("a", "b"), features, np.array([0, 0, 1, 1]), 4, "lite0")
-    query = QueryDataset("mine", 2, 4, (), "digest")
-    monkeypatch.setattr(searching, "open_dataset", lambda *args, **more: None)
-    monkeypatch.setattr(searching, "query_record", lambda *args, **more: (record, query))
+    monkeypatch.setattr(Dataset, "of", lambda *args, **more: Dataset("mine", "mine", ("a", "b"), ()))
+    monkeypatch.setattr(Dataset, "features", lambda *args, **more: record)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_a_space_is_fitted_to_it(folder, run, registry):
     zoo, _ = run(folder)
     report = Space.fit(zoo, method="tans", epochs=200).report
     record = zoo.space("tans")
-    method = registry.method("tans", **record.settings).load_tensors(record.tensors)
+    method = registry.make("method", "tans", **record.settings).load_tensors(record.tensors)
     entries = zoo.entries()
     for dataset in zoo.datasets()[:DATASETS]:
         nearest = np.argsort(-method.similarity(method.embed_query(dataset.features), record.embeddings))[:NETWORKS]

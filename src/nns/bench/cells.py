@@ -14,7 +14,8 @@ import numpy as np
 from nns.bench.recipe import HEAD_PENALTIES, CellRecipe
 from nns.building.plan import item_seed
 from nns.building.worker import Place
-from nns.data.cache import cached_arrays, draw_by_class
+from nns.data import Dataset, cached_arrays
+from nns.data.cache import draw_by_class
 from nns.plugins import installed_plugins
 from nns.searching.probes import features_of, h_score, knn_accuracy, log_me, ridge_accuracy
 from nns.types import Json, LabelledArrays, SplitArrays
@@ -40,19 +41,22 @@ class CellItem:
 
     Attributes:
         network_id: The network that is fine-tuned.
-        data: The dataset, as it is opened.
+        data: The dataset.
         dataset: Its name.
-        digest: Its content digest.
         seed: Number of the repetition, from 0; only the first has the scores and the head.
         recipe: How.
     """
 
     network_id: str
-    data: str
+    data: Dataset
     dataset: str
-    digest: str
     seed: int
     recipe: CellRecipe
+
+    @property
+    def digest(self) -> str:
+        """Content digest of the dataset."""
+        return self.data.digest
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -80,7 +84,6 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
     arrays = cached_arrays(
         Path(place.images),
         item.data,
-        item.digest,
         entry.preprocessing.size,
         recipe.data_seed,
         recipe.max_images,

@@ -17,15 +17,14 @@ from nns.bench.metrics import LIMITS
 from nns.bench.recipe import CellRecipe
 from nns.bench.tasks import TaskGroup, read_rows
 from nns.building.executors import Executor
-from nns.building.plan import absolute, item_seed
+from nns.building.plan import item_seed
 from nns.building.worker import Place
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.errors import UsageError
 from nns.stores import canonical_json
 from nns.types import Json, NetworkEntry
 
 if TYPE_CHECKING:
-    from nns.data import ImageDataset
     from nns.zoo import Zoo
 
 
@@ -97,7 +96,7 @@ def named_candidates(entries: Sequence[NetworkEntry], table: Path) -> tuple[str,
 
 def plan_cells(
     entries: Sequence[NetworkEntry],
-    datasets: Sequence[tuple[str, ImageDataset]],
+    datasets: Sequence[tuple[str, Dataset]],
     groups: Mapping[str, TaskGroup],
     recipe: CellRecipe,
     seeds: int,
@@ -120,7 +119,7 @@ def plan_cells(
     if missing := sorted(named - set(groups)):
         raise UsageError(f"no family and set are known of {', '.join(missing[:5])}: add them to the table of tasks")
     return [
-        CellItem(entry.id, absolute(dataset.path), name, dataset.digest, seed, recipe)
+        CellItem(entry.id, dataset, name, seed, recipe)
         for seed in range(seeds)
         for name, dataset in datasets
         for entry in entries
@@ -263,10 +262,10 @@ def make_cells(
     return failed
 
 
-def open_tasks(data: Sequence[str]) -> list[tuple[str, ImageDataset]]:
+def open_tasks(data: Sequence[str]) -> list[tuple[str, Dataset]]:
     """Open datasets by their folders' names.
 
     Raises:
         DatasetError: If one cannot be read.
     """
-    return [(dataset.name, dataset) for dataset in map(open_dataset, data)]
+    return [(dataset.name, dataset) for dataset in map(Dataset.of, data)]

@@ -14,7 +14,6 @@ from nns.bench.making import CellFile
 from nns.bench.matrix import CandidateRow, Matrix, TaskRow
 from nns.bench.recipe import CellRecipe
 from nns.bench.tasks import TaskGroup
-from nns.building.plan import absolute
 from nns.data.cache import cached_arrays, draw_by_class
 from nns.data.extractors import EfficientNetLite0Extractor
 from nns.errors import UsageError
@@ -25,7 +24,7 @@ from nns.types import NetworkEntry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.data import ImageDataset
+    from nns.data import Dataset
     from nns.zoo import Zoo
 
 QUERY_IMAGES = 128
@@ -35,7 +34,7 @@ QUERY_IMAGES = 128
 def pack_matrix(
     zoo: Zoo,
     candidates: Sequence[NetworkEntry],
-    datasets: Sequence[tuple[str, ImageDataset]],
+    datasets: Sequence[tuple[str, Dataset]],
     groups: Mapping[str, TaskGroup],
     cells: CellFile,
     recipe: CellRecipe,
@@ -109,15 +108,12 @@ def _gather(cells: CellFile, digests: Sequence[str], ids: Sequence[str], recipe:
     return found
 
 
-def _describe(
-    dataset: ImageDataset, recipe: CellRecipe, images: Path
-) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+def _describe(dataset: Dataset, recipe: CellRecipe, images: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
     """Compute query features (n, D) of training images, their labels (n,), and how many images training has."""
     extractor = EfficientNetLite0Extractor()
     arrays = cached_arrays(
         images,
-        absolute(dataset.path),
-        dataset.digest,
+        dataset,
         extractor.image_size,
         recipe.data_seed,
         recipe.max_images,

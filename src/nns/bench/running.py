@@ -112,7 +112,7 @@ def run_bench(
     """
     started = time.perf_counter()
     registry = registry or load_plugins()
-    registry.method(method, seed=0)  # an unknown name is told at once
+    registry.make("method", method, seed=0)  # an unknown name is told at once
     time_search = time_search or measure_search
     seconds = time_search(int(np.median([len(query) for query in matrix.zoo.queries[matrix.offset :]])))
     few = time_search(FEW_IMAGES)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,15 @@ from nns.building.settings import BuildSettings
 from nns.building.threads import limited_threads
 from nns.building.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
 from nns.building.worker import ItemResult, Origin, Place, describe, run_item
-from nns.data import load_sample, open_dataset
+from nns.data import Dataset
 from nns.data.extractors import extractor_of
 from nns.errors import DatasetError, ZooError
 from nns.plugins import load_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
-from nns.types import DatasetRecord, Provenance
+from nns.types import Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
-    from nns.data import ImageDataset
     from nns.plugins import Registry
 
 MERGE_FROM = 300
@@ -41,6 +41,7 @@ def build_zoo(
     zoo: str | os.PathLike[str],
     settings: BuildSettings,
     *,
+    data: Sequence[Any] | None = None,
     workers: int | None = 1,
     threads: int = 1,
     executor: str = "local",
@@ -59,6 +60,7 @@ def build_zoo(
         zoo: The file to write; a journal folder and one of decoded images lie beside it while the build runs. All
             workers write there, so with several machines it must be on a disk that they share.
         settings: What to build.
+        data: Datasets in place of those that the settings name, as :meth:`nns.data.Dataset.of` takes them.
         workers: Items that are trained at the same time, each in a process; None: as many as there are processors
             for; 0: everything in this process, for small zoos and for debugging.
         threads: Threads of each.
@@ -74,7 +76,7 @@ def build_zoo(
         UsageError: If the settings make no sense, ray is not installed, or no cluster lets this process in.
         ZooError: If the file is there and is no zoo, or cannot be written any more; what was finished stays.
     """
-    run = _Build(zoo, settings, registry or load_plugins(), device, on_event)
+    run = _Build(zoo, settings, registry or load_plugins(), settings.data if data is None else data, device, on_event)
     interrupted = False
     try:
         with (
@@ -96,15 +98,17 @@ class _Build:
         zoo: str | os.PathLike[str],
         settings: BuildSettings,
         registry: Registry,
+        data: Sequence[Any],
         device: str,
         on_event: Callable[[BuildEvent], None] | None,
     ) -> None:
         self.zoo, self.settings, self.registry, self.on_event = Path(zoo), settings, registry, on_event
+        self.data = data
         self.started = time.perf_counter()
         self.store = HDF5Store(zoo)
         self.images_folder = self.zoo.with_name(self.zoo.name + ".images")
         self.place = Place(os.path.abspath(self.zoo), os.path.abspath(self.images_folder), device)
-        self.datasets: list[tuple[str, ImageDataset]] = []
+        self.datasets: list[tuple[str, Dataset]] = []
         self.waiting: list[Item] = []
         self.running: dict[Future[Any], Item] = {}
         self.pretrained: list[str] = []
@@ -132,7 +136,7 @@ class _Build:
 
     def prepare(self) -> None:
         """Open the datasets, add what needs no training, and choose the first pairs."""
-        self.datasets = named_datasets(self.settings.data)
+        self.datasets = named_datasets(self.data, self.registry)
         architectures = plan_architectures(self.settings, self.registry)
         check_spread(self.settings, len(self.datasets))
         self._add_datasets()
@@ -155,15 +159,11 @@ class _Build:
     def _add_datasets(self) -> None:
         present = self.store.datasets()
         known = {record.digest for record in present}
-        extractor = extractor_of(present)
+        extractor = extractor_of(present, self.registry)
         for name, dataset in self.datasets:
             if dataset.digest not in known:
-                images, kept, _ = load_sample(dataset, extractor.image_size, seed=self.settings.seed, workers=1)
-                labels = dataset.labels[kept]
-                features = extractor.extract(images)
-                self.store.add_dataset(
-                    DatasetRecord(name, dataset.digest, dataset.classes, features, labels, len(dataset), extractor.name)
-                )
+                record = dataset.features(extractor, seed=self.settings.seed, workers=1)
+                self.store.add_dataset(replace(record, name=name))
             self.emit("dataset", message=name)
 
     def _add_pretrained(self) -> None:
@@ -295,22 +295,26 @@ class _Build:
         )
 
 
-def named_datasets(data: Sequence[str]) -> list[tuple[str, ImageDataset]]:
+def named_datasets(data: Sequence[Any], registry: Registry | None = None) -> list[tuple[str, Dataset]]:
     """Open datasets and name each: its folder's name, made unique by a number.
+
+    Args:
+        data: What :meth:`nns.data.Dataset.of` takes.
+        registry: Where the data formats are; None: the installed plugins.
 
     Raises:
         DatasetError: If one cannot be used for training, or two have the same content.
     """
     if not data:
         raise DatasetError("no dataset named: give --data FOLDER at least once")
-    named: list[tuple[str, ImageDataset]] = []
+    named: list[tuple[str, Dataset]] = []
     by_digest: dict[str, str] = {}
     taken: dict[str, int] = {}
-    for path in data:
-        dataset = open_dataset(path)
+    for each in data:
+        dataset = Dataset.of(each, registry=registry)
         if dataset.digest in by_digest:
-            raise DatasetError(f"{path!r} holds the same images as {by_digest[dataset.digest]!r}; give it once")
-        by_digest[dataset.digest] = path
+            raise DatasetError(f"{dataset.path!r} holds the same images as {by_digest[dataset.digest]!r}; give it once")
+        by_digest[dataset.digest] = dataset.path
         taken[dataset.name] = taken.get(dataset.name, 0) + 1
         count = taken[dataset.name]
         named.append((dataset.name if count == 1 else f"{dataset.name}-{count}", dataset))

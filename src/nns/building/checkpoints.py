@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.building.worker import Origin, describe
-from nns.data import load_arrays, open_dataset
-from nns.data.opening import TORCHVISION_PREFIX
+from nns.data import Dataset
+from nns.data.formats import can_open
 from nns.errors import UnknownNameError, UsageError, WeightsError
-from nns.searching import query_record
 from nns.types import ArchitectureSpec, NetworkEntry, NetworkRecord, Preprocessing, Provenance
 from nns.zoo import network_id
 
@@ -38,12 +37,12 @@ SEED = 0
 
 @dataclass(frozen=True)
 class _Source:
-    """The data that the network was trained on; ``path`` is None where only its name is known."""
+    """The data that the network was trained on; ``dataset`` is None where only its name is known."""
 
     name: str
     digest: str
     classes: tuple[str, ...]
-    path: str | None
+    dataset: Dataset | None
 
 
 def add_checkpoint(
@@ -51,7 +50,7 @@ def add_checkpoint(
     checkpoint: Path,
     backend: str,
     architecture: str,
-    data: str,
+    data: Any,
     *,
     image_size: int | None = None,
     license: str | None = None,
@@ -69,7 +68,7 @@ def add_checkpoint(
         checkpoint: ``.safetensors``, or a state dict that torch saved, bare or wrapped (:data:`WRAPPERS`).
         backend: The backend that builds the architecture.
         architecture: Its name, as the backend or a network of the zoo has it.
-        data: DATA that it was trained on, or the name of a dataset in the zoo.
+        data: What it was trained on, as :meth:`nns.data.Dataset.of` takes it, or the name of a dataset in the zoo.
         image_size: Side of its images in pixels; None: the architecture's own.
         license: SPDX name of the licence of the weights; None: not stated.
         trust_pickle: Unpickle a checkpoint that needs it, which runs whatever code is in it.
@@ -101,9 +100,9 @@ def add_checkpoint(
     if identity in set(zoo.ids()):
         return _same(zoo.entry(identity), checkpoint, license)
     accuracy = float("nan")
-    if source.path is not None:
-        accuracy = _accuracy(module, source.path, preprocessing)
-        source = _add_dataset(zoo, source)
+    if source.dataset is not None:
+        accuracy = _accuracy(module, source.dataset, preprocessing)
+        source = _add_dataset(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
     record: NetworkRecord = describe(maker, spec, module, preprocessing, what, accuracy, Provenance.of(made_of))
     entry = replace(record.entry, license=license or NO_LICENSE)
@@ -229,11 +228,11 @@ def _spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
     return replace(offered[0], source="random")
 
 
-def _source(data: str, zoo: Zoo) -> _Source:
+def _source(data: Any, zoo: Zoo) -> _Source:
     known = {record.name: record for record in zoo.datasets()}
-    if data.startswith(TORCHVISION_PREFIX) or Path(data).expanduser().exists():
-        dataset = open_dataset(data)
-        return _Source(dataset.name, dataset.digest, dataset.classes, data)
+    if not isinstance(data, str) or can_open(data, zoo.registry) or Path(data).expanduser().exists():
+        dataset = Dataset.of(data, registry=zoo.registry)
+        return _Source(dataset.name, dataset.digest, dataset.classes, dataset)
     if data in known:
         return _Source(data, known[data].digest, known[data].classes, None)
     for entry in zoo.entries():
@@ -243,9 +242,8 @@ def _source(data: str, zoo: Zoo) -> _Source:
     raise UnknownNameError(f"{error}; it is no folder or table either")
 
 
-def _add_dataset(zoo: Zoo, source: _Source) -> _Source:
+def _add_dataset(zoo: Zoo, source: _Source, dataset: Dataset) -> _Source:
     """Add the query features of a dataset that was opened; give it the name it has, or gets, in the zoo."""
-    assert source.path is not None
     names: set[str] = set()
     for record in zoo.datasets():
         if record.digest == source.digest:
@@ -255,15 +253,15 @@ def _add_dataset(zoo: Zoo, source: _Source) -> _Source:
     while name in names:
         number += 1
         name = f"{source.name}-{number}"
-    record, _ = query_record(open_dataset(source.path, require_labels=False), seed=SEED)
+    record = dataset.features(zoo.extractor, seed=SEED)
     zoo.store.add_dataset(replace(record, name=name))
     return replace(source, name=name)
 
 
-def _accuracy(module: nn.Module, data: str, preprocessing: Preprocessing) -> float:
+def _accuracy(module: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> float:
     from nns.finetuning.evaluating import evaluate
 
-    arrays, _ = load_arrays(open_dataset(data), preprocessing.size, seed=SEED, test=0.0)
+    arrays, _ = dataset.decode_splits(preprocessing.size, seed=SEED, test=0.0)
     _, accuracy = evaluate(module, arrays.val, preprocessing)
     return accuracy
 

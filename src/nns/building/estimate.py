@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nns.backends import Backend, PretrainedOffer, WorkItem
     from nns.building.settings import BuildSettings
-    from nns.data import ImageDataset
+    from nns.data import Dataset
     from nns.plugins import Registry
     from nns.types import ArchitectureSpec, NetworkCost
 
@@ -237,7 +237,7 @@ class _Timing:
         preparing: Seconds that counting the architectures took, as it does before a build.
     """
 
-    def __init__(self, settings: BuildSettings, registry: Registry, place: Place, sample: ImageDataset) -> None:
+    def __init__(self, settings: BuildSettings, registry: Registry, place: Place, sample: Dataset) -> None:
         self.settings, self.registry, self.place, self.sample = settings, registry, place, sample
         self.broken: list[tuple[str, str]] = []
         self.supernets: list[_Supernet] = []
@@ -330,7 +330,7 @@ class _Timing:
         if size not in self._arrays:
             one, limit = self.sample, self.settings.max_images
             began = time.perf_counter()
-            self._arrays[size] = self.place.arrays(one.path, one.digest, size, self.settings.seed, limit)
+            self._arrays[size] = self.place.arrays(one, size, self.settings.seed, limit)
             self.decoding += (time.perf_counter() - began) / len(one)
         return self._arrays[size]
 
@@ -356,7 +356,7 @@ class _Timing:
         return [offer for name in sorted(names) for offer in self.registry.backend(name).pretrained()]
 
 
-def _size(name: str, dataset: ImageDataset, limit: int | None) -> DatasetSize:
+def _size(name: str, dataset: Dataset, limit: int | None) -> DatasetSize:
     given = Counter(item.split for item in dataset.items)
     labelled = len(dataset) - given["test"]
     validation = given["val"] or round(VALIDATION * labelled)
@@ -364,7 +364,7 @@ def _size(name: str, dataset: ImageDataset, limit: int | None) -> DatasetSize:
     return DatasetSize(name, len(dataset.classes), min(train, limit) if limit else train, validation)
 
 
-def _sample(datasets: Sequence[tuple[str, ImageDataset]], sizes: Sequence[DatasetSize]) -> ImageDataset:
+def _sample(datasets: Sequence[tuple[str, Dataset]], sizes: Sequence[DatasetSize]) -> Dataset:
     """Choose the smallest dataset that has enough images, else the largest: all of it is decoded."""
     ranked = sorted(zip(sizes, datasets, strict=True), key=lambda each: len(each[1][1]))
     enough = [dataset for size, (_, dataset) in ranked if size.images >= IMAGES]

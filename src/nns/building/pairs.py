@@ -17,7 +17,7 @@ from nns.errors import UsageError
 if TYPE_CHECKING:
     from nns.backends import WorkItem
     from nns.building.settings import BuildSettings
-    from nns.data import ImageDataset
+    from nns.data import Dataset
     from nns.plugins import Registry
     from nns.stores import HDF5Store
 
@@ -56,7 +56,7 @@ class PairPlan:
         self,
         settings: BuildSettings,
         registry: Registry,
-        datasets: Sequence[tuple[str, ImageDataset]],
+        datasets: Sequence[tuple[str, Dataset]],
         architectures: Sequence[WorkItem],
         store: HDF5Store,
         on_counted: Callable[[str, int, int], None] | None = None,

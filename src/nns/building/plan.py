@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from nns.types import ArchitectureSpec
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
-    from nns.data import ImageDataset
+    from nns.data import Dataset
     from nns.plugins import Registry
 
 CANDIDATES = 24
@@ -27,9 +26,8 @@ class BuildItem:
     """Work on one dataset, for one worker.
 
     Attributes:
-        data: The dataset, as it is opened.
+        data: The dataset, with its digests, so that no worker hashes it again.
         dataset_name: Its name in the zoo.
-        dataset_digest: Its content digest.
         work: What the backend is to do.
         seed: Of weights and batches.
         ids: Id of each network that comes out, in the order of ``work.specs``.
@@ -40,9 +38,8 @@ class BuildItem:
         stop_below: Epoch to validation accuracy: a network that has less then is not trained on.
     """
 
-    data: str
+    data: Dataset
     dataset_name: str
-    dataset_digest: str
     work: WorkItem
     seed: int
     ids: tuple[str, ...]
@@ -51,6 +48,11 @@ class BuildItem:
     supernet_id: str = ""
     data_seed: int = 0
     stop_below: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def dataset_digest(self) -> str:
+        """Content digest of the dataset."""
+        return self.data.digest
 
     @property
     def backend(self) -> str:
@@ -118,14 +120,9 @@ def item_seed(seed: int, *parts: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFFFFFF
 
 
-def absolute(data: str) -> str:
-    """Return a dataset as it is opened from any folder: workers on other machines start elsewhere."""
-    return data if data.startswith("torchvision:") else os.path.abspath(data)
-
-
 def make_item(
     name: str,
-    dataset: ImageDataset,
+    dataset: Dataset,
     works: Sequence[WorkItem],
     settings: BuildSettings,
     stop_below: Mapping[int, float] | None = None,
@@ -151,9 +148,8 @@ def make_item(
     elif stop_below:
         made_of["stop_below"] = {str(epoch): accuracy for epoch, accuracy in stop_below.items()}
     return BuildItem(
-        data=absolute(dataset.path),
+        data=dataset,
         dataset_name=name,
-        dataset_digest=dataset.digest,
         work=work,
         seed=seed,
         ids=tuple(network_id(spec, dataset.digest, seed, made_of) for spec in work.specs),

@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from nns.building.settings import BuildSettings, SearchSpace
+from nns.data.names import TORCHVISION_PREFIX
 from nns.errors import UnknownNameError, UsageError
 
 MAX_BYTES = 1_000_000
@@ -113,7 +114,7 @@ def _toml(value: str | int | tuple[str, ...]) -> str:
 
 
 def _beside(folder: Path, data: str) -> str:
-    if data.startswith("torchvision:") or os.path.isabs(data) or folder == Path():
+    if data.startswith(TORCHVISION_PREFIX) or os.path.isabs(data) or folder == Path():
         return data
     return str(folder / data)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nns.building.plan import absolute, item_seed
+from nns.building.plan import item_seed
 from nns.building.worker import CurveTrainer, Place
 from nns.plugins import installed_plugins
 from nns.space import family_of
@@ -19,7 +19,7 @@ from nns.types import Json, NetworkEntry, Training, TransferRecord
 
 if TYPE_CHECKING:
     from nns.building.settings import BuildSettings
-    from nns.data import ImageDataset
+    from nns.data import Dataset
     from nns.plugins import Registry
 
 
@@ -35,9 +35,8 @@ class TransferItem:
         network_id: The network that it starts from.
         backend: Its backend.
         architecture: Its name.
-        data: The dataset, as it is opened.
+        data: The dataset, with its digests, so that no worker hashes it again.
         dataset_name: Its name in the zoo.
-        dataset_digest: Its content digest.
         seed: Of the new head and of batches.
         data_seed: Of the splits and of the images that are drawn.
         max_images: Training images at most.
@@ -48,9 +47,8 @@ class TransferItem:
     network_id: str
     backend: str
     architecture: str
-    data: str
+    data: Dataset
     dataset_name: str
-    dataset_digest: str
     seed: int
     data_seed: int
     max_images: int | None
@@ -61,6 +59,11 @@ class TransferItem:
     def architectures(self) -> tuple[str, ...]:
         """Name of the architecture."""
         return (self.architecture,)
+
+    @property
+    def dataset_digest(self) -> str:
+        """Content digest of the dataset."""
+        return self.data.digest
 
     @property
     def key(self) -> tuple[str, str]:
@@ -94,7 +97,7 @@ def _training(settings: BuildSettings) -> Training:
 
 def plan_transfers(
     settings: BuildSettings,
-    datasets: Sequence[tuple[str, ImageDataset]],
+    datasets: Sequence[tuple[str, Dataset]],
     entries: Sequence[NetworkEntry],
 ) -> tuple[TransferItem, ...]:
     """Choose pairs of network and foreign dataset: few datasets, evenly over them and over the networks.
@@ -131,7 +134,7 @@ def plan_transfers(
     return tuple(chosen)
 
 
-def _by_family(settings: BuildSettings, datasets: Sequence[tuple[str, ImageDataset]]) -> list[tuple[str, ImageDataset]]:
+def _by_family(settings: BuildSettings, datasets: Sequence[tuple[str, Dataset]]) -> list[tuple[str, Dataset]]:
     """Order datasets by chance, but one of each family before the second of any."""
     shuffled = sorted(datasets, key=lambda named: item_seed(settings.seed, "transfers", named[1].digest))
     seen: Counter[str] = Counter()
@@ -142,7 +145,7 @@ def _by_family(settings: BuildSettings, datasets: Sequence[tuple[str, ImageDatas
     return [shuffled[i] for i in sorted(range(len(shuffled)), key=lambda i: turns[i])]
 
 
-def _foreign(settings: BuildSettings, dataset: ImageDataset, entries: Sequence[NetworkEntry]) -> list[NetworkEntry]:
+def _foreign(settings: BuildSettings, dataset: Dataset, entries: Sequence[NetworkEntry]) -> list[NetworkEntry]:
     """List the networks that were not trained on a dataset, in a random order of its own."""
     foreign = [entry for entry in entries if entry.source_digest != dataset.digest]
     return sorted(
@@ -150,14 +153,13 @@ def _foreign(settings: BuildSettings, dataset: ImageDataset, entries: Sequence[N
     )
 
 
-def _item(name: str, dataset: ImageDataset, entry: NetworkEntry, settings: BuildSettings, recipe: Json) -> TransferItem:
+def _item(name: str, dataset: Dataset, entry: NetworkEntry, settings: BuildSettings, recipe: Json) -> TransferItem:
     return TransferItem(
         network_id=entry.id,
         backend=entry.spec.backend,
         architecture=entry.spec.name,
-        data=absolute(dataset.path),
+        data=dataset,
         dataset_name=name,
-        dataset_digest=dataset.digest,
         seed=item_seed(settings.seed, dataset.digest, entry.id),
         data_seed=settings.seed,
         max_images=settings.max_images,
@@ -175,7 +177,7 @@ def run_transfer(place: Place, item: TransferItem, registry: Registry | None = N
         entry = store.entry(item.network_id)
         backend = (registry or installed_plugins()).backend(entry.spec.backend)
         size = entry.preprocessing.size
-        arrays = place.arrays(item.data, item.dataset_digest, size, item.data_seed, item.max_images)
+        arrays = place.arrays(item.data, size, item.data_seed, item.max_images)
         module = backend.load(entry.spec, load(store.weights(entry.id)), len(entry.classes))
         module = backend.replace_head(module, len(arrays.classes), item.seed)
         trainer = CurveTrainer(device=place.device)

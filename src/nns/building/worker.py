@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.building.plan import BuildItem
-from nns.data.cache import cached_arrays
+from nns.data import Dataset, cached_arrays
 from nns.plugins import installed_plugins
 from nns.stores import HDF5Store
 from nns.types import (
@@ -47,9 +47,9 @@ class Place:
     images: str
     device: str = "cpu"
 
-    def arrays(self, data: str, digest: str, size: int, seed: int, max_images: int | None) -> SplitArrays:
+    def arrays(self, data: Dataset, size: int, seed: int, max_images: int | None) -> SplitArrays:
         """Return the decoded splits of a dataset, shared with other processes."""
-        return cached_arrays(Path(self.images), data, digest, size, seed, max_images)
+        return cached_arrays(Path(self.images), data, size, seed, max_images)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
     """
     started = time.perf_counter()
     backend = (registry or installed_plugins()).backend(item.work.backend)
-    arrays = place.arrays(item.data, item.dataset_digest, item.work.image_size, item.data_seed, item.max_images)
+    arrays = place.arrays(item.data, item.work.image_size, item.data_seed, item.max_images)
     with HDF5Store(Path(place.zoo)) as store:
         worker = _Worker(store, backend, item, arrays, place.device)
         accuracies = worker.run()

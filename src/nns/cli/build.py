@@ -89,14 +89,15 @@ def build(
     from nns.cli.build_display import build_display
     from nns.cli.build_log import report_document
     from nns.cli.output import note, print_json
+    from nns.data.formats import can_open
     from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
 
     registry = options.load_registry()
     for name in more or []:
-        there = Path(name).exists() or name.startswith("torchvision:")
-        is_backend = not there and name.partition(":")[0] in registry.backend_names
+        there = Path(name).exists() or can_open(name, registry)
+        is_backend = not there and name.partition(":")[0] in registry.names("backend")
         if not there and not is_backend and "/" not in name:
-            raise UnknownNameError.among("backend or dataset", name, registry.backend_names)
+            raise UnknownNameError.among("backend or dataset", name, registry.names("backend"))
         target = (backend := backend or []) if is_backend else (data := data or [])
         target.append(name)
     changes = {

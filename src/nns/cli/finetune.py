@@ -64,6 +64,7 @@ def finetune(
     Example: nns finetune ./mydata --max-params 5M --budget 10m -o ./model
     """
     from nns.cli.output import note, print_json, progress_bar
+    from nns.data import Dataset
     from nns.errors import EXIT_INTERRUPTED, UsageError
     from nns.finetuning.finetune_zoo import finetune as run_finetune
     from nns.finetuning.finetune_zoo import networks_of_search
@@ -77,19 +78,20 @@ def finetune(
     limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     recipe = _recipe(budget, epochs, lr, head_only, flip, patience, device)
     opened = options.open_zoo(zoo)
+    dataset = Dataset.of(data, registry=opened.registry)
     with progress_bar() as update:
         if network:
             chosen = network
         elif from_search is not None:
             chosen = networks_of_search(from_search, tries)
         else:
-            found = search(data, opened, limits, tries=tries, device="cpu", seed=seed, progress=update)
+            found = search(dataset, opened, limits, tries=tries, device="cpu", seed=seed, progress=update)
             chosen = [candidate.entry.id for candidate in found.together]
         chosen = [opened.resolve(network_id) for network_id in chosen]
         if not json:
             note(f"trying {', '.join(chosen)}")
         report = run_finetune(
-            data, opened, chosen, output or default_output(data), recipe,
+            dataset, opened, chosen, output or default_output(data), recipe,
             image_size=image_size, seed=seed, on_event=_show(update),
             on_decode=lambda done, total: update("reading images", done, total),
         )  # fmt: skip

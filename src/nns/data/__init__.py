@@ -6,18 +6,19 @@ Importing this loads Pillow and numpy; torchvision is loaded when a ``torchvisio
 from __future__ import annotations
 
 from nns.data.cache import cached_arrays
-from nns.data.dataset import ImageDataset, ImageItem
-from nns.data.decoding import MemoryImage, Skipped, decode
+from nns.data.contents import QUERY_IMAGES
+from nns.data.dataset import Dataset
+from nns.data.decoding import decode
 from nns.data.doctor import diagnose, inspect_dataset
-from nns.data.loading import load_arrays, load_images, load_sample, unreadable_images
-from nns.data.opening import open_dataset
+from nns.data.items import ImageItem, MemoryImage, Skipped
 from nns.data.report import DoctorReport, DuplicateGroup, Finding
 
 __all__ = [
+    "QUERY_IMAGES",
+    "Dataset",
     "DoctorReport",
     "DuplicateGroup",
     "Finding",
-    "ImageDataset",
     "ImageItem",
     "MemoryImage",
     "Skipped",
@@ -25,9 +26,4 @@ __all__ = [
     "decode",
     "diagnose",
     "inspect_dataset",
-    "load_arrays",
-    "load_images",
-    "load_sample",
-    "open_dataset",
-    "unreadable_images",
 ]

@@ -21,8 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from nns.data.loading import load_arrays
-from nns.data.opening import open_dataset
+from nns.data.dataset import Dataset
 from nns.types import LabelledArrays, SplitArrays
 
 FORMAT = 1
@@ -32,17 +31,16 @@ _ABOUT = "entry.json"
 
 
 def cached_arrays(
-    folder: Path, data: str, digest: str, size: int, seed: int, max_images: int | None, test: float = 0.0
+    folder: Path, dataset: Dataset, size: int, seed: int, max_images: int | None, test: float = 0.0
 ) -> SplitArrays:
     """Return a labelled dataset decoded at one size, in a training and a validation split, from the cache if there.
 
     A dataset of the same content counts as the same, whatever its place and name: its images and its name are those
-    of the one that came first. Where there is an entry, the dataset itself is not looked at.
+    of the one that came first. Where there is an entry, the images themselves are not looked at.
 
     Args:
         folder: Where the entries are; made if it is not there. If nothing can be written, nothing is kept.
-        data: The dataset, as :func:`nns.data.open_dataset` takes it.
-        digest: Its content digest. Should it have another by now, nothing is kept either.
+        dataset: The dataset. Where its files have changed since it was hashed, nothing is kept either.
         size: Side of the decoded square in pixels.
         seed: Of the splits, and of the training images that are drawn.
         max_images: Training images at most, drawn by class; None: all.
@@ -53,11 +51,11 @@ def cached_arrays(
         other processes share their memory.
 
     Raises:
-        DatasetError: As :func:`nns.data.load_arrays`.
+        DatasetError: As :meth:`nns.data.Dataset.decode_splits`.
     """
     about: dict[str, Any] = {
         "format": FORMAT,
-        "digest": digest,
+        "digest": dataset.digest,
         "size": size,
         "seed": seed,
         "max_images": max_images,
@@ -68,13 +66,12 @@ def cached_arrays(
     kept = _read(entry, about)
     if kept is not None:
         return kept
-    dataset = open_dataset(data)
-    arrays, _ = load_arrays(dataset, size, seed=seed, workers=1, test=test)
+    arrays, _ = dataset.decode_splits(size, seed=seed, workers=1, test=test)
     if max_images is not None and len(arrays.train) > max_images:
         drawn = draw_by_class(arrays.train.labels, max_images, seed)
         train = LabelledArrays(arrays.train.images[drawn], arrays.train.labels[drawn])
         arrays = SplitArrays(arrays.name, arrays.classes, train, arrays.val, arrays.test)
-    if dataset.digest != digest:
+    if dataset.changed:
         return arrays
     with contextlib.suppress(OSError):  # a full disk, a folder that is not ours: then without
         _write(entry, about, arrays)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from nns.data.dataset import ImageDataset
-from nns.data.decoding import Skipped
+from nns.data.contents import Contents
+from nns.data.items import Skipped
 from nns.errors import DatasetError
 
 
-def images_needed(dataset: ImageDataset) -> int:
+def images_needed(dataset: Contents) -> int:
     """Count the training images that every class must have.
 
     Three where train, val and test have to be made, two where only val has to be, one where val is given.
@@ -20,7 +20,7 @@ def images_needed(dataset: ImageDataset) -> int:
     return 1 if "val" in dataset.splits else 2
 
 
-def training_counts(dataset: ImageDataset, indices: Iterable[int] | None = None) -> Counter[str]:
+def training_counts(dataset: Contents, indices: Iterable[int] | None = None) -> Counter[str]:
     """Count the images of each class that are in ``train``, or in no split yet.
 
     Args:
@@ -35,9 +35,7 @@ def training_counts(dataset: ImageDataset, indices: Iterable[int] | None = None)
     return counts
 
 
-def check_trainable(
-    dataset: ImageDataset, indices: Sequence[int] | None = None, skipped: Sequence[Skipped] = ()
-) -> None:
+def check_trainable(dataset: Contents, indices: Sequence[int] | None = None, skipped: Sequence[Skipped] = ()) -> None:
     """Refuse a dataset that cannot be fine-tuned on.
 
     Args:
@@ -74,7 +72,7 @@ def check_trainable(
 _HOW_TO_LABEL = "put its images into one folder a class"
 
 
-def _inside(dataset: ImageDataset) -> str:
+def _inside(dataset: Contents) -> str:
     """Advise on a single class; often it is a folder around the real one."""
     folder = dataset.classes[0]
     if all(item.key.startswith(f"{folder}/") and item.key.count("/") > 1 for item in dataset.items):

@@ -14,16 +14,21 @@ Imports nothing but PIL and numpy.
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from nns.data.items import ImageSource
+from nns.data.reading import open_image
 from nns.errors import DatasetError
+
+Opener: TypeAlias = Callable[[ImageSource], Image.Image]
+"""Opens an image without decoding it; that of a dataset, :meth:`nns.data.reading.ImageReader.open`, keeps the bytes."""
 
 MAX_PIXELS = 100_000_000
 """Images with more pixels are refused: a decompression bomb looks the same."""
@@ -39,27 +44,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _REDUCING_GAP = 1.5  # decode and pre-shrink to no less than this many times the wanted size: fast, not visible
-
-
-@runtime_checkable
-class MemoryImage(Protocol):
-    """An image that is no file of its own, e.g. one of a torchvision dataset."""
-
-    def open(self) -> Image.Image:
-        """Return the image."""
-        ...
-
-
-ImageSource: TypeAlias = Path | MemoryImage
-"""Where an image comes from."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that was left out, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -103,28 +87,28 @@ def decode(source: ImageSource | str, size: int) -> NDArray[np.uint8]:
     return result
 
 
-def try_decode(source: ImageSource, size: int) -> NDArray[np.uint8] | str:
+def try_decode(source: ImageSource, size: int, opener: Opener = open_image) -> NDArray[np.uint8] | str:
     """Decode like :func:`decode`, but return the reason where the image cannot be read.
 
     Returns:
         (3, size, size) uint8, or a short reason.
     """
     try:
-        with _open(source) as image:
+        with _open(source, opener) as image:
             square = _upright(_to_rgb(_shrunk(image, size)), _orientation(image), size)
             return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise nearly every builtin on a bad file
         return _reason(error)
 
 
-def examine(source: ImageSource) -> ImageFacts | str:
+def examine(source: ImageSource, opener: Opener = open_image) -> ImageFacts | str:
     """Decode an image to see whether it is readable by :func:`decode`, and tell what it is.
 
     Returns:
         The facts, or a short reason why it cannot be read.
     """
     try:
-        with _open(source) as image:
+        with _open(source, opener) as image:
             width, height = image.size  # before the decoder shrinks it
             _to_rgb(_shrunk(image, size=8))
             return ImageFacts(
@@ -139,10 +123,9 @@ def examine(source: ImageSource) -> ImageFacts | str:
         return _reason(error)
 
 
-def _open(source: ImageSource) -> Image.Image:
-    """Open a file or a handle, and refuse bombs before a pixel is decoded."""
-    # A file is read whole: Pillow then cannot keep it open, and one large read is the fastest.
-    image = Image.open(io.BytesIO(source.read_bytes())) if isinstance(source, Path) else source.open()
+def _open(source: ImageSource, opener: Opener) -> Image.Image:
+    """Open an image, and refuse bombs before a pixel is decoded."""
+    image = opener(source)
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     return image

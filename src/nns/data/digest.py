@@ -14,45 +14,20 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nns.data.decoding import ImageSource
-
-UNREADABLE = ""
-"""Content digest of a source that cannot be opened."""
+from nns.data.items import ImageSource
+from nns.data.reading import UNREADABLE, ImageReader
 
 _HEADER = b"nns-dataset-1\n"
 _CHUNK = 64  # sources a thread hashes before it asks for more
-_BLOCK = 1 << 20
 
 
-def content_digest(source: ImageSource) -> str:
-    """Hash one image.
-
-    Returns:
-        Hex sha256 of the file's bytes, or of mode, size and pixels of an image in memory;
-        :data:`UNREADABLE` where it cannot be opened.
-    """
-    digest = hashlib.sha256()
-    try:
-        if isinstance(source, Path):
-            with open(source, "rb", buffering=0) as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-        else:
-            with source.open() as image:
-                digest.update(f"{image.mode} {image.width}x{image.height}\n".encode())
-                digest.update(image.tobytes())
-    except (OSError, ValueError, TypeError):
-        return UNREADABLE
-    return digest.hexdigest()
-
-
-def content_digests(sources: Sequence[ImageSource]) -> tuple[str, ...]:
+def content_digests(sources: Sequence[ImageSource], reader: ImageReader) -> tuple[str, ...]:
     """Hash many images, files on two threads (hashing and reading release the interpreter)."""
     chunks = [sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK)]
     if len(chunks) < 2 or not isinstance(sources[0], Path):
-        return tuple(map(content_digest, sources))
+        return tuple(map(reader.digest, sources))
     with ThreadPoolExecutor(2) as pool:
-        hashed = pool.map(lambda chunk: [content_digest(source) for source in chunk], chunks)
+        hashed = pool.map(lambda chunk: [reader.digest(source) for source in chunk], chunks)
         return tuple(digest for chunk in hashed for digest in chunk)
 
 

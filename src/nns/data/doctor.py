@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from nns.data.checks import training_counts
-from nns.data.dataset import ImageDataset
-from nns.data.decoding import ImageFacts, Skipped, examine
-from nns.data.digest import UNREADABLE
+from nns.data.dataset import Dataset
+from nns.data.decoding import ImageFacts
 from nns.data.findings import from_error, judge
-from nns.data.opening import open_dataset
-from nns.data.parallel import Progress, map_sources
+from nns.data.items import Skipped
+from nns.data.parallel import Progress
+from nns.data.reading import UNREADABLE
 from nns.data.report import DoctorReport, DuplicateGroup
 from nns.errors import DatasetError
 
@@ -21,7 +21,7 @@ def diagnose(data: str | Path, *, workers: int | None = None, progress: Progress
     """Report on DATA, whatever its state: what cannot even be opened is a report with one error.
 
     Args:
-        data: DATA as :func:`open_dataset` takes it.
+        data: DATA as :meth:`nns.data.Dataset.of` takes it.
         workers: Threads; None chooses.
         progress: ``progress(done, total)``.
 
@@ -29,15 +29,13 @@ def diagnose(data: str | Path, *, workers: int | None = None, progress: Progress
         The report.
     """
     try:
-        dataset = open_dataset(data, require_labels=False)
+        dataset = Dataset.of(data, require_labels=False)
     except DatasetError as error:
         return DoctorReport(Path(data).name, str(data), findings=(from_error(error),), ok=False)
     return inspect_dataset(dataset, workers=workers, progress=progress)
 
 
-def inspect_dataset(
-    dataset: ImageDataset, *, workers: int | None = None, progress: Progress | None = None
-) -> DoctorReport:
+def inspect_dataset(dataset: Dataset, *, workers: int | None = None, progress: Progress | None = None) -> DoctorReport:
     """Decode and hash every image, count, compare, and judge.
 
     Args:
@@ -48,7 +46,7 @@ def inspect_dataset(
     Returns:
         The report.
     """
-    examined = list(map_sources(examine, [item.source for item in dataset.items], workers, progress))
+    examined = dataset.examine(workers=workers, progress=progress)
     facts = [result for result in examined if isinstance(result, ImageFacts)]
     readable = [index for index, result in enumerate(examined) if isinstance(result, ImageFacts)]
     sizes = [(fact.width, fact.height) for fact in facts]
@@ -79,7 +77,7 @@ def inspect_dataset(
     return replace(report, findings=findings, ok=all(finding.severity != "error" for finding in findings))
 
 
-def _counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
+def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     names = (*dataset.classes, "")
     counts: dict[str, dict[str, int]] = {
         name: dict.fromkeys(dataset.splits or ("all",), 0) for name in dataset.classes or ("",)
@@ -89,7 +87,7 @@ def _counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _duplicates(dataset: ImageDataset) -> tuple[DuplicateGroup, ...]:
+def _duplicates(dataset: Dataset) -> tuple[DuplicateGroup, ...]:
     names = (*dataset.classes, "")
     groups = defaultdict(list)
     for item, content in zip(dataset.items, dataset.content_digests, strict=True):
@@ -106,6 +104,6 @@ def _duplicates(dataset: ImageDataset) -> tuple[DuplicateGroup, ...]:
     )
 
 
-def _imbalance(dataset: ImageDataset, readable: list[int]) -> float | None:
+def _imbalance(dataset: Dataset, readable: list[int]) -> float | None:
     counts = training_counts(dataset, readable).values()
     return max(counts) / min(counts) if counts and min(counts) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nns.data.checks import check_trainable, training_counts
-from nns.data.dataset import ImageDataset
+from nns.data.dataset import Dataset
 from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity
 from nns.errors import DatasetError
 
@@ -28,7 +28,7 @@ def from_error(error: DatasetError) -> Finding:
     return Finding("error", what or step, step)
 
 
-def judge(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) -> tuple[Finding, ...]:
+def judge(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> tuple[Finding, ...]:
     """List what a person should know, errors first.
 
     Args:
@@ -46,7 +46,7 @@ def judge(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) 
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
 
-def _usable(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
+def _usable(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
     if not readable:
         first = report.unreadable[0]
         what = f"none of the {report.images} images can be read (first: {first.path}: {first.reason})"
@@ -92,7 +92,7 @@ def _copies(report: DoctorReport) -> Iterator[Finding]:
         yield Finding("note", what, "remove the copies, unless they are meant to count more")
 
 
-def _balance(dataset: ImageDataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
+def _balance(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
     if report.imbalance is not None and report.imbalance >= IMBALANCED:
         counts = training_counts(dataset, readable)
         (large, most), *_, (small, fewest) = counts.most_common()

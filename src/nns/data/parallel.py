@@ -16,7 +16,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.data.decoding import ImageSource, try_decode
+from nns.data.decoding import Opener, try_decode
+from nns.data.items import ImageSource
+from nns.data.reading import open_image
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, called in the caller's thread."""
@@ -91,6 +93,7 @@ def decode_many(
     size: int,
     workers: int | None = None,
     progress: Progress | None = None,
+    opener: Opener = open_image,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Decode images at one size.
 
@@ -100,7 +103,7 @@ def decode_many(
     """
     images = np.zeros((len(sources), 3, size, size), dtype=np.uint8)
     reasons = [""] * len(sources)
-    for index, result in enumerate(map_sources(lambda s: try_decode(s, size), sources, workers, progress)):
+    for index, result in enumerate(map_sources(lambda s: try_decode(s, size, opener), sources, workers, progress)):
         if isinstance(result, str):
             reasons[index] = result
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nns.data.decoding import Skipped
+from nns.data.items import Skipped
 
 Severity = Literal["error", "warning", "note"]
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.data.digest import UNREADABLE
+from nns.data.reading import UNREADABLE
 
 
 def draw_key(seed: int, content: str) -> bytes:

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from nns.data.items import SPLITS
 from nns.data.sampling import draw_key
 from nns.errors import DatasetError, UsageError
 from nns.types import SplitName
@@ -66,6 +70,13 @@ def assign_splits(
             )
         _carve(members, contents, shares, seed, splits)
     return splits
+
+
+def split_members(placed: Sequence[SplitName]) -> dict[SplitName, NDArray[np.int64]]:
+    """Return the positions of train, of val, and of test where there is one, each sorted."""
+    splits = np.array(placed)
+    members = {split: np.flatnonzero(splits == split) for split in SPLITS}
+    return {split: where for split, where in members.items() if split != "test" or len(where)}
 
 
 def _carve(

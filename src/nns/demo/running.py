@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nns.building import BuildReport, BuildSettings, SearchSpace, build_zoo
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.demo.data import lay_out
 from nns.finetuning import LadderResult, Recipe, climb
 from nns.finetuning.finetune_zoo import SizedData, candidate, hand_over
@@ -129,9 +129,10 @@ def run_demo(folder: Path, settings: DemoSettings, progress: Progress) -> DemoRe
         progress("2. fitting a space", 0, None, "")
         fit = Space.fit(zoo, seed=settings.seed)
         progress("2. fitting a space", 1, 1, "")
-        found = _search_all(str(data.query), zoo, settings)
+        query = Dataset.of(data.query)
+        found = _search_all(query, zoo, settings)
         progress("3. searching", 1, 1, "")
-        sized = SizedData(open_dataset(data.query), settings.seed)
+        sized = SizedData(query, settings.seed)
         recipe = Recipe(epochs=settings.finetune_epochs)
         runs = _compare(sized, zoo, found, recipe, progress)
         best = runs[0]
@@ -145,7 +146,7 @@ def run_demo(folder: Path, settings: DemoSettings, progress: Progress) -> DemoRe
     return DemoReport(build, fit, shown, runs, chance, output, data.query, seconds)
 
 
-def _search_all(query: str, zoo: Zoo, settings: DemoSettings) -> SearchResult:
+def _search_all(query: Dataset, zoo: Zoo, settings: DemoSettings) -> SearchResult:
     """Rank every network that fits: the other choices are made among them."""
     limits = Limits(max_params=settings.max_params)
     return search(query, zoo, limits, top=len(zoo), seed=settings.seed)

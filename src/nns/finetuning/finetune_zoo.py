@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nns.data import ImageDataset, Skipped, load_arrays, open_dataset
+from nns.data import Dataset, Skipped
 from nns.errors import UsageError
 from nns.finetuning import (
     Candidate,
@@ -58,7 +58,7 @@ class SizedData:
         skipped: Images that could not be read, known after the first decoding.
     """
 
-    def __init__(self, dataset: ImageDataset, seed: int, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, dataset: Dataset, seed: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Remember what to decode."""
         self.dataset, self.seed, self.progress = dataset, seed, progress
         self.skipped: tuple[Skipped, ...] = ()
@@ -73,7 +73,7 @@ class SizedData:
         """Return the splits at the size of an input."""
         size = preprocessing.size
         if size not in self._decoded:
-            self._decoded[size], self.skipped = load_arrays(self.dataset, size, seed=self.seed, progress=self.progress)
+            self._decoded[size], self.skipped = self.dataset.decode_splits(size, seed=self.seed, progress=self.progress)
         return self._decoded[size]
 
 
@@ -138,7 +138,7 @@ def networks_of_search(path: Path, top: int) -> list[str]:
 
 
 def finetune(
-    data: str,
+    data: Any,
     zoo: Zoo,
     network_ids: Sequence[str],
     output: str | os.PathLike[str],
@@ -155,7 +155,7 @@ def finetune(
     longer one, and so on. The test split is touched once, at the end. Ctrl-C keeps the best so far.
 
     Args:
-        data: DATA, labelled.
+        data: What :meth:`nns.data.Dataset.of` takes, labelled.
         zoo: The zoo.
         network_ids: Networks to try, best guess first; unique beginnings of ids will do.
         output: Folder to write.
@@ -171,7 +171,7 @@ def finetune(
         UsageError: If the folder is taken, or the recipe makes no sense.
     """
     check_target(output)
-    dataset = open_dataset(data)
+    dataset = Dataset.of(data, registry=zoo.registry)
     entries = [zoo.entry(network) for network in dict.fromkeys(network_ids)]
     classes = len(dataset.classes)
     sized = SizedData(dataset, seed, on_decode)
@@ -190,7 +190,7 @@ def hand_over(
     zoo: Zoo,
     result: LadderResult,
     entry: NetworkEntry,
-    dataset: ImageDataset,
+    dataset: Dataset,
     recipe: Recipe,
     *,
     seed: int = 0,

@@ -1,4 +1,4 @@
-"""Plugins: what is installed registers backends, space methods and zoos by the hooks of nns.hookspecs.
+"""Plugins: what is installed registers backends, methods, extractors and data formats by the hooks of nns.hookspecs.
 
 The author of a plugin imports all that a backend needs from here, in one import, and loads nothing heavy by
 it. See docs/plugins.md.

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -19,9 +19,12 @@ from nns.plugins._registry import Registry
 ENTRY_POINT_GROUP = "nns"
 BUILTIN_DISTRIBUTION = "nns"
 LOAD_VARIABLE = "NNS_LOAD_PLUGINS"
-KINDS = ("backends", "methods", "zoos")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""What may be registered: a name that stands before the colon of ``NAME:ARCHITECTURE`` on the command line."""
+HOOK = "nns_register_"
+KINDS = tuple(hook.removeprefix(HOOK).removesuffix("s") for hook in vars(hookspecs) if hook.startswith(HOOK))
+"""What can be registered, as ``"backend"``: one kind for every hook of nns.hookspecs."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
+"""What may be registered: it may stand before the colon of ``NAME:ARCHITECTURE`` or, as ``NAME@SIZE``, in a zoo."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class _Table:
         names: list[tuple[str, str]] = []
 
         def register(name: str, factory: Callable[..., Any]) -> None:
-            kind = self.kind[:-1]
+            kind = self.kind
             if not isinstance(name, str) or not NAME.fullmatch(name):
-                raise PluginError(f"{kind} {name!r} of {owner!r}: a name is letters, digits, '_', '.' and '-'")
+                raise PluginError(f"{kind} {name!r} of {owner!r}: a name is letters, digits, '_', '.', '@' and '-'")
             if name in self.owners:
                 raise PluginError(f"{kind} {name!r} of {owner!r} is registered already, by {self.owners[name]!r}")
             if not callable(factory):
@@ -111,13 +114,19 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
         version = point.dist.version if point.dist else ""
         builtin = _distribution(point) == BUILTIN_DISTRIBUTION
         loaded.append(LoadedPlugin(point.name, _distribution(point), version, builtin, tuple(registered)))
-    factories = {kind: table.factories for kind, table in tables.items()}
-    return Registry(tuple(loaded), tuple(failures), factories["backends"], factories["methods"], factories["zoos"])
+    return Registry(tuple(loaded), tuple(failures), {kind: table.factories for kind, table in tables.items()})
 
 
-@lru_cache(maxsize=1)
 def installed_plugins() -> Registry:
-    """Load the installed plugins once a process: workers do many items with the same ones."""
+    """Return what the installed plugins registered; they are loaded once in a process.
+
+    Who is given no registry takes this one. It is loaded anew where ``NNS_LOAD_PLUGINS`` has changed meanwhile.
+    """
+    return _installed(os.environ.get(LOAD_VARIABLE))
+
+
+@cache
+def _installed(limit: str | None) -> Registry:
     return load_plugins()
 
 
@@ -128,7 +137,7 @@ def _register(point: EntryPoint, owner: str, tables: dict[str, _Table]) -> list[
     manager.check_pending()
     registered: list[tuple[str, str]] = []
     for kind, table in tables.items():
-        registered += table.collect(owner, getattr(manager.hook, f"nns_register_{kind}"))
+        registered += table.collect(owner, getattr(manager.hook, f"{HOOK}{kind}s"))
     return registered
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nns.errors import MissingZooError, NnsError, PluginError, UnknownNameError
 
 if TYPE_CHECKING:
     from nns.backends import Backend
     from nns.plugins._loading import LoadedPlugin, PluginFailure
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,24 +21,42 @@ class Registry:
     Attributes:
         plugins: The plugins that loaded, with what each registered.
         failures: The plugins that did not, with the reason.
+        factories: Kind of thing, as ``"backend"``, to name to what makes one.
     """
 
     plugins: tuple[LoadedPlugin, ...]
     failures: tuple[PluginFailure, ...]
-    _backends: Mapping[str, Callable[[], Any]]
-    _methods: Mapping[str, Callable[..., Any]]
-    _zoos: Mapping[str, Callable[[], Path]]
+    factories: Mapping[str, Mapping[str, Callable[..., Any]]] = field(default_factory=dict)
     _made: dict[str, Any] = field(default_factory=dict, compare=False)
 
-    @property
-    def backend_names(self) -> tuple[str, ...]:
-        """Names of the registered backends, sorted."""
-        return tuple(sorted(self._backends))
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Return the sorted names of what was registered of a kind, e.g. ``"backend"`` or ``"method"``."""
+        return tuple(sorted(self.factories.get(kind, ())))
 
-    @property
-    def method_names(self) -> tuple[str, ...]:
-        """Names of the registered space methods, sorted."""
-        return tuple(sorted(self._methods))
+    def make(self, kind: str, name: str, **settings: Any) -> Any:
+        """Call the factory that was registered under a name.
+
+        Args:
+            kind: What it makes: ``"backend"``, ``"method"``, ``"zoo"``, ``"extractor"``, ``"format"``.
+            name: The name.
+            **settings: Handed to the factory.
+
+        Raises:
+            UnknownNameError: If no plugin registered it.
+            UsageError: If it refuses the settings so.
+            PluginError: If the factory fails otherwise.
+        """
+        known = self.factories.get(kind, {})
+        if name not in known:
+            raise UnknownNameError.among(kind, name, known)
+        try:
+            return known[name](**settings)
+        except ImportError as error:
+            raise PluginError(f"{kind} {name!r} needs a package that is not installed: {error}") from error
+        except NnsError:
+            raise
+        except Exception as error:  # a factory of a plugin may raise anything
+            raise PluginError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error
 
     def backend(self, name: str) -> Backend:
         """Make, once, and give the backend of that name.
@@ -52,7 +68,7 @@ class Registry:
         from nns.backends import Backend
 
         if name not in self._made:
-            made = _make("backend", name, self._backends)
+            made = self.make("backend", name)
             if not isinstance(made, Backend):
                 raise PluginError(f"backend {name!r} is a {type(made).__name__}, not an nns.backends.Backend")
             if getattr(made, "name", None) != name:
@@ -64,16 +80,6 @@ class Registry:
         backend: Backend = self._made[name]
         return backend
 
-    def method(self, name: str, **settings: Any) -> Any:
-        """Make a space method with these settings.
-
-        Raises:
-            UnknownNameError: If no plugin registered it.
-            UsageError: If the method refuses the settings so.
-            PluginError: If its factory fails otherwise.
-        """
-        return _make("method", name, self._methods, **settings)
-
     def default_zoo(self) -> Path:
         """Return the path of the zoo that an installed plugin provides.
 
@@ -81,25 +87,11 @@ class Registry:
             MissingZooError: If none does.
             PluginError: If its factory fails or gives something else.
         """
-        for name in sorted(self._zoos):
-            path = _make("zoo", name, self._zoos)
+        for name in self.names("zoo"):
+            path = self.make("zoo", name)
             if not isinstance(path, str | Path):
                 raise PluginError(f"zoo {name!r} is a {type(path).__name__}, not a path")
             return Path(path)
         raise MissingZooError(
             "no zoo named: give --zoo FILE, set NNS_ZOO, or make one with `nns zoo build` (or try `nns demo`)"
         )
-
-
-def _make(kind: str, name: str, factories: Mapping[str, Callable[..., T]], **settings: Any) -> T:
-    factory = factories.get(name)
-    if factory is None:
-        raise UnknownNameError.among(kind, name, factories)
-    try:
-        return factory(**settings)
-    except ImportError as error:
-        raise PluginError(f"{kind} {name!r} needs a package that is not installed: {error}") from error
-    except NnsError:
-        raise
-    except Exception as error:  # a factory of a plugin may raise anything
-        raise PluginError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error

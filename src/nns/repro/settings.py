@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from nns.data.opening import TORCHVISION_PREFIX
+from nns.data.names import TORCHVISION_PREFIX
 from nns.documents import check_keys, convert
 from nns.errors import UsageError
 from nns.repro.digits import DIGITS_PREFIX

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.building import BuildEvent, BuildSettings, build_zoo
-from nns.data import open_dataset
+from nns.data import Dataset
 from nns.errors import NnsError, UsageError
 from nns.repro.digits import DIGITS_PREFIX, write_digits
 from nns.repro.settings import STAGES, ReproSettings
@@ -82,9 +82,11 @@ def run_stages(
     placed = replace(
         settings, data=tuple(_placed(data, work) for data in settings.data), query=_placed(settings.query, work)
     )
-    records = [_data(placed)]
+    labelled = [Dataset.of(data, registry=registry) for data in placed.data]
+    query = Dataset.of(placed.query, require_labels=False, registry=registry)
+    records = [_data(labelled, query)]
     tell("data", 1, 1)
-    _build(placed, zoo_path, registry, seed_of["build"], workers, tell)
+    _build(placed, labelled, zoo_path, registry, seed_of["build"], workers, tell)
     with Zoo(zoo_path, registry=registry) as zoo:
         records.append(_built(zoo))
         tell("fit", 0, 1)
@@ -92,7 +94,7 @@ def run_stages(
         records.append(_fitted(zoo, placed.method))
         tell("fit", 1, 1)
         tell("search", 0, 1)
-        records.append(_searched(placed, zoo, seed_of["search"]))
+        records.append(_searched(placed, query, zoo, seed_of["search"]))
         tell("search", 1, 1)
     return tuple(records)
 
@@ -101,23 +103,27 @@ def _placed(data: str, work: Path) -> str:
     return str(write_digits(data, work)) if data.startswith(DIGITS_PREFIX) else data
 
 
-def _data(settings: ReproSettings) -> StageRecord:
+def _data(labelled: Sequence[Dataset], query: Dataset) -> StageRecord:
     facts: dict[str, str] = {}
-    labelled = [(f"dataset {number}", data) for number, data in enumerate(settings.data, 1)]
-    for name, data in [*labelled, ("query", settings.query)]:
-        dataset = open_dataset(data, require_labels=False)
+    numbered = [(f"dataset {number}", dataset) for number, dataset in enumerate(labelled, 1)]
+    for name, dataset in [*numbered, ("query", query)]:
         facts[name] = f"{dataset.name}: {len(dataset)} images, {len(dataset.classes)} classes, {dataset.digest}"
     return StageRecord("data", facts)
 
 
 def _build(
-    settings: ReproSettings, zoo: Path, registry: Registry | None, seed: int, workers: int, tell: Progress
+    settings: ReproSettings,
+    data: Sequence[Dataset],
+    zoo: Path,
+    registry: Registry | None,
+    seed: int,
+    workers: int,
+    tell: Progress,
 ) -> None:
     def on_event(event: BuildEvent) -> None:
         tell("build", event.done, event.total)
 
     build_settings = BuildSettings(
-        data=settings.data,
         backends=settings.backends,
         networks=settings.networks,
         image_size=settings.image_size,
@@ -127,7 +133,7 @@ def _build(
         transfers=0,
         seed=seed,
     )
-    report = build_zoo(zoo, build_settings, workers=workers, threads=1, on_event=on_event, registry=registry)
+    report = build_zoo(zoo, build_settings, data=data, workers=workers, threads=1, on_event=on_event, registry=registry)
     if report.interrupted:
         raise KeyboardInterrupt
     if report.failed:
@@ -185,10 +191,9 @@ def _fitted(zoo: Zoo, method: str) -> StageRecord:
     return StageRecord("fit", facts, {"predicted accuracy": predicted, "similarity": similarity}, exact)
 
 
-def _searched(settings: ReproSettings, zoo: Zoo, seed: int) -> StageRecord:
-    result = search(settings.query, zoo, settings.limits, top=len(zoo.ids()), space=settings.method, seed=seed)
-    dataset = open_dataset(settings.query, require_labels=False)
-    sample = "\n".join(dataset.content_digests[index] for index in dataset.sample(seed=seed))
+def _searched(settings: ReproSettings, query: Dataset, zoo: Zoo, seed: int) -> StageRecord:
+    result = search(query, zoo, settings.limits, top=len(zoo.ids()), space=settings.method, seed=seed)
+    sample = "\n".join(query.content_digests[index] for index in query.sample(seed=seed))
     facts = {"query": result.dataset.digest, "sample": _sha256(sample.encode()), "feasible": str(result.feasible)}
     facts |= {f"network {c.entry.id}": f"{c.params} parameters, {c.macs} MACs" for c in result.candidates}
     exact = {f"rank {c.rank}": c.entry.id for c in result.candidates} | {"static choice": result.static_choice.entry.id}

@@ -1,7 +1,7 @@
 """Retrieval: from a dataset and limits to ranked networks of a zoo."""
 
 from nns.searching.measuring import latencies, load_network
-from nns.searching.ranking import query_record, search
+from nns.searching.ranking import search
 from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
 from nns.searching.together import choose_together
 
@@ -13,6 +13,5 @@ __all__ = [
     "choose_together",
     "latencies",
     "load_network",
-    "query_record",
     "search",
 ]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.data import load_images
 from nns.data.cache import draw_by_class
 from nns.errors import UsageError
 from nns.searching.measuring import load_network
@@ -18,7 +17,7 @@ from nns.searching.probes import features_of, ridge_accuracy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.data import ImageDataset
+    from nns.data import Dataset
     from nns.types import NetworkEntry
     from nns.zoo import Zoo
 
@@ -35,7 +34,7 @@ PROBE_WEIGHT = 1.0
 """Weight of the probe's logit beside the score of the space; benchmarks/matrix decided it, see docs/method.md."""
 
 
-def check_probe(dataset: ImageDataset) -> None:
+def check_probe(dataset: Dataset) -> None:
     """See whether a dataset can be probed.
 
     Raises:
@@ -46,7 +45,7 @@ def check_probe(dataset: ImageDataset) -> None:
 
 
 def probe(
-    dataset: ImageDataset,
+    dataset: Dataset,
     zoo: Zoo,
     entries: Sequence[NetworkEntry],
     seconds: float = PROBE_SECONDS,
@@ -100,8 +99,8 @@ def probe(
     return found
 
 
-def _decode(dataset: ImageDataset, drawn: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    images, kept, _ = load_images(dataset, drawn, size)
+def _decode(dataset: Dataset, drawn: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, kept, _ = dataset.decode(drawn, size)
     return images, np.asarray(dataset.labels)[kept]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nns.data import ImageDataset, load_sample, open_dataset, unreadable_images
-from nns.data.extractors import EfficientNetLite0Extractor, Extractor
+from nns.data import QUERY_IMAGES, Dataset
 from nns.errors import UsageError
 from nns.searching.limits import CostColumns, NetworkTable, feasible
 from nns.searching.measuring import latencies
@@ -18,7 +17,7 @@ from nns.searching.probing import PROBED, check_probe, moved_accuracy, probe, pr
 from nns.searching.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
 from nns.searching.together import TOGETHER, choose_together
 from nns.space import Scores, Space
-from nns.types import DatasetRecord, Limits, NetworkEntry
+from nns.types import Limits, NetworkEntry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,50 +32,8 @@ def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | 
     return None if progress is None else lambda done, total: progress(what, done, total)
 
 
-IMAGES = 200
-"""Images that a search looks at, at most."""
-
-
-def query_record(
-    dataset: ImageDataset,
-    *,
-    seed: int = 0,
-    images: int = IMAGES,
-    extractor: Extractor | None = None,
-    progress: Progress | None = None,
-) -> tuple[DatasetRecord, QueryDataset]:
-    """Read an opened dataset's sample (up to ten images a class, ``images`` in all) and compute its query features.
-
-    Raises:
-        DatasetError: If it cannot be read.
-    """
-    extractor = extractor or EfficientNetLite0Extractor()
-    pixels, kept, skipped = load_sample(
-        dataset,
-        extractor.image_size,
-        limit=images,
-        seed=seed,
-        progress=_part(progress, "reading images"),
-    )
-    record = DatasetRecord(
-        name=dataset.name,
-        digest=dataset.digest,
-        classes=dataset.classes,
-        features=extractor.extract(pixels, _part(progress, "computing features")),
-        labels=dataset.labels[kept],
-        images=len(dataset),
-        extractor=extractor.name,
-    )
-    named = {item.path for item in skipped}
-    seen = {index for index, item in enumerate(dataset.items) if item.key in named} | set(kept.tolist())
-    skipped += unreadable_images(dataset, exclude=seen, progress=_part(progress, "checking images"))
-    unread = tuple((item.path, item.reason) for item in skipped)
-    classes = len(dataset.classes) if dataset.labelled else None
-    return record, QueryDataset(dataset.path, classes, len(dataset), unread, dataset.digest)
-
-
 def search(
-    data: str,
+    data: Any,
     zoo: Zoo,
     limits: Limits | None = None,
     *,
@@ -85,7 +42,7 @@ def search(
     space: str | None = None,
     device: str = "cpu",
     seed: int = 0,
-    images: int = IMAGES,
+    images: int = QUERY_IMAGES,
     probe_seconds: float | None = None,
     tries: int = TOGETHER,
     progress: Progress | None = None,
@@ -93,7 +50,8 @@ def search(
     """Rank the networks of a zoo that meet the limits, for a dataset.
 
     Args:
-        data: DATA: folders of images, a table, ``torchvision:NAME``, or a flat folder without labels.
+        data: What :meth:`nns.data.Dataset.of` takes: a path, ``torchvision:NAME``, images in lists or arrays, with or
+            without labels; or an opened dataset.
         zoo: The zoo, with a fitted space.
         limits: Hard limits, each counted with the head that the data needs.
         top: Candidates to give.
@@ -121,16 +79,17 @@ def search(
     if limits.backend is not None:
         zoo.registry.backend(limits.backend)
     extractor = zoo.extractor
-    opened = open_dataset(data, require_labels=False)
+    opened = Dataset.of(data, require_labels=False, registry=zoo.registry)
     if probe_seconds is not None:
         check_probe(opened)
-    query, dataset = query_record(opened, seed=seed, images=images, extractor=extractor, progress=progress)
+    query = opened.features(extractor, images=images, seed=seed, progress=progress)
+    unread = opened.unreadable(progress=_part(progress, "checking images"))
     features_done = time.perf_counter()
     entries = zoo.entries()
     table, all_ids = NetworkTable.of(entries), np.array(zoo.ids())
     digest = zoo.digest()
     score_started = time.perf_counter()
-    costs = table.costs(classes if dataset.classes is None else dataset.classes)
+    costs = table.costs(len(opened.classes) if opened.labelled else classes)
     measuring = _part(progress, "measuring latency")
     mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, ids, device, measuring))
     rows = np.flatnonzero(mask)
@@ -152,7 +111,13 @@ def search(
     ranked = {int(i): rank for rank, i in enumerate(order, 1)}
     few = choose_together(_pool(order, probed, tries), _predicted(scores, order, ids, probed), scores.residuals, tries)
     return SearchResult(
-        dataset=dataset,
+        dataset=QueryDataset(
+            path=opened.path,
+            classes=len(opened.classes) if opened.labelled else None,
+            images=len(opened),
+            skipped=tuple((item.path, item.reason) for item in unread),
+            digest=opened.digest,
+        ),
         zoo_path=str(zoo.path),
         zoo_digest=digest,
         zoo_networks=len(entries),

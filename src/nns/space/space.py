@@ -76,7 +76,9 @@ class Space:
         """
         record = zoo.space(_choose(zoo, name))
         with _usable(record.name):
-            method: SpaceMethod = zoo.registry.method(record.method, **record.settings).load_tensors(record.tensors)
+            method: SpaceMethod = zoo.registry.make("method", record.method, **record.settings).load_tensors(
+                record.tensors
+            )
             return cls(record, method, _embeddings(zoo, record, method))
 
     @classmethod
@@ -193,7 +195,7 @@ def _fitted(zoo: Zoo, name: str, epochs: int | None, seed: int, held_out: bool) 
     from nns.space._held_out import evaluate_held_out
 
     settings: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
-    method = zoo.registry.method(name, **settings)
+    method = zoo.registry.make("method", name, **settings)
     data = SpaceData.of(zoo)
     zoo.store.close()  # all that it has read is in data: a fit need not hold it twice
     started = time.perf_counter()
@@ -202,7 +204,7 @@ def _fitted(zoo: Zoo, name: str, epochs: int | None, seed: int, held_out: bool) 
     report: dict[str, Any] = {"seconds": round(seconds, 3), "networks": len(data.network_ids)}
     report["datasets"] = len(data.dataset_names)
     if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
-        evaluated = evaluate_held_out(lambda: zoo.registry.method(name, **settings), data, seed=seed)
+        evaluated = evaluate_held_out(lambda: zoo.registry.make("method", name, **settings), data, seed=seed)
         report["held_out"] = evaluated
         known = accuracy_report(data, evaluated)
         report["interval80"] = known["error80"]

@@ -106,7 +106,7 @@ class Zoo:
         Raises:
             UsageError: If several made them.
         """
-        return extractor_of(self.store.datasets())
+        return extractor_of(self.store.datasets(), self.registry)
 
     def __len__(self) -> int:
         """Count the networks."""

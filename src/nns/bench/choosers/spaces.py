@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ class Fits:
         key = (*self._key(variant, scene, task), seed)
         if key not in self.made:
             data = self._data(variant, scene, task)
-            method = self.registry.method(variant.method, **variant.settings, seed=seed)
+            method = self.registry.make("method", variant.method, **variant.settings, seed=seed)
             started = time.process_time()
             method.fit(data)
             seconds = time.process_time() - started
@@ -126,7 +127,8 @@ class Fits:
             data = self._data(variant, scene, task)
             self._errors[key] = float("nan")
             if len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
-                report = evaluate_held_out(lambda: self.registry.method(variant.method, **variant.settings), data)
+                make = partial(self.registry.make, "method", variant.method, **variant.settings)
+                report = evaluate_held_out(make, data)
                 self._errors[key] = float(accuracy_report(data, report)["error80"])
         return self._errors[key]
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from nns.data.extractors.efficientnet_lite0 import DEFAULT_EXTRACTOR, EfficientNetLite0Extractor
-from nns.data.extractors.resnet18 import RESNET18_EXTRACTOR, ResNet18Extractor
-from nns.errors import UsageError
+from nns.data.extractors.efficientnet_lite0 import DEFAULT_EXTRACTOR
+from nns.errors import PluginError, UsageError
+from nns.plugins import installed_plugins
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nns.plugins import Registry
     from nns.types import DatasetRecord
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """A frozen network that turns images into query features.
 
@@ -39,26 +41,47 @@ class Extractor(Protocol):
         """
 
 
-EXTRACTORS: dict[str, Callable[[], Extractor]] = {
-    DEFAULT_EXTRACTOR: EfficientNetLite0Extractor,
-    RESNET18_EXTRACTOR: ResNet18Extractor,
-}
-"""Extractors by the name that datasets give them."""
+def make_extractor(name: str = DEFAULT_EXTRACTOR, registry: Registry | None = None) -> Extractor:
+    """Make the extractor of that name.
+
+    Args:
+        name: The name that datasets give it.
+        registry: Where the extractors are; None, or one without extractors: the installed plugins.
+
+    Raises:
+        UnknownNameError: If no plugin registered it.
+        PluginError: If its factory fails, or gives something else.
+    """
+    made = _holder(registry).make("extractor", name)
+    if not isinstance(made, Extractor):
+        raise PluginError(f"extractor {name!r} is a {type(made).__name__}, not an nns.data.extractors.Extractor")
+    if made.name != name:
+        raise PluginError(f"the extractor registered as {name!r} calls itself {made.name!r}; zoos store its name")
+    return made
 
 
-def extractor_of(datasets: Iterable[DatasetRecord]) -> Extractor:
+def extractor_of(datasets: Iterable[DatasetRecord], registry: Registry | None = None) -> Extractor:
     """Return the extractor that made the features of a zoo's datasets.
 
-    It is the default one if there are no datasets, or if this nns has none of the name that they give. If its features
+    It is the default one if there are no datasets, or if no plugin has one of the name that they give. If its features
     are of another width than theirs, the space refuses them.
+
+    Args:
+        datasets: What the zoo holds.
+        registry: As for :func:`make_extractor`.
 
     Raises:
         UsageError: If they are features of several.
     """
-    names = sorted({dataset.extractor for dataset in datasets} & EXTRACTORS.keys()) or [DEFAULT_EXTRACTOR]
+    known = set(_holder(registry).names("extractor"))
+    names = sorted({dataset.extractor for dataset in datasets} & known) or [DEFAULT_EXTRACTOR]
     if len(names) > 1:
         raise UsageError(
             f"the datasets of the zoo have features of several extractors ({', '.join(names)}), which cannot be "
             "compared; keep them in zoos of their own"
         )
-    return EXTRACTORS[names[0]]()
+    return make_extractor(names[0], registry)
+
+
+def _holder(registry: Registry | None) -> Registry:
+    return registry if registry is not None and registry.names("extractor") else installed_plugins()

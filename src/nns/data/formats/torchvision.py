@@ -8,16 +8,17 @@ import inspect
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from nns.data.dataset import ImageDataset, ImageItem
-from nns.data.folders import clean_name
+from nns.data.dataset import Dataset
+from nns.data.formats import Format
+from nns.data.given import CollectionImage, class_names, labels_of, named_classes
+from nns.data.items import ImageItem
+from nns.data.names import TORCHVISION_PREFIX
 from nns.errors import DatasetError
 from nns.types import SplitName
 
@@ -30,27 +31,40 @@ _SPLIT_WORDS: dict[SplitName, tuple[str, ...]] = {
     "test": ("test",),
 }
 _EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}
-_LABEL_ATTRIBUTES = ("targets", "labels", "_labels", "y")
 _TIMEOUT = 20.0  # seconds without an answer from a download server
 
 
-@dataclass(frozen=True)
-class CollectionImage:
-    """Image number ``index`` of a torchvision dataset."""
+class TorchvisionFormat(Format):
+    """``torchvision:NAME``."""
 
-    collection: Any
-    index: int
+    example = "torchvision:NAME"
 
-    def open(self) -> Image.Image:
-        """Return the image.
+    def can_open(self, data: str) -> bool:
+        """Return whether that is what is asked for; whether there is such a dataset, opening tells."""
+        return data.startswith(TORCHVISION_PREFIX)
 
-        Raises:
-            TypeError: The collection holds something else.
-        """
-        image = self.collection[self.index][0]
-        if not isinstance(image, Image.Image):
-            raise TypeError("not an image")
-        return image.copy()  # some collections hand out the same object again; the caller may close his
+    def open(self, data: str) -> Dataset:
+        """Open it, see :func:`open_torchvision`."""
+        return open_torchvision(data.removeprefix(TORCHVISION_PREFIX), data)
+
+
+class _Part:
+    """One split of a torchvision dataset; another process constructs it anew instead of being sent all its images."""
+
+    def __init__(self, name: str, root: Path, arguments: Mapping[str, Any]) -> None:
+        self.key = name, str(root), tuple(sorted(arguments.items()))
+        self.collection = _construct(_class_named(name), name, root, arguments)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.collection[index]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _part_again, self.key
+
+
+@cache  # one a process and split: a worker is sent the same dataset with each of its items
+def _part_again(name: str, root: str, arguments: tuple[tuple[str, Any], ...]) -> _Part:
+    return _Part(name, Path(root), dict(arguments))
 
 
 def default_root() -> Path:
@@ -58,7 +72,7 @@ def default_root() -> Path:
     return Path(os.environ.get(ROOT_VARIABLE) or "~/.cache/nns/torchvision").expanduser()
 
 
-def open_torchvision(name: str, data: str, root: Path | None = None) -> ImageDataset:
+def open_torchvision(name: str, data: str, root: Path | None = None) -> Dataset:
     """Open a classification dataset of torchvision, downloading it where it is not there yet.
 
     Args:
@@ -72,12 +86,10 @@ def open_torchvision(name: str, data: str, root: Path | None = None) -> ImageDat
     Raises:
         DatasetError: No such dataset, none for classification, or neither on disk nor to be downloaded.
     """
-    kind = _class_named(name)
-    root = root or default_root()
-    parts = list(_parts(kind, name, root))
-    labelled = [(split, part, _labels(part, name)) for split, part in parts]
+    parts = list(_parts(name, root or default_root()))
+    labelled = [(split, part, labels_of(part.collection)) for split, part in parts]
     found = sorted({label for _, _, labels in labelled for label in labels})
-    names = _class_names(parts[0][1], found)
+    names = class_names(named_classes(parts[0][1].collection), found)
     classes = tuple(sorted(names.values()))
     position = {label: classes.index(class_name) for label, class_name in names.items()}
     items = tuple(
@@ -85,7 +97,7 @@ def open_torchvision(name: str, data: str, root: Path | None = None) -> ImageDat
         for split, part, labels in labelled
         for index, label in enumerate(labels)
     )
-    return ImageDataset(name, data, classes, items)
+    return Dataset(name, data, classes, items)
 
 
 def _class_named(name: str) -> Callable[..., Any]:
@@ -100,21 +112,22 @@ def _class_named(name: str) -> Callable[..., Any]:
     return kind
 
 
-def _parts(kind: Callable[..., Any], name: str, root: Path) -> Iterator[tuple[SplitName | None, Any]]:
+def _parts(name: str, root: Path) -> Iterator[tuple[SplitName | None, _Part]]:
     """Construct the dataset once for each split that its constructor knows."""
-    parameters = _parameters(kind)
+    parameters = _parameters(_class_named(name))
     extra = _EXTRA.get(name, {})
+    flags: tuple[tuple[SplitName, bool], ...] = (("train", True), ("test", False))
     if "train" in parameters:
-        for split, flag in (("train", True), ("test", False)):
-            yield split, _construct(kind, name, root, {"train": flag, **extra})  # type: ignore[misc]
+        for split, flag in flags:
+            yield split, _Part(name, root, {"train": flag, **extra})
     elif "split" in parameters:
         for split, words in _SPLIT_WORDS.items():
             for word in words:
                 with contextlib.suppress(_UnknownSplitError):
-                    yield split, _construct(kind, name, root, {"split": word})
+                    yield split, _Part(name, root, {"split": word})
                     break
     else:
-        yield None, _construct(kind, name, root, extra)
+        yield None, _Part(name, root, extra)
 
 
 def _parameters(kind: Callable[..., Any]) -> frozenset[str]:
@@ -160,27 +173,3 @@ def _construct(kind: Callable[..., Any], name: str, root: Path, arguments: Mappi
         f"torchvision:{name} is not in {str(root)!r} and could not be downloaded ({reason}); "
         f"put its files there, or set {ROOT_VARIABLE} to where they are"
     ) from problem
-
-
-def _labels(part: Any, name: str) -> Sequence[int]:
-    """Class index of every image, from an attribute where there is one, else by reading all images."""
-    for attribute in _LABEL_ATTRIBUTES:
-        values = getattr(part, attribute, None)
-        if values is not None and len(values) == len(part):
-            with contextlib.suppress(TypeError, ValueError, RuntimeError):  # QMNIST: eight numbers an image
-                return [int(value) for value in values]
-    try:
-        return [int(part[index][1]) for index in range(len(part))]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DatasetError(f"torchvision:{name} does not give one class an image; take another") from error
-
-
-def _class_names(part: Any, found: Sequence[int]) -> dict[int, str]:
-    """Name every label: by the dataset's own names, else by its number; a repeated name gets its number."""
-    given = getattr(part, "classes", None) or getattr(part, "categories", None) or ()
-    names: dict[int, str] = {}
-    for label in found:
-        own = given[label] if isinstance(given, Sequence) and 0 <= label < len(given) else str(label)
-        text = clean_name(own if isinstance(own, str) else ", ".join(map(str, own)))
-        names[label] = f"{text} ({label})" if text in names.values() else text
-    return names

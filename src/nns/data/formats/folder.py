@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nns.data.dataset import UNLABELLED, ImageDataset, ImageItem
-from nns.data.decoding import Skipped
+from nns.data.dataset import Dataset
+from nns.data.formats import Format
+from nns.data.items import UNLABELLED, ImageItem, Skipped
+from nns.data.names import SPLIT_NAMES, clean_name
 from nns.errors import DatasetError
 from nns.types import SplitName
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """File names that end so are images; the case of letters does not matter."""
 
-SPLIT_NAMES: dict[str, SplitName] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-"""Names a split may be given by, in any case of letters."""
-
 _FORMS = "expected class folders, or train/ (val/ test/) of class folders"
 
 _Identity = tuple[int, int]
-
-
-def clean_name(name: str) -> str:
-    """Bring a class name to Unicode form NFC; bytes that are no UTF-8 become U+FFFD."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
 
 
 @dataclass
@@ -114,7 +101,21 @@ class _Tree:
         return (ImageItem(image, label, split, self.key(image)) for image in images)
 
 
-def open_folder(root: Path, data: str) -> ImageDataset:
+class FolderFormat(Format):
+    """A folder, in any of the three forms."""
+
+    example = "a folder"
+
+    def can_open(self, data: str) -> bool:
+        """Return whether there is a folder."""
+        return bool(data) and Path(data).expanduser().is_dir()
+
+    def open(self, data: str) -> Dataset:
+        """Open a folder, see :func:`open_folder`."""
+        return open_folder(Path(os.path.abspath(os.path.expanduser(data))), data)
+
+
+def open_folder(root: Path, data: str) -> Dataset:
     """Open a folder in whichever of the three forms it has.
 
     Args:
@@ -138,7 +139,7 @@ def open_folder(root: Path, data: str) -> ImageDataset:
         raise DatasetError(f"{data!r} holds no images; {_FORMS}")
     name = clean_name(root.resolve().name) or "dataset"
     ordered = tuple(sorted(items, key=lambda item: item.key))
-    return ImageDataset(name, data, classes, ordered, tuple(tree.ignored))
+    return Dataset(name, data, classes, ordered, tuple(tree.ignored))
 
 
 def _split_folders(tree: _Tree, top: _Listing, data: str) -> list[tuple[SplitName, _Listing]]:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nns.data.dataset import UNLABELLED, ImageDataset, ImageItem
-from nns.data.folders import SPLIT_NAMES, clean_name
+from nns.data.dataset import Dataset
+from nns.data.formats import Format
+from nns.data.items import UNLABELLED, ImageItem
+from nns.data.names import SPLIT_NAMES, clean_name
 from nns.errors import DatasetError
 from nns.types import SplitName
 
@@ -25,7 +27,22 @@ class _Row:
     split: SplitName | None
 
 
-def open_table(file: Path, data: str) -> ImageDataset:
+class TableFormat(Format):
+    """A ``.csv``."""
+
+    example = "a .csv"
+
+    def can_open(self, data: str) -> bool:
+        """Return whether there is a file of that name."""
+        path = Path(data).expanduser()
+        return path.suffix.lower() == ".csv" and path.is_file()
+
+    def open(self, data: str) -> Dataset:
+        """Open a table, see :func:`open_table`."""
+        return open_table(Path(os.path.abspath(os.path.expanduser(data))), data)
+
+
+def open_table(file: Path, data: str) -> Dataset:
     """Open a table. Paths are relative to the table's folder; other columns are not read.
 
     UTF-8, with or without a byte-order mark; separated by commas, semicolons or tabs (the header tells).
@@ -61,7 +78,7 @@ def open_table(file: Path, data: str) -> ImageDataset:
         for row in rows
     )
     name = clean_name(file.stem)
-    return ImageDataset(name, data, classes, tuple(sorted(items, key=lambda item: item.key)))
+    return Dataset(name, data, classes, tuple(sorted(items, key=lambda item: item.key)))
 
 
 def _rows(file: Path, data: str) -> Iterator[_Row]:
