@@ -304,26 +304,7 @@ def test_on_a_terminal_bars_are_drawn_and_taken_away(monkeypatch, capsys):
     assert after.endswith("\x1b[2K")
 
 
-<<<<<<< HEAD
 def test_lines_of_other_processes_are_put_above_the_bars(tmp_path):
-=======
-def test_on_a_terminal_networks_of_the_zoo_count(small_zoo, monkeypatch):
-    from dataclasses import replace
-
-    from nns import Zoo
-
-    with Zoo(small_zoo.path) as zoo:
-        entries = [entry for entry in zoo.entries() if entry.source_dataset == "digits-67"]
-    item = replace(an_item("digits-67"), data=SimpleNamespace(digest=entries[0].source_digest))
-    with terminal(monkeypatch) as shown, build_display(small_zoo.path) as show:
-        build = Build(take=show)
-        build.run(item, 0.0, at=10)
-    best = max(entry.accuracy for entry in entries)
-    assert f"digits-67         {len(entries) + 1}  {best:>5.1%}" in shown.getvalue()
-
-
-def test_lines_of_other_processes_are_put_above_the_table(tmp_path):
->>>>>>> 33aadfe (Items of builds name their dataset in tests as in the code)
     script = """
         import subprocess, sys
         from nns.cli.build_display import build_display
