@@ -140,7 +140,7 @@ def test_limits_in_words(result):
 def test_a_page_that_cannot_be_written(name, message, nns, small_zoo, tmp_path, monkeypatch):
     if name == "full":
         monkeypatch.setattr(
-            "pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left"))
+            "pathlib.Path.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left"))
         )
     done = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--report", tmp_path / name)
     assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -52,6 +51,8 @@ from nns.bench.metrics import (
 from nns.bench.separability import MIN_CANDIDATES, separability
 from nns.bench.tables import bench_tables
 from nns.errors import UsageError
+from nns.files import write_whole
+from nns.jsonable import jsonable
 from nns.plugins import load_plugins
 from nns.space.space import DEFAULT_METHOD
 from nns.types import Json
@@ -157,7 +158,7 @@ def run_bench(
         **truths,
         "seconds": time.perf_counter() - started,
     }
-    rounded: Json = _rounded(document)
+    rounded: Json = jsonable(document, DIGITS)
     return rounded
 
 
@@ -283,13 +284,7 @@ def _run_chooser(
 
 def save_run(document: Json, path: Path) -> None:
     """Write a run, as JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
 
 
 def load_run(path: Path) -> Json:
@@ -313,12 +308,3 @@ def load_run(path: Path) -> Json:
             raise
         raise UsageError(f"{path} is not what `nns bench run -o` writes: {error}") from error
     return document
-
-
-def _rounded(value: Any) -> Any:
-    """Shorten numbers for a file, and turn NaN into None."""
-    if isinstance(value, float):
-        return round(value, DIGITS) if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value

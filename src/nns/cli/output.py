@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nns.cli.text import one_line, printable, printable_json
+from nns.jsonable import jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,17 +23,7 @@ PLAIN_WIDTH = 120
 
 def print_json(document: Any) -> None:
     """Print one JSON document; NaN and infinity become null, and no name in it can drive the terminal."""
-    print(printable_json(json.dumps(_clean(document), ensure_ascii=False, indent=2, allow_nan=False)))
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
+    print(printable_json(json.dumps(jsonable(document), ensure_ascii=False, indent=2, allow_nan=False)))
 
 
 def console() -> Console:

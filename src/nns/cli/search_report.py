@@ -6,7 +6,6 @@ Names in a zoo come from strangers. In the page they are escaped, in the figures
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nns.cli.explanation import gain_sentence
 from nns.cli.text import one_line
 from nns.errors import UsageError
+from nns.files import write_whole
 
 if TYPE_CHECKING:
     from nns.searching import Candidate, SearchResult
@@ -60,14 +60,10 @@ def write_report(result: SearchResult, path: Path) -> None:
     Raises:
         UsageError: If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(report_page(result), encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, report_page(result))
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def report_page(result: SearchResult) -> str:

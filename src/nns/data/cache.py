@@ -11,9 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from nns.data.dataset import Dataset
+from nns.files import replacing_folder
 from nns.types import LabelledArrays, SplitArrays
 
 FORMAT = 1
@@ -120,18 +118,11 @@ def _write(entry: Path, about: dict[str, Any], arrays: SplitArrays) -> None:
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    unfinished = entry.with_name(f".{entry.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    unfinished.mkdir(parents=True)
-    try:
-        _fill(unfinished, about, arrays)
-        if entry.exists() and _read(entry, about) is None:
-            damaged = unfinished.with_name(unfinished.name + "-old")
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                entry.rename(damaged)
-            shutil.rmtree(damaged, ignore_errors=True)
-        unfinished.rename(entry)  # fails if another process has made it meanwhile
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    # not flushed: what a cut of power spoils does not have its checksum, and is made again
+    with replacing_folder(entry, flushed=False) as folder:
+        _fill(folder, about, arrays)
+        if entry.exists() and _read(entry, about) is not None:  # another process has made it meanwhile
+            raise FileExistsError(entry)
 
 
 def _fill(folder: Path, about: dict[str, Any], arrays: SplitArrays) -> None:

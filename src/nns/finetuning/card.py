@@ -11,6 +11,7 @@ from nns.documents import Count, convert
 from nns.finetuning._climber import LadderResult, Tried
 from nns.finetuning._run import Epoch
 from nns.finetuning.recipe import Recipe
+from nns.jsonable import jsonable
 from nns.types import ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
 
 FORMAT = "nns-finetuned"
@@ -147,18 +148,8 @@ def _versions() -> dict[str, str]:
 
 def card_json(card: Card) -> dict[str, Any]:
     """Turn a card into a JSON-able dict; what is not a number becomes null."""
-    found: dict[str, Any] = _plain(asdict(card))
+    found: dict[str, Any] = jsonable(asdict(card))
     return {"format": FORMAT, "version": VERSION, **found}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def decode_card(row: Mapping[str, Any]) -> Card:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import UnknownNameError, UsageError, WeightsError
+from nns.files import replacing
 from nns.finetuning.card import Card, card_json
 from nns.finetuning.handover import CARD, MODEL, ONNX, FineTuned, load_handover
 
@@ -96,22 +94,12 @@ def _require_packages() -> None:
         raise UsageError(f"export to ONNX needs {' and '.join(missing)}: pip install 'nns[export]'")
 
 
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Return a temporary name that becomes ``target`` when the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        temporary = Path(folder) / target.name
-        yield temporary
-        os.replace(temporary, target)
-
-
 def _export_safetensors(tuned: FineTuned, target: Path) -> None:
     from safetensors.torch import save_file
 
     state = {name: tensor.contiguous() for name, tensor in tuned.module.state_dict().items()}
     card = json.dumps(card_json(tuned.card), ensure_ascii=False)
-    with _replacing(target) as temporary:
+    with replacing(target) as temporary:
         save_file(state, temporary, metadata={"format": "pt", "nns.card": card})
 
 
@@ -133,7 +121,7 @@ def _export_onnx(tuned: FineTuned, target: Path) -> float | None:
             verbose=False,
         )
     program.model.metadata_props.update(_metadata(tuned.card))
-    with _replacing(target) as temporary:
+    with replacing(target) as temporary:
         program.save(temporary, external_data=False)
         return _check_onnx(temporary, module, size)
 

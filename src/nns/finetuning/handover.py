@@ -10,16 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.documents import parse_json
 from nns.errors import UsageError, WeightsError
+from nns.files import replacing_folder
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
 from nns.plugins import load_plugins
@@ -97,7 +94,7 @@ def write_handover(directory: str | os.PathLike[str], module: nn.Module, card: C
     target = check_target(directory)
     weights = save(_state(module))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
-    with _staged(target) as folder:
+    with replacing_folder(target) as folder:
         (folder / MODEL).write_bytes(weights)
         (folder / CARD).write_text(_json(card), encoding="utf-8")
         (folder / CLASSES).write_text("".join(f"{' '.join(name.split())}\n" for name in card.classes), "utf-8")
@@ -173,21 +170,3 @@ def _json(card: Card) -> str:
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    """Return an empty folder that takes the place of ``target`` when the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        folder, old = staging / "new", staging / "old"
-        folder.mkdir()
-        yield folder
-        if target.exists():
-            target.rename(old)
-        folder.rename(target)
-    finally:
-        if (staging / "old").exists() and not target.exists():  # the second rename failed
-            (staging / "old").rename(target)
-        shutil.rmtree(staging, ignore_errors=True)

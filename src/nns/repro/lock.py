@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nns.documents import convert
 from nns.errors import UsageError
+from nns.files import write_whole
 from nns.repro.settings import STAGES, ReproSettings
 from nns.repro.stages import StageRecord
 from nns.types import Json
@@ -49,13 +49,7 @@ def write_lock(path: Path, lock: Lock) -> None:
         "environment": dict(lock.environment),
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text)
 
 
 def read_lock(path: Path) -> Lock:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nns.building import BuildEvent, BuildSettings, build_zoo
 from nns.data import Dataset
 from nns.errors import NnsError, UsageError
+from nns.jsonable import jsonable
 from nns.repro.digits import DIGITS_PREFIX, write_digits
 from nns.repro.settings import STAGES, ReproSettings
 from nns.searching import Candidate, search
@@ -186,7 +186,7 @@ def _fitted(zoo: Zoo, method: str) -> StageRecord:
     exact = {
         "tensors": _sha256(record.tensors),
         "embeddings": _sha256(np.ascontiguousarray(record.embeddings).tobytes()),
-        "held out": _sha256(canonical_json(_comparable(record.report.get("held_out")))),
+        "held out": _sha256(canonical_json(jsonable(record.report.get("held_out"), DECIMALS, leave_out="seconds"))),
     }
     return StageRecord("fit", facts, {"predicted accuracy": predicted, "similarity": similarity}, exact)
 
@@ -208,17 +208,6 @@ def _numbers(candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:
         "similarity": {c.entry.id: _round(c.similarity) for c in candidates},
         "score": {c.entry.id: _round(c.score) for c in candidates},
     }
-
-
-def _comparable(value: Any) -> Any:
-    """Round floats and leave out times, so that what is left is the same again in the same environment."""
-    if isinstance(value, Mapping):
-        return {str(k): _comparable(v) for k, v in value.items() if "seconds" not in str(k)}
-    if isinstance(value, list | tuple):
-        return [_comparable(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else _round(float(value))
-    return int(value) if isinstance(value, np.integer) else value
 
 
 def _round(value: float) -> float:

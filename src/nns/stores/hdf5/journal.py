@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nns.errors import ZooError
+from nns.files import flush
 from nns.stores._digest import canonical_json
 from nns.stores.hdf5.columns import Column, write_file
 
@@ -34,15 +35,6 @@ _BESIDE = ".beside-a-file"
 _ADDING = ".adding"
 STALE_SECONDS = 3600.0
 """Age at which a temporary file is taken for the rest of a crash."""
-
-
-def fsync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def reason(error: OSError) -> str:
@@ -141,7 +133,7 @@ class Journal:
         finally:
             temporary.unlink(missing_ok=True)
         with suppress(FileNotFoundError):  # merged already: then it is safe in the main file
-            fsync_folder(self.folder)
+            flush(self.folder)
             self._flush_name()
         return fresh
 
@@ -153,7 +145,7 @@ class Journal:
                     return
                 self._forget()
             descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fsync_folder(self.folder.parent)
+            flush(self.folder.parent)
             self._flushed = descriptor
 
     def _forget(self) -> None:
@@ -176,7 +168,7 @@ class Journal:
                 with suppress(FileNotFoundError):
                     (self.folder / name).unlink()
             with suppress(FileNotFoundError):
-                fsync_folder(self.folder)
+                flush(self.folder)
         except OSError as error:
             raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
 
@@ -209,7 +201,7 @@ class Journal:
     def mark(self) -> None:
         """Note that there is a main file, so that its loss does not pass for a zoo that never had one."""
         if not self._marked:
-            fsync_folder(self.path.parent)  # whoever gave it its name may not have come to that yet
+            flush(self.path.parent)  # whoever gave it its name may not have come to that yet
             os.close(os.open(self.folder / _BESIDE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
             self._marked = True
 

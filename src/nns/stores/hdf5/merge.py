@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
+from nns.files import flush
 from nns.stores._records import check_features, normal_dataset, normal_transfer, unused_supernets
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, write_file
 from nns.stores.hdf5.file import ZooFile
-from nns.stores.hdf5.journal import Journal, fsync_folder, reason
+from nns.stores.hdf5.journal import Journal, reason
 from nns.stores.hdf5.networks import NUMBERS, RAGGED_PARTS, Networks, Supernets, WeightsTable
 from nns.stores.hdf5.pack import Packer, pack
 from nns.stores.hdf5.shards import (
@@ -226,7 +227,7 @@ def _rewrite(
             shutil.copymode(path, temporary)
         last()
         os.replace(temporary, path)
-        fsync_folder(path.parent)
+        flush(path.parent)
         journal.mark()
     except (ZooError, FileNotFoundError):
         raise
