@@ -66,7 +66,9 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
     data = str(args.bank / name)
     found = search(data, zoo, Limits(max_params=parse_count(args.max_params)), top=len(zoo))
     ranked = found.candidates
-    probed = search(data, zoo, Limits(max_params=parse_count(args.max_params)), top=1, probe_seconds=PROBE)
+    probed = search(
+        data, zoo, Limits(max_params=parse_count(args.max_params)), top=1, probe="ridge", probe_seconds=PROBE
+    )
     seed = int(found.dataset.digest[:8], 16)
     picks = {
         "search": ranked[0],

@@ -23,8 +23,7 @@ from nns import Limits, Zoo, search
 from nns.data import Dataset
 from nns.networks.costs import device_key
 from nns.quantities import parse_count
-from nns.searching.probes import log_me
-from nns.searching.probing import probe
+from nns.searching.probes import make_probe, run_probe
 
 
 def main() -> None:
@@ -78,7 +77,8 @@ def score_all(data: str, zoo: Zoo, ids: Sequence[str], images: int) -> tuple[dic
     started = time.process_time()
     by_id = {entry.id: entry for entry in zoo.entries()}
     entries = [by_id[network] for network in ids]
-    scores = probe(Dataset.open(data), zoo, entries, math.inf, images=images, score=log_me)
+    probe = make_probe(zoo.registry, "logme")
+    scores = run_probe(probe, Dataset.open(data), zoo, entries, math.inf, images=images)
     return scores, time.process_time() - started
 
 

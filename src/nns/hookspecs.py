@@ -47,3 +47,8 @@ def nns_register_extractors(register: Register) -> None:
 @hookspec
 def nns_register_formats(register: Register) -> None:
     """Register data formats: ``register(name, factory)``, the factory returns a ``nns.data.formats.Format``."""
+
+
+@hookspec
+def nns_register_probes(register: Register) -> None:
+    """Register probes: ``register(name, factory)``, the factory returns a ``nns.searching.probes.Probe``."""

@@ -6,7 +6,7 @@ pass of one image, ``bytes`` counts bytes of the weights as fp32, latencies are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -18,6 +18,12 @@ Json = Mapping[str, Any]
 Settings = TypeVar("Settings")
 Optimizer = Literal["adamw", "sgd"]
 SplitName = Literal["train", "val", "test"]
+
+Progress = Callable[[str, int, int], None]
+"""``progress(what, done, total)``, called as things go on."""
+
+PartProgress = Callable[[int, int], None]
+"""``progress(done, total)`` of one thing."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +243,18 @@ class NetworkColumns:
     feature_dim: NDArray[np.int64]
     classes: NDArray[np.int64]
     accuracy: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, entries: Sequence[NetworkEntry]) -> NetworkColumns:
+        """Collect the columns of networks, sorted by id, from their descriptions."""
+        import numpy as np
+
+        costs = [entry.cost for entry in entries]
+        names = ("body_params", "body_macs", "body_bytes", "feature_dim")
+        columns: dict[str, Any] = {name: np.array([getattr(c, name) for c in costs], np.int64) for name in names}
+        columns["classes"] = np.array([len(entry.classes) for entry in entries], np.int64)
+        columns["accuracy"] = np.array([entry.accuracy for entry in entries], np.float64)
+        return cls(np.array([entry.id.encode() for entry in entries], "S64"), **columns)
 
     def __len__(self) -> int:
         """Count the networks."""

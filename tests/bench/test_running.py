@@ -32,6 +32,9 @@ class Registry:
     def make(self, kind, name, **settings):
         return (self.known if name == "known" else self.real).make(kind, name, **settings)
 
+    def names(self, kind):
+        return self.real.names(kind)
+
 
 @pytest.fixture(scope="module")
 def matrix():

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import nns.hookspecs
+from nns import PluginError, UnknownNameError
 from nns.plugins import load_plugins
+from nns.searching.probes import make_probe
+from nns.testing import ProbeContract
 
 HOOKS = {name: value for name, value in vars(nns.hookspecs).items() if name.startswith("nns_")}
 
@@ -90,6 +94,42 @@ class Nearest(SpaceMethod):
 '''
 
 
+PROBE = '''
+from nns.plugins import Register, hookimpl
+
+
+def make_centroid():
+    from centroid import Centroid
+
+    return Centroid()
+
+
+@hookimpl
+def nns_register_probes(register: Register) -> None:
+    """Register the probe; its module is imported when it is first used."""
+    register("centroid", make_centroid)
+'''
+
+CENTROID = '''
+import numpy as np
+
+from nns.searching.probes import Probe, checked
+
+
+class Centroid(Probe):
+    """The share of images that lie nearest to the mean of their own class."""
+
+    name = "centroid"
+    title = "nearest centroid"
+
+    def score(self, features, labels):
+        rows, members = checked(features, labels)
+        means = np.stack([rows[members == k].mean(axis=0) for k in range(members.max() + 1)])
+        nearest = ((rows[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        return float((nearest == members).mean())
+'''
+
+
 def test_nns_register_backends():
     """The plugin of plugins/nns-example, by its installed entry point."""
     registry = load_plugins()
@@ -115,9 +155,27 @@ def test_nns_register_methods(install, tmp_path):
     assert again.score(again.embed_query(np.zeros((1, 2), np.float32)), embedded).tolist() == [2.0] * 3
 
 
+def test_nns_register_probes(install, tmp_path):
+    install("ourprobe", PROBE)
+    (tmp_path / "centroid.py").write_text(CENTROID)
+    registry = load_plugins()
+    assert {"centroid", "ridge", "knn", "logme", "hscore"} <= set(registry.names("probe"))
+    assert "centroid" not in sys.modules, "made at first use"
+    suite = ProbeContract()
+    suite.test_better_features_score_higher(make_probe(registry, "centroid"))
+    with pytest.raises(UnknownNameError, match="did you mean 'ridge'"):
+        make_probe(registry, "rigde")
+
+
+def test_a_factory_that_makes_no_probe_is_named(install):
+    install("ourprobe", PROBE.replace("    from centroid import Centroid\n\n    return Centroid()", "    return 7"))
+    with pytest.raises(PluginError, match="probe 'centroid' is a int"):
+        make_probe(load_plugins(), "centroid")
+
+
 def test_every_hook_has_a_test():
     assert {f"test_{name}" for name in HOOKS} <= globals().keys()
-    assert len(HOOKS) == 3
+    assert len(HOOKS) == 6
 
 
 def test_every_hook_is_documented_with_its_exact_signature():

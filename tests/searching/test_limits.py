@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -69,16 +69,15 @@ def meets(entry, limits, classes, seconds):
 
 
 def applied(limits, message):
-    """Put the options that a message names in place of the limits."""
-    words = message.split()
-    for option, value in itertools.pairwise(words):
-        if option == "--max-params":
+    """Put the arguments that a message names in place of the limits."""
+    for option, value in re.findall(r"(max_\w+)=(\S+)", message):
+        if option == "max_params":
             limits = replace(limits, max_params=parse_count(value))
-        elif option == "--max-macs":
+        elif option == "max_macs":
             limits = replace(limits, max_macs=parse_count(value))
-        elif option == "--max-size":
+        elif option == "max_size":
             limits = replace(limits, max_size=parse_bytes(value))
-        elif option == "--max-latency":
+        elif option == "max_latency":
             limits = replace(limits, max_latency=parse_latency(value))
     return limits
 
@@ -98,7 +97,7 @@ def test_survivors_are_those_within_all_limits_and_the_nearest_limit_has_one(ent
         try:
             mask, _ = feasible(table, costs, relaxed, lambda ids: {i: seconds[i] for i in ids})
         except NoNetworkError as second:  # sizes are met now, the latency is not: that is named next
-            assert "--max-latency" in str(second)
+            assert "max_latency=" in str(second)
             mask, _ = feasible(table, costs, applied(relaxed, str(second)), lambda ids: {i: seconds[i] for i in ids})
         assert mask.any()
         return
@@ -127,7 +126,7 @@ def test_a_network_fits_with_few_classes_and_not_with_many():
     table = NetworkTable.of([entry_of(1, NetworkCost(1000, 1, 4000, 100))])
     limits = Limits(max_params=2010)
     assert feasible(table, table.costs(10), limits, dict)[0].tolist() == [True]
-    with pytest.raises(NoNetworkError, match=r"--max-params 2\.2k"):
+    with pytest.raises(NoNetworkError, match=r"max_params=2\.2k"):
         feasible(table, table.costs(11), limits, dict)
 
 
@@ -143,7 +142,7 @@ def test_latency_is_asked_for_only_where_it_can_matter():
     assert asked == []
     feasible(table, table.costs(1), Limits(max_params=5000, max_latency=1.0), measure)
     assert asked == [[entry.id for entry in entries[:3]]]
-    with pytest.raises(NoNetworkError, match="fastest needs --max-latency 1ms"):
+    with pytest.raises(NoNetworkError, match="fastest needs max_latency=1ms"):
         feasible(table, table.costs(1), Limits(max_latency=0.0005), measure)
 
 

@@ -11,13 +11,14 @@ from nns.types import DatasetRecord
 
 class FakeZoo:
     def __init__(self, records, entries=(), transfers=()):
-        self._records, self._entries, self._transfers = records, entries, transfers
+        self._records, self._entries, self._transfers, self.store = records, entries, transfers, self
 
     def datasets(self):
         return self._records
 
-    def entries(self):
-        return self._entries
+    def best_trained_on(self, digest):
+        own = [entry for entry in self._entries if entry.source_digest == digest]
+        return max(own, key=lambda entry: entry.accuracy, default=None)
 
     def transfers(self):
         return self._transfers

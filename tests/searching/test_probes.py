@@ -3,50 +3,26 @@
 import numpy as np
 import pytest
 
-from nns.errors import UsageError
-from nns.searching.probes import h_score, knn_accuracy, log_me, ridge_accuracy
+from nns import load_plugins
+from nns.searching.probes import builtin_probes, make_probe
+from nns.searching.probes.hscore import h_score
+from nns.searching.probes.knn import knn_accuracy
+from nns.searching.probes.logme import log_me
+from nns.searching.probes.ridge import ridge_accuracy
+from nns.testing import ProbeContract
 
-SCORES = (log_me, h_score, ridge_accuracy, knn_accuracy)
+
+class TestBuiltinProbes(ProbeContract):
+    @pytest.fixture(params=sorted(builtin_probes()))
+    def probe(self, request):
+        return make_probe(load_plugins(), request.param)
 
 
-def planted(signal, seed=0, n=90, d=40, classes=3):
-    rng = np.random.default_rng(seed)
+def planted(signal, n=90, d=40, classes=3):
+    rng = np.random.default_rng(0)
     labels = np.arange(n) % classes
     centres = rng.standard_normal((classes, d))
     return signal * centres[labels] + rng.standard_normal((n, d)), labels
-
-
-@pytest.mark.parametrize("score", SCORES)
-def test_better_features_score_higher(score):
-    values = [score(*planted(signal)) for signal in (0.0, 0.5, 3.0)]
-    assert values[0] < values[1] < values[2]
-
-
-@pytest.mark.parametrize("score", SCORES)
-def test_names_and_order_of_classes_and_images_do_not_count(score):
-    features, labels = planted(0.7)
-    order = np.random.default_rng(1).permutation(len(labels))
-    renamed = np.array([17, 3, 99])[labels]
-    assert score(features[order], renamed[order]) == pytest.approx(score(features, labels), rel=1e-9)
-
-
-@pytest.mark.parametrize("score", SCORES)
-@pytest.mark.parametrize(
-    ("features", "labels"),
-    [(np.zeros((4, 2)), np.zeros(4, int)), (np.zeros((2, 2)), np.arange(2)), (np.zeros((4, 2)), np.arange(3))],
-)
-def test_too_little_is_refused(score, features, labels):
-    with pytest.raises(UsageError):
-        score(features, labels)
-
-
-@pytest.mark.parametrize("score", SCORES)
-def test_dead_features_give_a_number(score):
-    features, labels = planted(1.0)
-    features[:, 3] = 0.0
-    features[0, 5] = np.nan
-    assert np.isfinite(score(features, labels))
-    assert np.isfinite(score(np.zeros((12, 4)), np.arange(12) % 2))
 
 
 def test_log_me_is_the_maximum_of_the_evidence():

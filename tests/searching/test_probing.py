@@ -8,8 +8,9 @@ import pytest
 
 from nns import Zoo
 from nns.data import Dataset
-from nns.searching import probing
-from nns.searching.probing import PROBE_WEIGHT, moved_accuracy, probe_terms
+from nns.searching.probes import Probe, moved_accuracy, probe_terms, run_probe, running
+from nns.searching.probes._base import PROBE_WEIGHT, standard_terms
+from nns.searching.probes.ridge import Ridge
 
 
 def test_terms_are_centred_logits():
@@ -20,6 +21,13 @@ def test_terms_are_centred_logits():
     assert probe_terms({}) == {}
 
 
+def test_scores_that_are_no_accuracies_count_by_their_deviation():
+    terms = standard_terms({"a": -3.0, "b": -1.0})
+    assert terms == {"a": pytest.approx(-PROBE_WEIGHT), "b": pytest.approx(PROBE_WEIGHT)}
+    assert standard_terms({"a": 7.0}) == {"a": 0.0}
+    assert standard_terms({"a": 7.0, "b": 7.0}) == {"a": 0.0, "b": 0.0}
+
+
 def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monkeypatch):
     for split, numbers in (("train", range(12)), ("val", range(12, 20)), ("test", range(20, 24))):
         for folder in small_zoo.query.iterdir():
@@ -27,10 +35,10 @@ def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monk
             for path in [sorted(folder.glob("*.png"))[number] for number in numbers]:
                 shutil.copy(path, tmp_path / split / folder.name / path.name)
     dataset, seen = Dataset.open(str(tmp_path)), []
-    decode = probing._decode
-    monkeypatch.setattr(probing, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
+    decode = running._decode
+    monkeypatch.setattr(running, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
     with Zoo(small_zoo.path) as zoo:
-        probing.probe(dataset, zoo, zoo.entries()[:1])
+        run_probe(Ridge(), dataset, zoo, zoo.entries()[:1])
     assert [dataset.items[index].split for index in seen] == ["train"] * 24
 
 
@@ -43,12 +51,13 @@ def test_moving_an_accuracy_by_logits():
 def test_a_probe_with_another_score_and_fewer_images(small_zoo):
     seen = []
 
-    def score(features, labels):
-        seen.append((len(features), len(labels), len(np.unique(labels))))
-        return 0.25
+    class Counting(Probe):
+        def score(self, features, labels):
+            seen.append((len(features), len(labels), len(np.unique(labels))))
+            return 0.25
 
     with Zoo(small_zoo.path) as zoo:
         entries = zoo.entries()[:2]
-        found = probing.probe(Dataset.open(str(small_zoo.query)), zoo, entries, images=6, score=score)
+        found = run_probe(Counting(), Dataset.open(str(small_zoo.query)), zoo, entries, images=6)
     assert found == {entry.id: 0.25 for entry in entries}
     assert seen == [(6, 6, 2)] * 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,22 +16,14 @@ from nns.building.worker import Place
 from nns.data import Dataset, cached_arrays
 from nns.data.cache import draw_by_class
 from nns.plugins import installed_plugins
-from nns.searching.probes import features_of, h_score, knn_accuracy, log_me, ridge_accuracy
+from nns.searching.probes import features_of, make_probe
 from nns.types import Json, LabelledArrays, SplitArrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.backends import Backend
     from nns.plugins import Registry
     from nns.types import NetworkEntry, Preprocessing
-
-SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
-    "logme": log_me,
-    "hscore": h_score,
-    "ridge": ridge_accuracy,
-    "knn": knn_accuracy,
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,8 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
 
     with HDF5Store(Path(place.zoo)) as store:
         entry, weights = store.entry(item.network_id), load(store.weights(item.network_id))
-    backend = (registry or installed_plugins()).backend(entry.spec.backend)
+    registry = registry or installed_plugins()
+    backend = registry.backend(entry.spec.backend)
     recipe = item.recipe
     arrays = cached_arrays(
         Path(place.images),
@@ -98,7 +90,7 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
         "seed": item.seed,
     }
     if item.seed == 0:
-        found |= _frozen(backend, module, entry, arrays)
+        found |= _frozen(registry, module, entry, arrays)
     module = backend.replace_head(module, len(arrays.classes), _seed(item, entry))
     return found | _tuned(module, entry.preprocessing, arrays, item, _seed(item, entry), place.device)
 
@@ -116,16 +108,18 @@ def _with_test(arrays: SplitArrays, recipe: CellRecipe) -> SplitArrays:
     return SplitArrays(arrays.name, arrays.classes, arrays.train, arrays.val, test)
 
 
-def _frozen(backend: Backend, module: Any, entry: NetworkEntry, arrays: SplitArrays) -> dict[str, Any]:
+def _frozen(registry: Registry, module: Any, entry: NetworkEntry, arrays: SplitArrays) -> dict[str, Any]:
     """Score the frozen features of the training split, and train a head on them."""
     assert arrays.test is not None
+    backend = registry.backend(entry.spec.backend)
     started = time.process_time()
     features = {"train": features_of(backend, module, arrays.train.images, entry.preprocessing)}
     feature_seconds = time.process_time() - started
     scores, seconds = {}, {}
-    for name, score in SCORES.items():
+    for name in registry.names("probe"):
+        probe = make_probe(registry, name)
         started = time.process_time()
-        scores[name] = round(score(features["train"], arrays.train.labels), 6)
+        scores[name] = round(probe.score(features["train"], arrays.train.labels), 6)
         seconds[name] = round(time.process_time() - started, 4)
     started = time.process_time()
     for split, part in (("val", arrays.val), ("test", arrays.test)):

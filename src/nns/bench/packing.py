@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nns.bench.cells import SCORES
 from nns.bench.environment import environment
 from nns.bench.making import CellFile
 from nns.bench.matrix import CandidateRow, Matrix, TaskRow
@@ -88,7 +87,8 @@ def _gather(cells: CellFile, digests: Sequence[str], ids: Sequence[str], recipe:
     found: dict[str, Any] = {name: empty(seeds, *shape) for name in ("val", "test")}
     found |= {name: empty(seeds, *shape, recipe.epochs) for name in ("curves", "epoch_seconds")}
     found |= {name: empty(*shape) for name in ("head_val", "head_test", "feature_seconds")}
-    found |= {group: {name: empty(*shape) for name in SCORES} for group in ("scores", "score_seconds")}
+    probes = sorted({name for cell in cells.cells.values() for name in cell.get("scores", ())})
+    found |= {group: {name: empty(*shape) for name in probes} for group in ("scores", "score_seconds")}
     row_of = {digest: row for row, digest in enumerate(digests)}
     column_of = {identity: column for column, identity in enumerate(ids)}
     for (identity, digest, seed), cell in cells.cells.items():

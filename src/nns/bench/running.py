@@ -13,7 +13,6 @@ import numpy as np
 
 from nns.bench.bootstrap import Comparison, compare
 from nns.bench.choosers import (
-    PROBES,
     Chooser,
     Fits,
     HalvingChooser,
@@ -54,6 +53,7 @@ from nns.errors import UsageError
 from nns.files import write_whole
 from nns.jsonable import jsonable
 from nns.plugins import load_plugins
+from nns.searching.probes import make_probe
 from nns.space.space import DEFAULT_METHOD
 from nns.types import Json
 
@@ -162,6 +162,11 @@ def run_bench(
     return rounded
 
 
+def _title(registry: Registry, probe: str) -> str | None:
+    """Return what a probe is called; None if the plugin that had it is gone."""
+    return make_probe(registry, probe).title if probe in registry.names("probe") else None
+
+
 def standard_choosers(
     scene: Scene,
     fits: Fits,
@@ -185,7 +190,7 @@ def standard_choosers(
         StaticChooser(STATIC, scene),
         SpaceChooser(PRIOR, scene, Variant(method, order=prior_alone), fits, seeds, SearchSeconds(), kind="baseline"),
         NearestChooser("nearest dataset's winner", scene, seconds),
-        *[ProbeChooser(score, scene, seconds.reading) for score in PROBES if score in scene.matrix.scores],
+        *[ProbeChooser(name, scene, seconds.reading, _title(fits.registry, name)) for name in scene.matrix.scores],
         SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
         LargestChooser("largest that fits", scene),
         ImageNetChooser("best on ImageNet that fits", scene),

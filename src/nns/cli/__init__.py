@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from nns.errors import EXIT_INTERRUPTED, NnsError
@@ -16,7 +17,7 @@ def main() -> None:
     try:
         app()
     except NnsError as error:
-        _complain(str(error))
+        _complain(in_options(str(error)))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -35,6 +36,20 @@ def main() -> None:
         where = f" ({error.filename})" if error.filename else ""
         _complain(f"{error.strerror}{where}")
         sys.exit(1)
+
+
+OPTIONS = {"tries": "--try"}
+"""Options that are not called as the arguments of the library are."""
+
+
+def in_options(message: str) -> str:
+    """Name options where the library names its arguments, ``max_params=5M`` or ``top must be at least 1``."""
+
+    def option(name: str) -> str:
+        return OPTIONS.get(name, "--" + name.replace("_", "-"))
+
+    message = re.sub(r"\b(max_params|max_macs|max_size|max_latency)=", lambda found: f"{option(found[1])} ", message)
+    return re.sub(r"^(top|images|tries) must", lambda found: f"{option(found[1])} must", message)
 
 
 def _complain(message: str) -> None:

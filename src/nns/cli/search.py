@@ -68,7 +68,7 @@ def search(
         result = run_search(
             data, opened, limits,
             top=top, classes=classes, space=space, device=resolved, seed=seed, images=images,
-            probe_seconds=probe_seconds if probe else None, progress=update,
+            probe="ridge" if probe else None, probe_seconds=probe_seconds, progress=update,
         )  # fmt: skip
     if report is not None:
         write_report(result, report)

@@ -37,7 +37,7 @@ class Registry:
         """Call the factory that was registered under a name.
 
         Args:
-            kind: What it makes: ``"backend"``, ``"method"``, ``"zoo"``, ``"extractor"``, ``"format"``.
+            kind: What it makes: ``"backend"``, ``"method"``, ``"zoo"``, ``"extractor"``, ``"format"``, ``"probe"``.
             name: The name.
             **settings: Handed to the factory.
 

@@ -1,9 +1,27 @@
-"""Retrieval: from a dataset and limits to ranked networks of a zoo."""
+"""The search: from a dataset and limits to ranked networks of a zoo. Everything is loaded at first use."""
 
-from nns.searching.measuring import latencies, load_network
-from nns.searching.ranking import search
-from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
-from nns.searching.together import choose_together
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nns._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from nns.searching.measuring import latencies, load_network
+    from nns.searching.ranking import search
+    from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
+    from nns.searching.together import choose_together
+
+_HOMES = {
+    "Candidate": "results",
+    "QueryDataset": "results",
+    "SearchResult": "results",
+    "SearchSeconds": "results",
+    "choose_together": "together",
+    "latencies": "measuring",
+    "load_network": "measuring",
+    "search": "ranking",
+}
 
 __all__ = [
     "Candidate",
@@ -15,3 +33,5 @@ __all__ = [
     "load_network",
     "search",
 ]
+
+__getattr__ = lazy_names(__name__, _HOMES)

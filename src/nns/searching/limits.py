@@ -10,7 +10,7 @@ import numpy as np
 
 from nns.errors import NoNetworkError
 from nns.quantities import limit_for
-from nns.types import Limits, NetworkEntry
+from nns.types import Limits, NetworkColumns, NetworkEntry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,50 +31,43 @@ class CostColumns:
     bytes: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NetworkTable:
-    """What limits are about, of all networks of a zoo, as columns; each (n,).
+    """What limits are about, of all networks of a zoo.
 
     Attributes:
-        entries: The networks.
-        body: Parameters, MACs and bytes without a head, (3, n) int64.
-        feature_dim: Inputs of the head, int64.
-        own_classes: Classes of each network's own head, int64.
-        backends: Names of the backends.
-        licenses: Licences, case folded.
+        columns: Their numbers; to read them no description of a network is parsed.
+        entries: Returns the networks in the same order; called only where a limit is on backend or licence.
     """
 
-    entries: Sequence[NetworkEntry]
-    body: NDArray[np.int64]
-    feature_dim: NDArray[np.int64]
-    own_classes: NDArray[np.int64]
-    backends: NDArray[np.str_]
-    licenses: NDArray[np.str_]
+    columns: NetworkColumns
+    entries: Callable[[], Sequence[NetworkEntry]]
 
     @classmethod
     def of(cls, entries: Sequence[NetworkEntry]) -> NetworkTable:
-        """Collect the columns."""
-        costs = [entry.cost for entry in entries]
-        rows = [(c.body_params, c.body_macs, c.body_bytes, c.feature_dim) for c in costs]
-        columns = np.array(rows, dtype=np.int64).reshape(len(rows), 4).T
-        return cls(
-            entries,
-            columns[:3],
-            columns[3],
-            np.array([len(entry.classes) for entry in entries], dtype=np.int64),
-            np.array([entry.spec.backend for entry in entries], dtype=np.str_),
-            np.array([entry.license.casefold() for entry in entries], dtype=np.str_),
-        )
+        """Collect the columns of networks whose descriptions are there already."""
+        return cls(NetworkColumns.of(entries), lambda: entries)
 
     def costs(self, classes: int | None) -> CostColumns:
         """Count every network with a head for ``classes`` classes; None keeps each network's own head.
 
         The formula is that of :class:`nns.types.NetworkCost`.
         """
-        heads = self.own_classes if classes is None else np.int64(classes)
-        head = (self.feature_dim + 1) * heads
-        params, macs, size = self.body
-        return CostColumns(params + head, macs + self.feature_dim * heads, size + 4 * head)
+        columns = self.columns
+        heads = columns.classes if classes is None else np.int64(classes)
+        head = (columns.feature_dim + 1) * heads
+        return CostColumns(
+            columns.body_params + head, columns.body_macs + columns.feature_dim * heads, columns.body_bytes + 4 * head
+        )
+
+    def of_kind(self, backend: str | None, license: str | None) -> NDArray[np.bool_]:
+        """Return which networks are of a backend and under a licence (compared without case), (n,); None is any."""
+        mask = np.ones(len(self.columns), dtype=bool)
+        if backend is not None:
+            mask &= np.array([entry.spec.backend == backend for entry in self.entries()], bool)
+        if license is not None:
+            mask &= np.array([entry.license.casefold() == license.casefold() for entry in self.entries()], bool)
+        return mask
 
 
 LatencySource = Callable[[Sequence[str]], Mapping[str, float]]
@@ -98,17 +91,13 @@ def feasible(
     Raises:
         NoNetworkError: If none does. The message names the nearest limit that has one.
     """
-    mask = np.ones(len(table.entries), dtype=bool)
-    if limits.backend is not None:
-        mask &= table.backends == limits.backend
-    if limits.license is not None:
-        mask &= table.licenses == limits.license.casefold()
+    mask = table.of_kind(limits.backend, limits.license)
     if not mask.any():
-        raise NoNetworkError(_no_such_kind(table.entries, limits))
+        raise NoNetworkError(_no_such_kind(table.entries(), limits))
     numeric = [
-        ("--max-params", "count", costs.params, limits.max_params),
-        ("--max-macs", "count", costs.macs, limits.max_macs),
-        ("--max-size", "bytes", costs.bytes, limits.max_size),
+        ("max_params", "count", costs.params, limits.max_params),
+        ("max_macs", "count", costs.macs, limits.max_macs),
+        ("max_size", "bytes", costs.bytes, limits.max_size),
     ]
     kinds = mask.copy()
     for _, _, column, limit in numeric:
@@ -119,12 +108,13 @@ def feasible(
     if limits.max_latency is None:
         return mask, {}
     chosen = np.flatnonzero(mask).tolist()
-    known = dict(latencies([table.entries[i].id for i in chosen]))
-    seconds = np.array([known[table.entries[i].id] for i in chosen])
+    names = [table.columns.id(row) for row in chosen]
+    known = dict(latencies(names))
+    seconds = np.array([known[name] for name in names])
     mask[chosen] = seconds <= limits.max_latency
     if not mask.any():
         least = limit_for(float(seconds.min()), "latency")
-        raise NoNetworkError(f"no network is as fast as asked here; the fastest needs --max-latency {least}")
+        raise NoNetworkError(f"no network is as fast as asked here; the fastest needs max_latency={least}")
     return mask, known
 
 
@@ -145,7 +135,7 @@ def _nearest(numeric: Sequence[tuple[str, str, NDArray[np.int64], int | None]], 
     excess[~kinds] = np.inf
     nearest = int(np.argmin(excess))
     admitted = [
-        f"{name} {limit_for(float(column[nearest]), kind)}"
+        f"{name}={limit_for(float(column[nearest]), kind)}"
         for name, kind, column, limit in set_limits
         if column[nearest] > limit
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nns.errors import WeightsError
@@ -11,9 +11,8 @@ from nns.types import LatencyRecord
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.types import PartProgress
     from nns.zoo import Zoo
-
-Progress = Callable[[int, int], None]
 
 
 def load_network(zoo: Zoo, network_id: str) -> nn.Module:
@@ -35,7 +34,7 @@ def load_network(zoo: Zoo, network_id: str) -> nn.Module:
 
 
 def latencies(
-    zoo: Zoo, network_ids: Sequence[str], device: str, progress: Progress | None = None
+    zoo: Zoo, network_ids: Sequence[str], device: str, progress: PartProgress | None = None
 ) -> Mapping[str, float]:
     """Return seconds of one image (batch 1) on this machine; what is measured is kept in the zoo.
 

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nns.data import QUERY_IMAGES, Dataset
 from nns.errors import UsageError
-from nns.searching.limits import CostColumns, NetworkTable, feasible
+from nns.searching.candidates import Ranking
+from nns.searching.limits import NetworkTable, feasible
 from nns.searching.measuring import latencies
 from nns.searching.neighbours import neighbourhood
-from nns.searching.probing import PROBED, check_probe, moved_accuracy, probe, probe_terms
-from nns.searching.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
-from nns.searching.together import TOGETHER, choose_together
-from nns.space import Scores, Space
-from nns.types import Limits, NetworkEntry
+from nns.searching.probes import check_probe, make_probe, run_probe
+from nns.searching.probes.running import PROBE_SECONDS, PROBED
+from nns.searching.results import QueryDataset, SearchResult, SearchSeconds
+from nns.searching.together import TOGETHER
+from nns.space import Space
+from nns.types import DatasetRecord, Limits
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from nns.data import Skipped
+    from nns.searching.probes import Probe
+    from nns.types import PartProgress, Progress
     from nns.zoo import Zoo
 
-Progress = Callable[[str, int, int], None]
-"""``progress(what, done, total)``."""
 
-
-def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+def _part(progress: Progress | None, what: str) -> PartProgress | None:
     return None if progress is None else lambda done, total: progress(what, done, total)
 
 
@@ -43,7 +44,8 @@ def search(
     device: str = "cpu",
     seed: int = 0,
     images: int = QUERY_IMAGES,
-    probe_seconds: float | None = None,
+    probe: str | None = None,
+    probe_seconds: float = PROBE_SECONDS,
     tries: int = TOGETHER,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -60,7 +62,8 @@ def search(
         device: Where latencies count.
         seed: Of the sample of images.
         images: Images to look at, at most: of each class its first before any second, ten a class.
-        probe_seconds: Re-rank the best by a linear probe on the images, within so many seconds; None: do not.
+        probe: Name of a probe, e.g. ``"ridge"``, to re-rank the best by, on the images; None: do not.
+        probe_seconds: Time for that at most.
         tries: Networks to choose for being fine-tuned together.
         progress: Called as things go on.
 
@@ -69,157 +72,101 @@ def search(
         NoNetworkError: If no network meets the limits.
         UsageError: If the zoo has no fitted space, ``top``, ``images`` or ``tries`` is not positive, or a probe is
             asked for without labels.
+        UnknownNameError: If there is no such space, probe or backend.
     """
-    started = time.perf_counter()
-    for option, value in {"--top": top, "--images": images, "--try": tries}.items():
+    clock = _Clock()
+    for name, value in {"top": top, "images": images, "tries": tries}.items():
         if value < 1:
-            raise UsageError(f"{option} must be at least 1, not {value}")
-    limits = limits or Limits()
-    fitted = Space.load(zoo, space)
-    if limits.backend is not None:
-        zoo.registry.backend(limits.backend)
-    extractor = zoo.extractor
-    opened = Dataset.of(data, require_labels=False, registry=zoo.registry)
-    if probe_seconds is not None:
-        check_probe(opened)
-    query = opened.features(extractor, images=images, seed=seed, progress=progress)
-    unread = opened.unreadable(progress=_part(progress, "checking images"))
-    features_done = time.perf_counter()
-    entries = zoo.entries()
-    table, all_ids = NetworkTable.of(entries), np.array(zoo.ids())
-    digest = zoo.digest()
-    score_started = time.perf_counter()
-    costs = table.costs(len(opened.classes) if opened.labelled else classes)
-    measuring = _part(progress, "measuring latency")
-    mask, seconds = feasible(table, costs, limits, lambda ids: latencies(zoo, ids, device, measuring))
-    rows = np.flatnonzero(mask)
-    scores = fitted.score(query, rows)
-    ids = all_ids[rows]
-    order = np.lexsort((ids, -scores.score))
-    score_seconds = time.perf_counter() - score_started
-    probed: dict[str, float] = {}
-    if probe_seconds is not None:
-        best = [entries[int(rows[i])] for i in (*order[:PROBED], _static_index(scores, ids))]
-        best = list({entry.id: entry for entry in best}.values())
-        part = _part(progress, "probing networks")
-        probed = probe(opened, zoo, best, probe_seconds, seed=seed, progress=part)
-        order = _reordered(order, scores, ids, probed)
-    probe_done = time.perf_counter()
-    make = _CandidateMaker(entries, costs, rows, scores, seconds, fitted, probed)
-    candidates = tuple(make(int(i), rank) for rank, i in enumerate(order[:top], 1))
-    static = _static(make, scores, order, ids)
-    ranked = {int(i): rank for rank, i in enumerate(order, 1)}
-    few = choose_together(_pool(order, probed, tries), _predicted(scores, order, ids, probed), scores.residuals, tries)
+            raise UsageError(f"{name} must be at least 1, not {value}")
+    search_in = _Search(zoo, limits or Limits(), Space.load(zoo, space), device, progress)
+    probing = None if probe is None else make_probe(zoo.registry, probe)
+    clock.stop("score")
+    dataset = Dataset.of(data, require_labels=False, registry=zoo.registry)
+    if probing:
+        check_probe(dataset)
+    query = dataset.features(zoo.extractor, images=images, seed=seed, progress=progress)
+    unread = dataset.unreadable(progress=_part(progress, "checking images"))
+    clock.stop("features")
+    ranking = search_in.rank(query, len(dataset.classes) if dataset.labelled else classes)
+    clock.stop("score")
+    if probing:
+        search_in.probe(ranking, probing, dataset, probe_seconds, seed)
+        clock.stop("probe")
+    first = ranking.candidates(ranking.order[:top].tolist())
+    static = ranking.candidate(ranking.static)
     return SearchResult(
-        dataset=QueryDataset(
-            path=opened.path,
-            classes=len(opened.classes) if opened.labelled else None,
-            images=len(opened),
-            skipped=tuple((item.path, item.reason) for item in unread),
-            digest=opened.digest,
-        ),
+        dataset=_about(dataset, unread),
         zoo_path=str(zoo.path),
-        zoo_digest=digest,
-        zoo_networks=len(entries),
-        space=fitted.name,
-        limits=limits,
-        feasible=len(rows),
-        candidates=candidates,
+        zoo_digest=zoo.digest(),
+        zoo_networks=len(zoo),
+        space=search_in.space.name,
+        limits=search_in.limits,
+        feasible=len(ranking.rows),
+        candidates=first,
         static_choice=static,
-        seconds=SearchSeconds(
-            features=features_done - started,
-            score=score_seconds,
-            total=time.perf_counter() - started,
-            probe=probe_done - score_started - score_seconds,
-        ),
         neighbourhood=neighbourhood(query, zoo),
-        gain=_gain(candidates[0], static, fitted),
-        together=tuple(make(i, ranked[i]) for i in few),
+        gain=ranking.gain(first[0], static),
+        together=ranking.candidates(ranking.together(tries, PROBED)),
+        seconds=clock.seconds(),
     )
 
 
-def _reordered(
-    order: NDArray[np.int64], scores: Scores, ids: NDArray[np.str_], probed: dict[str, float]
-) -> NDArray[np.int64]:
-    """Put those that were probed in the order of their new scores, before all others."""
-    first = [int(i) for i in order if str(ids[i]) in probed]
-    terms = probe_terms(probed)
-    first.sort(key=lambda i: (-float(scores.score[i]) - terms[str(ids[i])], str(ids[i])))
-    return np.array([*first, *(int(i) for i in order if str(ids[i]) not in probed)], np.int64)
+def _about(dataset: Dataset, unread: Sequence[Skipped]) -> QueryDataset:
+    return QueryDataset(
+        path=dataset.path,
+        classes=len(dataset.classes) if dataset.labelled else None,
+        images=len(dataset),
+        skipped=tuple((item.path, item.reason) for item in unread),
+        digest=dataset.digest,
+    )
 
 
-def _pool(order: NDArray[np.int64], probed: dict[str, float], tries: int) -> NDArray[np.int64]:
-    """Return those that several to fine-tune are chosen from: the probed ones, unless time was up before all were."""
-    complete = len(probed) >= max(min(PROBED, len(order)), tries)
-    return order[: len(probed)] if complete else order
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What a search needs throughout: where, within which limits, and by which space."""
+
+    zoo: Zoo
+    limits: Limits
+    space: Space
+    device: str
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        if self.limits.backend is not None:
+            self.zoo.registry.backend(self.limits.backend)  # an unknown one is told before anything is read
+
+    def rank(self, query: DatasetRecord, classes: int | None) -> Ranking:
+        """Filter by the limits, each network with a head for so many classes, and score what is left."""
+        table = NetworkTable(self.zoo.store.columns(), self.zoo.entries)
+        costs = table.costs(classes)
+        mask, seconds = feasible(table, costs, self.limits, self._latencies)
+        rows = np.flatnonzero(mask)
+        return Ranking(self.zoo, self.space, costs, seconds, rows, self.space.score(query, rows))
+
+    def probe(self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int) -> None:
+        """Re-rank the best by a probe."""
+        entries = {index: ranking.entry(index) for index in ranking.first(PROBED)}
+        part = _part(self.progress, "probing networks")
+        by_id = run_probe(probe, dataset, self.zoo, list(entries.values()), seconds, seed=seed, progress=part)
+        found = {index: by_id[entry.id] for index, entry in entries.items() if entry.id in by_id}
+        ranking.put_first(found, probe.terms(found))
+
+    def _latencies(self, ids: Sequence[str]) -> Mapping[str, float]:
+        return latencies(self.zoo, ids, self.device, _part(self.progress, "measuring latency"))
 
 
-def _predicted(
-    scores: Scores, order: NDArray[np.int64], ids: NDArray[np.str_], probed: dict[str, float]
-) -> NDArray[np.float64]:
-    """Return predicted accuracies (n,), 0..1, those of the networks that were probed with what the probe says."""
-    predicted, terms = scores.predicted.astype(np.float64), probe_terms(probed)
-    for i in order[: len(probed)]:
-        predicted[i] = moved_accuracy(float(predicted[i]), terms[str(ids[i])])
-    return predicted
+class _Clock:
+    """Seconds by what they were spent on."""
 
+    def __init__(self) -> None:
+        self.started = self.last = time.perf_counter()
+        self.spent = {"features": 0.0, "score": 0.0, "probe": 0.0}
 
-def _gain(choice: Candidate, static: Candidate, space: Space) -> Gain:
-    points = 100 * (choice.predicted_accuracy - static.predicted_accuracy)
-    margin = space.gain_margin()
-    if choice.entry.id == static.entry.id:
-        return Gain(0.0, (0.0, 0.0))
-    return Gain(points, None if margin is None else (points - 100 * margin, points + 100 * margin))
+    def stop(self, what: str) -> None:
+        """Count the time since the last stop."""
+        now = time.perf_counter()
+        self.spent[what] += now - self.last
+        self.last = now
 
-
-def _static(make: _CandidateMaker, scores: Scores, order: NDArray[np.int64], ids: NDArray[np.str_]) -> Candidate:
-    """Pick the network of the highest prior: what a ranking blind to the dataset would give."""
-    best = _static_index(scores, ids)
-    return make(best, int(np.flatnonzero(order == best)[0]) + 1)
-
-
-def _static_index(scores: Scores, ids: NDArray[np.str_]) -> int:
-    return int(np.lexsort((ids, -scores.prior))[0])
-
-
-class _CandidateMaker:
-    def __init__(
-        self,
-        entries: Sequence[NetworkEntry],
-        costs: CostColumns,
-        rows: NDArray[np.int64],
-        scores: Scores,
-        latency: dict[str, float],
-        space: Space,
-        probed: dict[str, float],
-    ) -> None:
-        self.probed, self.probe_terms = probed, probe_terms(probed)
-        self.entries, self.costs, self.rows, self.scores = entries, costs, rows, scores
-        self.latency, self.margin = latency, space.interval_margin()
-
-    def __call__(self, index: int, rank: int) -> Candidate:
-        row = int(self.rows[index])
-        entry = self.entries[row]
-        added = self.probe_terms.get(entry.id, 0.0)
-        predicted = moved_accuracy(float(self.scores.predicted[index]), added)
-        interval = None
-        if self.margin is not None:
-            interval = (max(0.0, predicted - self.margin), min(1.0, predicted + self.margin))
-        terms = {name: float(part[index]) for name, part in self.scores.terms.items()}
-        if entry.id in self.probed:
-            terms["probe"] = added
-        return Candidate(
-            rank=rank,
-            entry=entry,
-            params=int(self.costs.params[row]),
-            macs=int(self.costs.macs[row]),
-            bytes=int(self.costs.bytes[row]),
-            latency=self.latency.get(entry.id),
-            score=float(self.scores.score[index]) + added,
-            similarity=float(self.scores.similarity[index]),
-            prior=float(self.scores.prior[index]),
-            predicted_accuracy=predicted,
-            interval=interval,
-            terms=terms,
-            probe=self.probed.get(entry.id),
-        )
+    def seconds(self) -> SearchSeconds:
+        return SearchSeconds(**self.spent, total=time.perf_counter() - self.started)

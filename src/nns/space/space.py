@@ -76,9 +76,8 @@ class Space:
         """
         record = zoo.space(_choose(zoo, name))
         with _usable(record.name):
-            method: SpaceMethod = zoo.registry.make("method", record.method, **record.settings).load_tensors(
-                record.tensors
-            )
+            method: SpaceMethod = zoo.registry.make("method", record.method, **record.settings)
+            method.load_tensors(record.tensors)
             return cls(record, method, _embeddings(zoo, record, method))
 
     @classmethod

@@ -5,14 +5,16 @@ Nothing of nns imports this package. See docs/plugins.md.
 
 import pytest
 
-pytest.register_assert_rewrite("nns.testing._backend", "nns.testing._space", "nns.testing._store")
+pytest.register_assert_rewrite("nns.testing._backend", "nns.testing._probe", "nns.testing._space", "nns.testing._store")
 
 from nns.testing._backend import BackendContract  # noqa: E402 - after pytest knows which modules to rewrite
 from nns.testing._data import tiny_image_folder, tiny_split_arrays  # noqa: E402
+from nns.testing._probe import ProbeContract  # noqa: E402
 from nns.testing._space import SpaceMethodContract, planted_zoo  # noqa: E402
 
 __all__ = [
     "BackendContract",
+    "ProbeContract",
     "SpaceMethodContract",
     "planted_zoo",
     "tiny_image_folder",

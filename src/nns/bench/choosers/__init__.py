@@ -13,7 +13,7 @@ from nns.bench.choosers.plain import (
     RandomChooser,
     ValidationChooser,
 )
-from nns.bench.choosers.probes import PROBES, ProbeChooser
+from nns.bench.choosers.probes import ProbeChooser
 from nns.bench.choosers.spaces import (
     Fits,
     ProbedSpaceChooser,
@@ -28,7 +28,6 @@ from nns.bench.choosers.timing import SearchSeconds, measure_search
 
 __all__ = [
     "ABLATIONS",
-    "PROBES",
     "Answer",
     "Chooser",
     "Fits",

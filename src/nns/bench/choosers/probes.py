@@ -8,9 +8,6 @@ import numpy as np
 
 from nns.bench.choosers._base import Answer, Chooser, Question, Scene
 
-PROBES = {"logme": "LogME", "hscore": "H-score", "ridge": "linear probe", "knn": "5-NN"}
-"""Names of scores in a matrix, and what they are called."""
-
 
 class ProbeChooser(Chooser):
     """A score of the features that each candidate gives to the training images.
@@ -19,13 +16,14 @@ class ProbeChooser(Chooser):
     the limit, cold or warm.
 
     Args:
-        score: Name of the score in the matrix.
+        score: Name of the probe in the matrix.
         scene: The matrix and its ground truth.
         reading: Seconds of reading one image.
+        title: What the probe is called; None: its name.
     """
 
-    def __init__(self, score: str, scene: Scene, reading: float = 0.0) -> None:
-        super().__init__(PROBES[score], scene)
+    def __init__(self, score: str, scene: Scene, reading: float = 0.0, title: str | None = None) -> None:
+        super().__init__(title or score, scene)
         self.score, self.reading = score, reading
 
     def ask(self, question: Question) -> Sequence[Answer]:

@@ -14,7 +14,8 @@ from nns.bench.choosers._base import Answer, Chooser, Floats, Question, Scene
 from nns.bench.choosers.history import other_families
 from nns.bench.choosers.timing import SearchSeconds
 from nns.data.cache import draw_by_class
-from nns.searching.probing import PROBED, moved_accuracy, probe_terms
+from nns.searching.probes import moved_accuracy, probe_terms
+from nns.searching.probes.running import PROBED
 from nns.searching.together import choose_together
 from nns.space import SpaceData, evaluate_held_out
 from nns.space.space import MIN_DATASETS_HELD_OUT, accuracy_report
@@ -276,8 +277,8 @@ class ProbedSpaceChooser(SpaceChooser):
         if answer.prior is not None:
             static = int(np.argmax(np.where(np.isfinite(answer.scores), answer.prior, -np.inf)))
             best = list(dict.fromkeys([*best, static]))
-        parts = probe_terms({str(c): float(matrix.scores["ridge"][task, c]) for c in best})
-        added = np.array([parts[str(c)] for c in best])
+        parts = probe_terms({c: float(matrix.scores["ridge"][task, c]) for c in best})
+        added = np.array([parts[c] for c in best])
         scores = answer.scores.copy()
         scores[best] += added
         rest = np.isfinite(scores)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nns.searching.probes._base import Probe
 from nns.searching.probes._checks import checked
 
 PENALTIES = tuple(float(10**power) for power in range(-4, 4))
@@ -51,3 +52,14 @@ def ridge_accuracy(features: NDArray[np.floating[Any]], labels: NDArray[np.integ
             predicted = np.argmax(shares + targets - left + targets / (len(rows) - 1), axis=1)
             best_error, best_accuracy = error, float((predicted == members).mean())
     return best_accuracy
+
+
+class Ridge(Probe):
+    """The leave-one-out accuracy of a ridge classifier, see :func:`ridge_accuracy`."""
+
+    name: ClassVar[str] = "ridge"
+    title: ClassVar[str] = "linear probe"
+
+    def score(self, features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
+        """Compute the score of one network."""
+        return ridge_accuracy(features, labels)

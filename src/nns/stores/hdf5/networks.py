@@ -75,6 +75,15 @@ class WeightsTable:
         edges = self.bounds("meta")
         return self.file.read(f"{self.table}/meta", int(edges[first]), int(edges[last]))
 
+    def rows_with(self, text: bytes) -> NDArray[np.intp]:
+        """Return the rows whose JSON line has a text in it; the bytes are looked through, and none is parsed."""
+        lines, found = self.meta(0, len(self)), []
+        at = lines.find(text)
+        while at >= 0:
+            found.append(at)
+            at = lines.find(text, at + len(text))
+        return np.unique(np.searchsorted(self.bounds("meta"), found, side="right") - 1)
+
     def _entry(self, row: int, value: Any) -> NetworkEntry:
         try:
             entry = decode_entry(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
 from nns.stores._digest import transfer_content_digest, zoo_digest
+from nns.stores.hdf5.networks import Networks
 from nns.stores.hdf5.tables import read_space
 from nns.stores.hdf5.view import ATTEMPTS, Loader, View
 from nns.types import (
@@ -126,6 +128,24 @@ class StoreReader:
             ZooError: If a column is damaged.
         """
         return self._current().columns
+
+    def best_trained_on(self, dataset_digest: str) -> NetworkEntry | None:
+        """Find the network of the highest accuracy of those that were trained on a dataset; None if there is none.
+
+        Of several the one with the smallest id; one of unknown accuracy does not count. The digest is looked for in the
+        bytes of the descriptions, and only the description of the best is parsed.
+        """
+        view, text = self._current(), json.dumps(dataset_digest, ensure_ascii=False).encode()
+        found: list[tuple[float, str, Networks, int]] = []
+        for table in view.networks.tables:
+            accuracy = table.numbers["accuracy"]
+            rows = [row for row in table.rows_with(text).tolist() if np.isfinite(accuracy[row])]
+            found += [(-float(accuracy[row]), table.name(row), table, row) for row in rows]
+        for _, name, table, row in sorted(found, key=lambda each: each[:2]):
+            # the text may be anywhere in a description, and a file of the journal may hold what does not count
+            if view.networks.find(name) == (table, row) and table.entry(row).source_digest == dataset_digest:
+                return table.entry(row)
+        return None
 
     def entry(self, network_id: str) -> NetworkEntry:
         """Read one network's entry, without parsing the others.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nns.searching.probes._base import Probe
 from nns.searching.probes._checks import checked
 
 NEIGHBOURS = 5
@@ -37,3 +38,14 @@ def knn_accuracy(
     weights = 1.0 + np.take_along_axis(cosines, nearest, axis=1)
     np.add.at(votes, (np.arange(len(rows))[:, None], members[nearest]), weights)
     return float((votes.argmax(axis=1) == members).mean())
+
+
+class Knn(Probe):
+    """The leave-one-out accuracy of five nearest neighbours, see :func:`knn_accuracy`."""
+
+    name: ClassVar[str] = "knn"
+    title: ClassVar[str] = "5-NN"
+
+    def score(self, features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
+        """Compute the score of one network."""
+        return knn_accuracy(features, labels)

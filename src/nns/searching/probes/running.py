@@ -1,24 +1,25 @@
-"""Re-ranking the best candidates by a linear probe on the user's images."""
+"""Running a probe on networks of a zoo and the images of a dataset."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nns.data.cache import draw_by_class
-from nns.errors import UsageError
+from nns.errors import PluginError, UsageError
 from nns.searching.measuring import load_network
-from nns.searching.probes import features_of, ridge_accuracy
+from nns.searching.probes._base import Probe
+from nns.searching.probes.features import features_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nns.data import Dataset
-    from nns.types import NetworkEntry
+    from nns.plugins import Registry
+    from nns.types import NetworkEntry, PartProgress
     from nns.zoo import Zoo
 
 PROBED = 20
@@ -30,8 +31,18 @@ PROBE_IMAGES = 256
 PROBE_SECONDS = 10.0
 """Seconds at most, unless the user says otherwise."""
 
-PROBE_WEIGHT = 1.0
-"""Weight of the probe's logit beside the score of the space; benchmarks/matrix decided it, see docs/method.md."""
+
+def make_probe(registry: Registry, name: str) -> Probe:
+    """Make a registered probe.
+
+    Raises:
+        UnknownNameError: If no plugin registered it.
+        PluginError: If its factory fails or makes something else.
+    """
+    probe = registry.make("probe", name)
+    if not isinstance(probe, Probe):
+        raise PluginError(f"probe {name!r} is a {type(probe).__name__}, not an nns.searching.probes.Probe")
+    return probe
 
 
 def check_probe(dataset: Dataset) -> None:
@@ -41,10 +52,11 @@ def check_probe(dataset: Dataset) -> None:
         UsageError: If it has no labels, or fewer than two classes.
     """
     if not dataset.labelled or len(dataset.classes) < 2:
-        raise UsageError("--probe needs labelled images of at least two classes: folders, one a class, or a table")
+        raise UsageError("a probe needs labelled images of at least two classes: folders, one a class, or a table")
 
 
-def probe(
+def run_probe(
+    probe: Probe,
     dataset: Dataset,
     zoo: Zoo,
     entries: Sequence[NetworkEntry],
@@ -52,27 +64,25 @@ def probe(
     *,
     seed: int = 0,
     images: int = PROBE_IMAGES,
-    score: Callable[[NDArray[np.float32], NDArray[np.int64]], float] = ridge_accuracy,
-    progress: Callable[[int, int], None] | None = None,
+    progress: PartProgress | None = None,
 ) -> dict[str, float]:
-    """Estimate how well a linear classifier on each network's frozen features would do on labelled images.
+    """Score each network's frozen features of labelled images.
 
     Networks are probed in the order given until the time is up; at least one is. With enough time the same data
     gives the same numbers.
 
     Args:
+        probe: What scores.
         dataset: The dataset, with labels.
         zoo: The zoo.
         entries: Networks to probe.
         seconds: Time at most; the network that is being probed when it ends is still finished.
         seed: Of the images that are drawn.
         images: Training images at most.
-        score: What is said of features (n, d) and class indices (n,): see :mod:`nns.searching.probes`.
         progress: ``progress(done, total)``.
 
     Returns:
-        Id to score of the networks that were probed: unless told otherwise the leave-one-out accuracy of a ridge
-        classifier, 0..1.
+        Id to score of the networks that were probed.
 
     Raises:
         UsageError: If the dataset has no labels, or fewer than two classes.
@@ -93,7 +103,7 @@ def probe(
         pixels, labels = decoded[size]
         backend = zoo.registry.backend(entry.spec.backend)
         module = load_network(zoo, entry.id).eval()
-        found[entry.id] = score(features_of(backend, module, pixels, entry.preprocessing), labels)
+        found[entry.id] = probe.score(features_of(backend, module, pixels, entry.preprocessing), labels)
         if progress:
             progress(number, len(entries))
     return found
@@ -102,19 +112,3 @@ def probe(
 def _decode(dataset: Dataset, drawn: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     images, kept, _ = dataset.decode(drawn, size)
     return images, np.asarray(dataset.labels)[kept]
-
-
-def probe_terms(accuracies: Mapping[str, float]) -> dict[str, float]:
-    """Turn what the probe found, id to 0..1, into parts of the score: weighted logits, less their mean."""
-    clipped = {network: min(max(accuracy, 0.01), 0.99) for network, accuracy in accuracies.items()}
-    logits = {network: math.log(accuracy / (1 - accuracy)) for network, accuracy in clipped.items()}
-    usual = sum(logits.values()) / max(len(logits), 1)
-    return {network: PROBE_WEIGHT * (value - usual) for network, value in logits.items()}
-
-
-def moved_accuracy(accuracy: float, logits: float) -> float:
-    """Move a predicted accuracy, 0..1, by so many logits."""
-    if not logits:
-        return accuracy
-    clipped = min(max(accuracy, 1e-6), 1 - 1e-6)
-    return float(1 / (1 + (1 / clipped - 1) * np.exp(-logits)))

@@ -1,0 +1,130 @@
+"""The networks that meet the limits, in the order in which they are to be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nns.searching.probes import moved_accuracy
+from nns.searching.results import Candidate, Gain
+from nns.searching.together import choose_together
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nns.searching.limits import CostColumns
+    from nns.space import Scores, Space
+    from nns.types import NetworkEntry
+    from nns.zoo import Zoo
+
+
+@dataclass(eq=False)
+class Ranking:
+    """k networks that meet the limits; an index, 0..k - 1, counts them in the order of their ids.
+
+    Attributes:
+        zoo: Where they are.
+        space: What they were scored by.
+        costs: Costs of all networks of the zoo.
+        latencies: Seconds of one image by id, of those that were asked for.
+        rows: (k,) their rows in the zoo.
+        scores: Their scores.
+        order: (k,) indices, best first.
+        found: What a probe found, by index.
+        added: What that adds to the score, by index.
+    """
+
+    zoo: Zoo
+    space: Space
+    costs: CostColumns
+    latencies: Mapping[str, float]
+    rows: NDArray[np.int64]
+    scores: Scores
+    order: NDArray[np.int64] = field(init=False)
+    found: dict[int, float] = field(default_factory=dict)
+    added: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
+        self._sort(np.argsort(-self.scores.score, kind="stable"))
+
+    def _sort(self, order: NDArray[np.int64]) -> None:
+        self.order, self._ranks = order, np.empty(len(order), np.int64)
+        self._ranks[order] = np.arange(1, len(order) + 1)
+
+    @property
+    def static(self) -> int:
+        """The network of the highest prior: what a ranking blind to the dataset would give."""
+        prior = self.scores.prior
+        return int(np.where(np.isnan(prior), -np.inf, prior).argmax())
+
+    def entry(self, index: int) -> NetworkEntry:
+        """Read the description of a network; those of the others are not parsed."""
+        return self.zoo.store.entry(self.zoo.store.columns().id(int(self.rows[index])))
+
+    def first(self, count: int) -> list[int]:
+        """Return the best ``count`` and the static choice: what is worth a probe."""
+        return list(dict.fromkeys([*self.order[:count].tolist(), self.static]))
+
+    def put_first(self, found: Mapping[int, float], added: Mapping[int, float]) -> None:
+        """Put those that were probed before all others, in the order of their scores with the probe's part.
+
+        Args:
+            found: What the probe found, by index.
+            added: What that adds to the score, by index.
+        """
+        self.found, self.added = dict(found), dict(added)
+        first = sorted(self.found, key=lambda i: (-float(self.scores.score[i]) - self.added[i], i))
+        self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in self.found)], np.int64))
+
+    def together(self, tries: int, probed: int) -> list[int]:
+        """Choose the few to fine-tune together: among those that were probed, unless time was up before all were.
+
+        Args:
+            tries: How many.
+            probed: How many were to be probed.
+        """
+        complete = len(self.found) >= max(min(probed, len(self.order)), tries)
+        pool = self.order[: len(self.found)] if complete else self.order
+        predicted = self.scores.predicted.astype(np.float64)
+        for index, logits in self.added.items():
+            predicted[index] = moved_accuracy(float(predicted[index]), logits)
+        return choose_together(pool, predicted, self.scores.residuals, tries)
+
+    def candidates(self, indices: Sequence[int]) -> tuple[Candidate, ...]:
+        """Describe some of the networks."""
+        return tuple(map(self.candidate, indices))
+
+    def candidate(self, index: int) -> Candidate:
+        """Describe one of the networks."""
+        row, entry, scores = int(self.rows[index]), self.entry(index), self.scores
+        added = self.added.get(index, 0.0)
+        predicted = moved_accuracy(float(scores.predicted[index]), added)
+        margin = self.space.interval_margin()
+        terms = {name: float(part[index]) for name, part in scores.terms.items()}
+        return Candidate(
+            rank=int(self._ranks[index]),
+            entry=entry,
+            params=int(self.costs.params[row]),
+            macs=int(self.costs.macs[row]),
+            bytes=int(self.costs.bytes[row]),
+            latency=self.latencies.get(entry.id),
+            score=float(scores.score[index]) + added,
+            similarity=float(scores.similarity[index]),
+            prior=float(scores.prior[index]),
+            predicted_accuracy=predicted,
+            interval=None if margin is None else (max(0.0, predicted - margin), min(1.0, predicted + margin)),
+            terms=terms | ({"probe": added} if index in self.found else {}),
+            probe=self.found.get(index),
+        )
+
+    def gain(self, choice: Candidate, static: Candidate) -> Gain:
+        """Return what a choice is expected to be ahead of the static choice by."""
+        if choice.entry.id == static.entry.id:
+            return Gain(0.0, (0.0, 0.0))
+        points = 100 * (choice.predicted_accuracy - static.predicted_accuracy)
+        margin = self.space.gain_margin()
+        return Gain(points, None if margin is None else (points - 100 * margin, points + 100 * margin))
