@@ -17,7 +17,7 @@ from nns.backends import Backend
 from nns.backends._base import WorkItem
 from nns.backends.seeding import seeded
 from nns.errors import UsageError
-from nns.finetuning import Candidate, Card, LadderResult, Recipe, climb, make_card
+from nns.finetuning import Card, Entrant, LadderResult, Recipe, climb, make_card
 from nns.plugins import Registry
 from nns.types import ArchitectureSpec, LabelledArrays, NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 
@@ -90,10 +90,10 @@ def spec_of(width: int) -> ArchitectureSpec:
     return ArchitectureSpec("tiny", f"tiny-{width}", {"width": width})
 
 
-def candidate_of(width: int, *, seed: int = 0) -> Candidate:
+def entrant_of(width: int, *, seed: int = 0) -> Entrant:
     """A candidate whose id is its width."""
     spec = spec_of(width)
-    return Candidate(str(width), spec.name, lambda: TinyBackend().build(spec, 10, seed), PREPROCESSING)
+    return Entrant(str(width), spec.name, lambda: TinyBackend().build(spec, 10, seed), PREPROCESSING)
 
 
 @lru_cache(maxsize=1)
@@ -161,7 +161,7 @@ def registry() -> Registry:
 def result() -> LadderResult:
     """The result of a ladder of one candidate, trained for real."""
     torch.set_num_threads(1)
-    return climb([candidate_of(8)], lambda _: digits_arrays(), RECIPE)
+    return climb([entrant_of(8)], lambda _: digits_arrays(), RECIPE)
 
 
 @pytest.fixture(scope="session")

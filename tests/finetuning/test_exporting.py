@@ -14,8 +14,8 @@ from safetensors import safe_open
 
 from nns.errors import UnknownNameError, UsageError
 from nns.finetuning import (
-    Candidate,
     Card,
+    Entrant,
     LadderResult,
     card_json,
     climb,
@@ -110,12 +110,12 @@ def test_a_network_of_a_built_in_backend_comes_back(tmp_path: Path, card: Card) 
         assert torch.allclose(tuned.module(images), result.module(images), atol=1e-4)
 
 
-def _tiny_training(registry: Registry, spec: ArchitectureSpec, card: Card) -> tuple[Candidate, SplitArrays, Card]:
+def _tiny_training(registry: Registry, spec: ArchitectureSpec, card: Card) -> tuple[Entrant, SplitArrays, Card]:
     """A built-in network, twelve images of noise and the card that fits."""
     rng = np.random.default_rng(0)
     noise = LabelledArrays(rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8), np.arange(12, dtype=np.int64) % 3)
     data = SplitArrays("noise", ("a", "b", "c"), noise, noise, None)
     pre = Preprocessing(32)
     backend = registry.backend(spec.backend)
-    candidate = Candidate("x", spec.name, lambda: backend.build(spec, 3), pre)
+    candidate = Entrant("x", spec.name, lambda: backend.build(spec, 3), pre)
     return candidate, data, replace(card, spec=spec, classes=data.classes, preprocessing=pre)

@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from nns.errors import UsageError
-from nns.finetuning import Candidate, LadderEvent, LadderResult, Recipe, climb, evaluate, ladder, train
+from nns.finetuning import Entrant, LadderEvent, LadderResult, Recipe, climb, evaluate, ladder, train
 from nns.finetuning._rungs import affordable, plan_rungs
 from nns.types import Preprocessing, SplitArrays
 
-from .conftest import PREPROCESSING, RECIPE, Clock, candidate_of, without_test
+from .conftest import PREPROCESSING, RECIPE, Clock, entrant_of, without_test
 
 DataOf = Callable[[Preprocessing], SplitArrays]
 WIDTHS = (2, 4, 12, 8)
 
 
-def four() -> list[Candidate]:
-    return [candidate_of(width) for width in WIDTHS]
+def four() -> list[Entrant]:
+    return [entrant_of(width) for width in WIDTHS]
 
 
 class Recorder:
@@ -44,11 +44,11 @@ class Recorder:
 
 def test_rungs_halve_the_candidates_and_double_the_epochs() -> None:
     rungs = plan_rungs(10, 20, 0.5)
-    assert [(rung.candidates, rung.epochs) for rung in rungs] == [(10, 2), (5, 5), (2, 10), (1, 20)]
+    assert [(rung.entrants, rung.epochs) for rung in rungs] == [(10, 2), (5, 5), (2, 10), (1, 20)]
     assert [rung.until for rung in rungs] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 1.0])
-    assert [(rung.candidates, rung.epochs) for rung in plan_rungs(1, 7, 0.5)] == [(1, 7)]
+    assert [(rung.entrants, rung.epochs) for rung in plan_rungs(1, 7, 0.5)] == [(1, 7)]
     assert [rung.epochs for rung in plan_rungs(4, 8, 0.5, timed=True)] == [8, 8, 8]
-    assert [rung.candidates for rung in plan_rungs(3, 1, 0.99)] == [3, 2, 1]
+    assert [rung.entrants for rung in plan_rungs(3, 1, 0.99)] == [3, 2, 1]
     assert all(rung.epochs >= 1 for rung in plan_rungs(100, 1, 0.5))
 
 
@@ -72,7 +72,7 @@ def test_the_better_half_goes_on(data_of: DataOf) -> None:
     firsts = {e.network: e.epoch.val_accuracy for e in recorder.events if e.rung == 1 and e.epoch}
     seconds = {event.network for event in recorder.events if event.rung == 2 and event.kind == "train"}
     assert min(firsts[network] for network in seconds) >= max(firsts[n] for n in firsts.keys() - seconds)
-    assert [event.candidates for event in recorder.events if event.kind == "rung"] == [4, 2, 1]
+    assert [event.entrants for event in recorder.events if event.kind == "rung"] == [4, 2, 1]
     assert recorder.count("train") == 7
     assert recorder.count("out") == 3
 
@@ -102,7 +102,7 @@ def test_test_images_are_seen_once_by_the_winner_alone(
 
 
 def test_without_a_test_split(digits: SplitArrays) -> None:
-    assert climb([candidate_of(4)], lambda _: without_test(digits), replace(RECIPE, epochs=1)).test_accuracy is None
+    assert climb([entrant_of(4)], lambda _: without_test(digits), replace(RECIPE, epochs=1)).test_accuracy is None
 
 
 def test_epochs_alone_are_deterministic(data_of: DataOf) -> None:
@@ -115,8 +115,8 @@ def test_epochs_alone_are_deterministic(data_of: DataOf) -> None:
 
 
 def test_one_candidate_is_just_trained(data_of: DataOf, digits: SplitArrays) -> None:
-    result = climb([candidate_of(8)], data_of, RECIPE, seed=2)
-    plain = train(candidate_of(8).build(), digits, PREPROCESSING, RECIPE, seed=2)
+    result = climb([entrant_of(8)], data_of, RECIPE, seed=2)
+    plain = train(entrant_of(8).build(), digits, PREPROCESSING, RECIPE, seed=2)
     assert result.history == plain.history
     assert result.tried[0].stopped == "finished"
 
@@ -130,7 +130,7 @@ def test_a_longer_training_that_is_worse_does_not_count(data_of: DataOf, monkeyp
         return train(module, data, pre, replace(recipe, lr=1e3) if last else recipe, **kwargs)
 
     monkeypatch.setattr(ladder, "train", spoiling)
-    result = climb([candidate_of(8), candidate_of(12)], data_of, RECIPE)
+    result = climb([entrant_of(8), entrant_of(12)], data_of, RECIPE)
     best = max(result.history, key=lambda epoch: epoch.val_accuracy)
     assert best.epoch <= 2
     assert result.val_accuracy == best.val_accuracy
@@ -162,13 +162,13 @@ def test_interrupt_before_anything_is_an_interrupt(data_of: DataOf) -> None:
 
 
 def test_interrupt_during_the_test_keeps_the_network(data_of: DataOf) -> None:
-    result = climb([candidate_of(4)], data_of, replace(RECIPE, epochs=1), on_event=Recorder("test", 1))
+    result = climb([entrant_of(4)], data_of, replace(RECIPE, epochs=1), on_event=Recorder("test", 1))
     assert result.interrupted
     assert result.test_accuracy is None
 
 
-def timed(candidates: Sequence[Candidate], data_of: DataOf, seconds: float) -> LadderResult:
-    return climb(candidates, data_of, replace(RECIPE, epochs=10_000), budget_seconds=seconds)
+def timed(entrants: Sequence[Entrant], data_of: DataOf, seconds: float) -> LadderResult:
+    return climb(entrants, data_of, replace(RECIPE, epochs=10_000), budget_seconds=seconds)
 
 
 def test_a_budget_is_used_up_and_kept(data_of: DataOf, clock: Clock) -> None:
@@ -216,7 +216,7 @@ def test_settings_are_checked(data_of: DataOf) -> None:
     with pytest.raises(UsageError, match="no candidate"):
         climb([], data_of, RECIPE)
     with pytest.raises(UsageError, match="'2' is named twice"):
-        climb([candidate_of(2), candidate_of(2)], data_of, RECIPE)
+        climb([entrant_of(2), entrant_of(2)], data_of, RECIPE)
     with pytest.raises(UsageError, match="epochs"):
         climb(four(), data_of, replace(RECIPE, epochs=0))
     with pytest.raises(UsageError, match="budget"):

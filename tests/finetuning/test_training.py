@@ -17,11 +17,11 @@ from nns.finetuning._run import cosine
 from nns.finetuning.pace import measure_pace
 from nns.types import LabelledArrays, SplitArrays
 
-from .conftest import PREPROCESSING, RECIPE, Clock, candidate_of
+from .conftest import PREPROCESSING, RECIPE, Clock, entrant_of
 
 
 def run(data: SplitArrays, recipe: Recipe = RECIPE, **kwargs: Any) -> TrainingResult:
-    return train(candidate_of(8).build(), data, PREPROCESSING, recipe, **kwargs)
+    return train(entrant_of(8).build(), data, PREPROCESSING, recipe, **kwargs)
 
 
 def same(one: TrainingResult, two: TrainingResult) -> bool:
@@ -117,7 +117,7 @@ def test_same_seed_same_weights_with_all_kinds_of_convolutions(digits: SplitArra
 
 
 def test_only_the_head_is_trained(digits: SplitArrays) -> None:
-    module = candidate_of(8).build()
+    module = entrant_of(8).build()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     train(module, digits, PREPROCESSING, replace(RECIPE, epochs=1, head_only=True))
     for name, tensor in module.state_dict().items():
@@ -161,7 +161,7 @@ def test_interrupt_in_the_first_epoch_measures_what_there_is(digits: SplitArrays
 
 @pytest.mark.parametrize(("validation", "epochs"), [(1, 1), (2, 1)])
 def test_interrupt_during_validation(digits: SplitArrays, validation: int, epochs: int) -> None:
-    module = candidate_of(8).build()
+    module = entrant_of(8).build()
     interrupt = InterruptAt(validation)
     module.register_forward_pre_hook(lambda net, _: None if net.training else interrupt())
     result = train(module, digits, PREPROCESSING, RECIPE)
@@ -207,7 +207,7 @@ def test_without_validation_images_there_is_no_accuracy(digits: SplitArrays) -> 
 
 
 def test_pace_leaves_the_network_as_it_is(digits: SplitArrays) -> None:
-    module = candidate_of(8).build()
+    module = entrant_of(8).build()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     pace = measure_pace(module, digits, PREPROCESSING, RECIPE)
     assert 0 < pace.epoch(digits) < 60

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from nns.finetuning.evaluating import evaluate
     from nns.finetuning.exporting import Exported, export
     from nns.finetuning.handover import FineTuned, check_target, load_handover, read_card, write_handover
-    from nns.finetuning.ladder import Candidate, LadderEvent, LadderResult, Tried, climb
+    from nns.finetuning.ladder import Entrant, LadderEvent, LadderResult, Tried, climb
     from nns.finetuning.predicting import Prediction, predict
     from nns.finetuning.recipe import TANS_RECIPE, Recipe
     from nns.finetuning.training import TrainingResult, resolve_device, train
 
 _HOMES = {
     "TANS_RECIPE": "recipe",
-    "Candidate": "ladder",
+    "Entrant": "ladder",
     "Card": "card",
     "Epoch": "training",
     "Exported": "exporting",
@@ -49,8 +49,8 @@ _HOMES = {
 
 __all__ = [
     "TANS_RECIPE",
-    "Candidate",
     "Card",
+    "Entrant",
     "Epoch",
     "Exported",
     "FineTuned",

@@ -28,7 +28,7 @@ _STOPPED: dict[str, Stopped] = {
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Entrant:
     """A network that may be fine-tuned.
 
     Attributes:
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of one candidate.
+    """What became of one entrant.
 
     Attributes:
         network: Its id.
@@ -67,15 +67,15 @@ class LadderEvent:
     """Progress of a ladder.
 
     Attributes:
-        kind: ``"rung"`` as a rung begins, ``"train"`` as a candidate's training begins, ``"epoch"`` after each
-            epoch, ``"out"`` when a candidate is left out (``message`` says why), ``"test"`` before the winner
+        kind: ``"rung"`` as a rung begins, ``"train"`` as an entrant's training begins, ``"epoch"`` after each
+            epoch, ``"out"`` when an entrant is left out (``message`` says why), ``"test"`` before the winner
             is measured on the test split.
         rung: Number of the rung, from 1; 0 before the first.
         rungs: Number of rungs, 0 before they are planned.
-        candidates: Candidates in this rung.
+        entrants: Entrants in this rung.
         epochs: Epochs that each training of this rung has at most.
         seconds: Since the ladder began.
-        network: Id of the candidate, empty for ``"rung"``.
+        network: Id of the entrant, empty for ``"rung"``.
         epoch: The epoch, for ``"epoch"``; numbered within this training.
         message: For people.
     """
@@ -83,7 +83,7 @@ class LadderEvent:
     kind: EventKind
     rung: int
     rungs: int
-    candidates: int
+    entrants: int
     epochs: int
     seconds: float
     network: str = ""
@@ -96,7 +96,7 @@ class LadderResult:
     """The winner of a ladder.
 
     Attributes:
-        winner: The candidate.
+        winner: The entrant.
         module: The network, trained, at its best epoch, in eval mode on the CPU.
         val_accuracy: Top-1 accuracy on the validation split by which it was chosen, 0..1.
         test_accuracy: Top-1 accuracy on the test split, measured once, 0..1; None without a test split.
@@ -104,11 +104,11 @@ class LadderResult:
         seconds: Wall-clock time of the whole ladder.
         device: Where it ran.
         history: Its epochs over all rungs, numbered through.
-        tried: All candidates, the winner first, then by how far they came.
+        tried: All entrants, the winner first, then by how far they came.
         interrupted: Whether Ctrl-C ended the ladder.
     """
 
-    winner: Candidate
+    winner: Entrant
     module: nn.Module
     val_accuracy: float
     test_accuracy: float | None
@@ -122,10 +122,10 @@ class LadderResult:
 
 @dataclass
 class Climber:
-    """A candidate on the ladder.
+    """An entrant on the ladder.
 
     Attributes:
-        candidate: What it is.
+        entrant: What it is.
         module: The network as it was last trained, once it is built.
         best: Its best epoch, numbered over all its trainings.
         best_state: The weights of that epoch.
@@ -135,7 +135,7 @@ class Climber:
         test_seconds: What one evaluation of the test split will take, 0 as long as that is not known.
     """
 
-    candidate: Candidate
+    entrant: Entrant
     module: nn.Module | None = None
     best: Epoch | None = None
     best_state: dict[str, torch.Tensor] | None = None
@@ -152,7 +152,7 @@ class Climber:
     def tried(self) -> Tried:
         """Say what became of it."""
         accuracy = self.best.val_accuracy if self.best else math.nan
-        return Tried(self.candidate.id, accuracy, len(self.history), self.stopped)
+        return Tried(self.entrant.id, accuracy, len(self.history), self.stopped)
 
     def take(self, result: TrainingResult, data: SplitArrays, rung: int) -> None:
         """Note a training; its weights count if they are the best so far."""

@@ -1,4 +1,4 @@
-"""The plan of a ladder: how many candidates, epochs and seconds each rung has."""
+"""The plan of a ladder: how many entrants, epochs and seconds each rung has."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ class Rung:
     """One rung.
 
     Attributes:
-        candidates: Networks trained in it.
+        entrants: Networks trained in it.
         epochs: Epochs each has at most.
         until: Share of the time budget that is over when it ends, 0..1.
     """
 
-    candidates: int
+    entrants: int
     epochs: int
     until: float
 
 
-def plan_rungs(candidates: int, epochs: int, keep: float, *, timed: bool = False) -> tuple[Rung, ...]:
-    """Plan the rungs from all candidates to one.
+def plan_rungs(entrants: int, epochs: int, keep: float, *, timed: bool = False) -> tuple[Rung, ...]:
+    """Plan the rungs from all entrants to one.
 
     Args:
-        candidates: Networks at the start.
+        entrants: Networks at the start.
         epochs: Epochs of the last rung.
         keep: Share that goes on; always fewer than before, at least one.
         timed: A time budget decides: every rung may have all ``epochs``, ends when its time is over.
     """
-    counts = [candidates]
+    counts = [entrants]
     while counts[-1] > 1:
         counts.append(max(1, int(counts[-1] * keep)))
     last = len(counts) - 1
@@ -44,9 +44,9 @@ def plan_rungs(candidates: int, epochs: int, keep: float, *, timed: bool = False
     return tuple(rungs)
 
 
-def affordable(candidates: int, epoch_seconds: float, seconds: float, keep: float) -> int:
-    """Count the candidates that can have at least one epoch each in the first rung; at least one."""
-    for count in range(candidates, 1, -1):
+def affordable(entrants: int, epoch_seconds: float, seconds: float, keep: float) -> int:
+    """Count the entrants that can have at least one epoch each in the first rung; at least one."""
+    for count in range(entrants, 1, -1):
         first = plan_rungs(count, 1, keep, timed=True)[0]
         if count * epoch_seconds <= first.until * seconds:
             return count

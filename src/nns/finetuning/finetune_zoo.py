@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nns.data import Dataset, Skipped
 from nns.errors import UsageError
 from nns.finetuning import (
-    Candidate,
     Card,
+    Entrant,
     LadderEvent,
     LadderResult,
     Recipe,
@@ -85,7 +85,7 @@ def candidate(
     seed: int = 0,
     image_size: int | None = None,
     random_weights: bool = False,
-) -> Candidate:
+) -> Entrant:
     """Make a zoo's network a candidate for fine-tuning, with a fresh head.
 
     Args:
@@ -108,7 +108,7 @@ def candidate(
             return backend.build(replace(entry.spec, source="random"), classes, seed)
         return backend.replace_head(load_network(zoo, entry.id), classes, seed)
 
-    return Candidate(entry.id, entry.spec.name, build, preprocessing)
+    return Entrant(entry.id, entry.spec.name, build, preprocessing)
 
 
 def networks_of_search(path: Path, top: int) -> list[str]:
@@ -227,7 +227,7 @@ def export_network(zoo: Zoo, network: str, output: str | os.PathLike[str]) -> tu
     entry = zoo.entry(network)
     module = load_network(zoo, entry.id)
     as_it_is = LadderResult(
-        winner=Candidate(entry.id, entry.spec.name, lambda: module, entry.preprocessing),
+        winner=Entrant(entry.id, entry.spec.name, lambda: module, entry.preprocessing),
         module=module,
         val_accuracy=entry.accuracy,
         test_accuracy=None,

@@ -1,6 +1,6 @@
-"""The ladder: successive halving over candidate networks, so that training time goes to the best ones.
+"""The ladder: successive halving over networks, so that training time goes to the best ones.
 
-All candidates get a short training, the better half by validation accuracy a longer one, and so on; the
+All entrants get a short training, the better half by validation accuracy a longer one, and so on; the
 last gets the longest. Each training has a cosine schedule of its own, down to zero: accuracies of networks
 at a high learning rate say little about which is better.
 
@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nns.errors import UsageError
-from nns.finetuning._climber import Candidate, Climber, EventKind, LadderEvent, LadderResult, Stopped, Tried
+from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
 from nns.finetuning._run import Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
 from nns.finetuning.evaluating import evaluate
@@ -32,13 +32,13 @@ from nns.types import Preprocessing, SplitArrays
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Candidate", "LadderEvent", "LadderResult", "Tried", "climb"]
+__all__ = ["Entrant", "LadderEvent", "LadderResult", "Tried", "climb"]
 
 DataOf = Callable[[Preprocessing], SplitArrays]
 
 
 def climb(
-    candidates: Sequence[Candidate],
+    entrants: Sequence[Entrant],
     data_of: DataOf,
     recipe: Recipe,
     *,
@@ -47,25 +47,25 @@ def climb(
     seed: int = 0,
     on_event: Callable[[LadderEvent], None] | None = None,
 ) -> LadderResult:
-    """Fine-tune the candidate that turns out best on the validation split. One candidate is just trained.
+    """Fine-tune the entrant that turns out best on the validation split. One entrant is just trained.
 
     Without a time budget the last rung has ``recipe.epochs`` epochs, the one before ``keep`` times as many,
     and so on; on the CPU the result then depends on ``seed`` and the number of threads alone. With a budget,
     ``recipe.epochs`` is the most that each training may have; half of the time is for the last rung, the
-    rest is spread evenly over the others, and what one leaves goes to the next. Candidates at the end of
+    rest is spread evenly over the others, and what one leaves goes to the next. Entrants at the end of
     the list that could not have one epoch each are left out. A budget too small for one epoch gives the
-    first candidate, trained for a part of one.
+    first entrant, trained for a part of one.
 
     Ctrl-C ends the ladder and keeps the best network so far, which is still measured on the test split;
     another Ctrl-C leaves that out.
 
     Args:
-        candidates: The networks, best guess first.
+        entrants: The networks, best guess first.
         data_of: Gives the data decoded for an input; called before each training, so it should remember.
         recipe: How each is trained.
         budget_seconds: Wall-clock budget of everything, decoding and the final test included; by default
             ``recipe.seconds``.
-        keep: Share of the candidates that goes on to the next rung, 0 < keep < 1.
+        keep: Share of the entrants that goes on to the next rung, 0 < keep < 1.
         seed: Of shuffling and augmentation.
         on_event: Called as things happen.
 
@@ -73,12 +73,12 @@ def climb(
         The winner, and what became of the others.
 
     Raises:
-        UsageError: No candidate, two with one id, or settings out of range.
+        UsageError: No entrant, two with one id, or settings out of range.
         KeyboardInterrupt: If it comes before there is anything to keep.
     """
     seconds = recipe.seconds if budget_seconds is None else budget_seconds
-    _check(candidates, recipe, seconds, keep)
-    ladder = _Ladder(candidates, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event)
+    _check_arguments(entrants, recipe, seconds, keep)
+    ladder = _Ladder(entrants, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event)
     try:
         ladder.run()
     except KeyboardInterrupt:
@@ -86,10 +86,10 @@ def climb(
     return ladder.result()
 
 
-def _check(candidates: Sequence[Candidate], recipe: Recipe, seconds: float | None, keep: float) -> None:
-    if not candidates:
+def _check_arguments(entrants: Sequence[Entrant], recipe: Recipe, seconds: float | None, keep: float) -> None:
+    if not entrants:
         raise UsageError("no candidate networks to fine-tune; name at least one")
-    ids = [candidate.id for candidate in candidates]
+    ids = [entrant.id for entrant in entrants]
     for network in ids:
         if ids.count(network) > 1:
             raise UsageError(f"network {network!r} is named twice")
@@ -107,7 +107,7 @@ class _Ladder:
 
     def __init__(
         self,
-        candidates: Sequence[Candidate],
+        entrants: Sequence[Entrant],
         data_of: DataOf,
         recipe: Recipe,
         seconds: float | None,
@@ -115,7 +115,7 @@ class _Ladder:
         seed: int,
         on_event: Callable[[LadderEvent], None] | None,
     ) -> None:
-        self.climbers = [Climber(candidate) for candidate in candidates]
+        self.climbers = [Climber(entrant) for entrant in entrants]
         self.alive = list(self.climbers)
         self.data_of, self.recipe, self.seconds = data_of, recipe, seconds
         self.keep, self.seed, self.on_event = keep, seed, on_event
@@ -143,8 +143,8 @@ class _Ladder:
         self.rungs = plan_rungs(len(self.alive), self.recipe.epochs, self.keep, timed=timed)
         for rung in self.rungs:
             self.number += 1
-            self._halve(rung.candidates)
-            self._tell("rung", message=f"{rung.candidates} candidate(s), up to {rung.epochs} epoch(s) each")
+            self._halve(rung.entrants)
+            self._tell("rung", message=f"{rung.entrants} entrant(s), up to {rung.epochs} epoch(s) each")
             for turn, climber in enumerate(self.alive):
                 if self._time_is_over():
                     for late in self.alive[turn:]:
@@ -153,11 +153,11 @@ class _Ladder:
                 self._train(climber, rung, turn)
 
     def _enter_affordable(self, seconds: float) -> None:
-        """Leave out the last candidates if the budget has no epoch for each of them."""
+        """Leave out the last entrants if the budget has no epoch for each of them."""
         first = self.alive[0]
         data = self._prepare(first)
         assert first.module is not None
-        pace = measure_pace(first.module, data, first.candidate.preprocessing, self.recipe)
+        pace = measure_pace(first.module, data, first.entrant.preprocessing, self.recipe)
         first.test_seconds = pace.test(data)
         count = affordable(len(self.alive), pace.epoch(data), seconds - self.elapsed - first.test_seconds, self.keep)
         for climber in self.alive[count:]:
@@ -178,26 +178,26 @@ class _Ladder:
         return budget is not None and self.elapsed >= budget and any(climber.best for climber in self.climbers)
 
     def _prepare(self, climber: Climber) -> SplitArrays:
-        data = self.data_of(climber.candidate.preprocessing)
+        data = self.data_of(climber.entrant.preprocessing)
         if climber.module is None:
-            climber.module = climber.candidate.build()
+            climber.module = climber.entrant.build()
         return data
 
     def _train(self, climber: Climber, rung: Rung, turn: int) -> None:
-        candidate = climber.candidate
+        entrant = climber.entrant
         data = self._prepare(climber)
         assert climber.module is not None
         budget, seconds = self.training_seconds, None
         if budget is not None:
             seconds = max(0.0, budget * rung.until - self.elapsed) / (len(self.alive) - turn)
-        self._tell("train", candidate.id, message=candidate.name)
+        self._tell("train", entrant.id, message=entrant.name)
         result = train(
             climber.module,
             data,
-            candidate.preprocessing,
+            entrant.preprocessing,
             replace(self.recipe, epochs=rung.epochs, seconds=seconds),
             seed=self.seed + self.number - 1,
-            on_epoch=lambda epoch: self._tell("epoch", candidate.id, epoch=epoch),
+            on_epoch=lambda epoch: self._tell("epoch", entrant.id, epoch=epoch),
         )
         climber.take(result, data, self.number)
         if result.stopped == "interrupted":
@@ -211,7 +211,7 @@ class _Ladder:
 
     def _leave(self, climber: Climber, why: Stopped, message: str) -> None:
         climber.stopped = why
-        self._tell("out", climber.candidate.id, message=message)
+        self._tell("out", climber.entrant.id, message=message)
 
     def result(self) -> LadderResult:
         """Choose the winner by validation, measure it on the test split, once."""
@@ -220,11 +220,11 @@ class _Ladder:
             raise KeyboardInterrupt  # nothing else ends a ladder before anything was measured
         winner = max(measured, key=lambda climber: climber.rank)
         module = winner.best_module()
-        test_accuracy = self._test(winner.candidate, module)
+        test_accuracy = self._test(winner.entrant, module)
         losers = [climber for climber in self.climbers if climber is not winner]
         losers.sort(key=lambda climber: (climber.rungs, climber.rank), reverse=True)
         return LadderResult(
-            winner=winner.candidate,
+            winner=winner.entrant,
             module=module,
             val_accuracy=winner.tried().val_accuracy,
             test_accuracy=test_accuracy,
@@ -236,7 +236,7 @@ class _Ladder:
             interrupted=self.interrupted,
         )
 
-    def _test(self, winner: Candidate, module: nn.Module) -> float | None:
+    def _test(self, winner: Entrant, module: nn.Module) -> float | None:
         device = resolve_device(self.recipe.device)
         try:
             test = self.data_of(winner.preprocessing).test
@@ -259,7 +259,7 @@ class _Ladder:
                 kind=kind,
                 rung=self.number,
                 rungs=len(self.rungs),
-                candidates=rung.candidates,
+                entrants=rung.entrants,
                 epochs=rung.epochs,
                 seconds=self.elapsed,
                 network=network,
