@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from nns import Limits, Zoo, search
+from nns import Limits, Zoo
 from nns.data import Dataset
 from nns.networks.costs import device_key
 from nns.quantities import parse_count
+from nns.searching import search
 from nns.searching.probes import make_probe, run_probe
 
 

@@ -4,10 +4,9 @@ The public names, each loaded at first use, so that importing nns loads neither 
 
     import nns
 
-    with nns.Zoo("zoo.h5") as zoo:
-        result = nns.search("./mydata", zoo, nns.Limits(max_params=5_000_000))
-        best = [candidate.entry.id for candidate in result.candidates[:3]]
-        report = nns.finetune("./mydata", zoo, best, "./model", nns.Recipe(epochs=20))
+    result = nns.search("./mydata", zoo="team.h5", max_params="5M")
+    network = result.best.load(classes=8)
+    report = nns.finetune("./mydata", "team.h5", result, "./model", budget="10m")
 
 Whoever writes a backend finds what is needed in :mod:`nns.plugins`, and the test suites in :mod:`nns.testing`.
 """
@@ -20,7 +19,7 @@ from nns._lazy import lazy_names
 
 if TYPE_CHECKING:
     from nns.backends import Backend
-    from nns.building import BuildSettings, build_zoo
+    from nns.building import BuildReport, BuildSettings, build_zoo
     from nns.data import Dataset
     from nns.errors import (
         DatasetError,
@@ -35,12 +34,13 @@ if TYPE_CHECKING:
         ZooError,
     )
     from nns.finetuning import Recipe, export, predict
-    from nns.finetuning.finetune_zoo import finetune
+    from nns.finetuning.finetune_zoo import FinetuneReport
     from nns.hookspecs import hookimpl
     from nns.plugins import Registry, load_plugins
-    from nns.searching import SearchResult, search
+    from nns.searching import Candidate, SearchResult
     from nns.space import Space
     from nns.types import ArchitectureSpec, Limits, NetworkEntry
+    from nns.verbs import build, finetune, search
     from nns.zoo import Zoo
 
     __version__: str
@@ -48,9 +48,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArchitectureSpec": "types",
     "Backend": "backends",
+    "BuildReport": "building",
     "BuildSettings": "building",
+    "Candidate": "searching",
     "Dataset": "data",
     "DatasetError": "errors",
+    "FinetuneReport": "finetuning.finetune_zoo",
     "Limits": "types",
     "MissingZooError": "errors",
     "NetworkEntry": "types",
@@ -67,21 +70,25 @@ _HOMES = {
     "WeightsError": "errors",
     "Zoo": "zoo",
     "ZooError": "errors",
+    "build": "verbs",
     "build_zoo": "building",
     "export": "finetuning",
-    "finetune": "finetuning.finetune_zoo",
+    "finetune": "verbs",
     "hookimpl": "hookspecs",
     "load_plugins": "plugins",
     "predict": "finetuning",
-    "search": "searching",
+    "search": "verbs",
 }
 
 __all__ = [
     "ArchitectureSpec",
     "Backend",
+    "BuildReport",
     "BuildSettings",
+    "Candidate",
     "Dataset",
     "DatasetError",
+    "FinetuneReport",
     "Limits",
     "MissingZooError",
     "NetworkEntry",
@@ -98,6 +105,7 @@ __all__ = [
     "WeightsError",
     "Zoo",
     "ZooError",
+    "build",
     "build_zoo",
     "export",
     "finetune",

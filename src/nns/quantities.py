@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nns.errors import UsageError
+from nns.types import Limits
+
+Quantity = float | str | None
+"""A number, or one as people write it, e.g. ``"5M"``; None: not given."""
 
 _COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "kB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -60,6 +64,54 @@ def parse_duration(text: str) -> float:
         UsageError: If it is none, or not positive.
     """
     return _parse(text, _DURATIONS, "a duration", "10m")
+
+
+def limits_of(
+    max_params: Quantity = None,
+    max_macs: Quantity = None,
+    max_size: Quantity = None,
+    max_latency: Quantity = None,
+    backend: str | None = None,
+    license: str | None = None,
+) -> Limits:
+    """Return limits, each given as a number (bytes, seconds) or as text.
+
+    Raises:
+        UsageError: If one is no number, has an unknown suffix, or is not positive.
+    """
+    latency = _quantity("max_latency", max_latency, parse_latency)
+    return Limits(
+        max_params=_whole("max_params", max_params, parse_count),
+        max_macs=_whole("max_macs", max_macs, parse_count),
+        max_size=_whole("max_size", max_size, parse_bytes),
+        max_latency=latency,
+        backend=backend,
+        license=license,
+    )
+
+
+def duration_of(budget: float | str) -> float:
+    """Return a budget of time in seconds, given as seconds or as text: ``"10m"``.
+
+    Raises:
+        UsageError: If it is none, or not positive.
+    """
+    seconds = _quantity("budget", budget, parse_duration)
+    assert seconds is not None
+    return seconds
+
+
+def _whole(name: str, value: Quantity, parse: Callable[[str], float]) -> int | None:
+    number = _quantity(name, value, parse)
+    return None if number is None else round(number)
+
+
+def _quantity(name: str, value: Quantity, parse: Callable[[str], float]) -> float | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else parse(value)
+    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        raise UsageError(f"`{name}` must be a number above 0, not {value!r}")
+    return value
 
 
 def format_count(value: float) -> str:

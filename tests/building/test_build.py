@@ -304,7 +304,7 @@ def test_one_set_of_images_is_given_once(plain_zoo, tmp_path):
 
 
 def test_no_dataset_and_no_zoo(plain_zoo, tmp_path):
-    with pytest.raises(DatasetError, match="give --data FOLDER"):
+    with pytest.raises(DatasetError, match="give `data` FOLDER"):
         build_zoo(tmp_path / "zoo.h5", plain_zoo.with_(data=()), workers=0)
     (tmp_path / "zoo.h5").write_text("something else")
     with pytest.raises(ZooError, match=r"zoo\.h5"):

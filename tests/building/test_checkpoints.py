@@ -164,16 +164,16 @@ class Arguments:
 def test_pickles_are_refused_unless_trusted(tmp_path, caplog):
     path = tmp_path / "x.pt"
     torch.save({"state_dict": {"weight": torch.ones(2)}, "args": Arguments()}, path)
-    with pytest.raises(UsageError, match="--trust-pickle"):
+    with pytest.raises(UsageError, match="`trust_pickle`"):
         read_state(path)
     assert list(read_state(path, trust_pickle=True)) == ["weight"]
     assert "whatever code is in it" in caplog.text
     torch.save(torch.nn.Linear(2, 3), path)
-    with pytest.raises(UsageError, match="--trust-pickle"):
+    with pytest.raises(UsageError, match="`trust_pickle`"):
         read_state(path)
     assert list(read_state(path, trust_pickle=True)) == ["weight", "bias"]
     path.write_bytes(pickle.dumps(Arguments()))
-    with pytest.raises(UsageError, match="--trust-pickle"):
+    with pytest.raises(UsageError, match="`trust_pickle`"):
         read_state(path)
 
 

@@ -261,7 +261,7 @@ def test_names_and_arguments():
         make_executor("rya", 1)
     with pytest.raises(UsageError, match="workers must be 0 or more, not -1"):
         make_executor("local", -1)
-    with pytest.raises(UsageError, match="give --executor ray as well"):
+    with pytest.raises(UsageError, match="give `executor` ray as well"):
         make_executor("local", 1, address="auto")
     with make_executor("local", None) as executor:
         assert isinstance(executor, LocalExecutor) and executor.slots >= 1
@@ -269,5 +269,5 @@ def test_names_and_arguments():
 
 def test_ray_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r'^--executor ray needs ray: pip install "nns\[ray\]"$'):
+    with pytest.raises(UsageError, match=r'^`executor` ray needs ray: pip install "nns\[ray\]"$'):
         make_executor("ray", 1)

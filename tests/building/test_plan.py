@@ -60,7 +60,7 @@ def test_architectures_by_pattern(plain_zoo):
 
 
 def test_impossible_plans(plain_zoo):
-    with pytest.raises(UsageError, match="give --backend NAME"):
+    with pytest.raises(UsageError, match="give `backends` NAME"):
         plan(plain_zoo, backends=())
     with pytest.raises(UnknownNameError, match="did you mean 'example'"):
         plan(plain_zoo, backends=("exampel",))

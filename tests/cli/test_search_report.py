@@ -11,8 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from nns import Zoo
-from nns import search as run_search
 from nns.cli.search_report import limits_sentence, report_page, size_figure, terms_figure
+from nns.searching import search as run_search
 from nns.types import Limits
 
 HOSTILE = '</script><script>alert(1)</script><a href="javascript:alert(2)"><img src=x onerror=alert(3)>\u202e'

@@ -82,7 +82,7 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
         zoo,
         [first, second[:6], first],
         str(tmp_path / "model"),
-        Recipe(epochs=2),
+        recipe=Recipe(epochs=2),
     )
     assert {tried.network for tried in report.card.tried} == {first, second}  # one named twice is tried once
     assert report.card.network == report.card.tried[0].network
@@ -97,9 +97,9 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
 def test_a_taken_folder_is_found_before_anything_is_trained(zoo, plain_zoo, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="name another folder"):
-        finetune("/nowhere", zoo, list(zoo.ids()), tmp_path, Recipe(epochs=1))
+        finetune("/nowhere", zoo, list(zoo.ids()), tmp_path, recipe=Recipe(epochs=1))
     with pytest.raises(UnknownNameError, match="unknown network 'zzz'"):
-        finetune(plain_zoo.settings.data[0], zoo, ["zzz"], tmp_path / "model", Recipe(epochs=1))
+        finetune(plain_zoo.settings.data[0], zoo, ["zzz"], tmp_path / "model", recipe=Recipe(epochs=1))
     assert not (tmp_path / "model").exists()
 
 

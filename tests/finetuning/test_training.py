@@ -229,7 +229,7 @@ def test_devices() -> None:
     with pytest.raises(UsageError, match="'tpu'"):
         resolve_device("tpu")
     if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="--device auto"):
+        with pytest.raises(UsageError, match="`device` 'auto'"):
             resolve_device("cuda")
 
 

@@ -102,13 +102,13 @@ def test_other_data_and_another_environment(lock, tmp_path):
 
 
 def test_arguments_that_contradict_each_other(lock, tmp_path):
-    with pytest.raises(UsageError, match="--exact or --tolerance"):
+    with pytest.raises(UsageError, match="`exact` or `tolerance`"):
         check(lock, exact=True, tolerance=0.1)
     with pytest.raises(UsageError, match="above 0"):
         check(lock, tolerance=0)
     with pytest.raises(UsageError, match="above 0"):
         record(tmp_path / "x.json", TINY, tolerance=-1)
-    with pytest.raises(UsageError, match="--seed as well"):
+    with pytest.raises(UsageError, match="`seed` as well"):
         check(lock, stage="fit")
     with pytest.raises(UnknownNameError, match="build, fit, search"):
         check(lock, seed=1, stage="data")

@@ -7,9 +7,10 @@ import logging
 import numpy as np
 import pytest
 
-from nns import Limits, UnknownNameError, UsageError, Zoo, search
+from nns import Limits, UnknownNameError, UsageError, Zoo
 from nns.data import Dataset
 from nns.data.extractors import make_extractor
+from nns.searching import search
 from nns.space import Space
 
 

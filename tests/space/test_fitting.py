@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nns import Space, UnknownNameError, UsageError, Zoo, build_zoo, search
+from nns import Space, UnknownNameError, UsageError, Zoo, build_zoo
+from nns.searching import search
 from nns.types import NetworkRecord
 
 

@@ -193,7 +193,7 @@ class CellFile:
                 if number:
                     self.cells[key] = row
                 elif canonical_json(row) != canonical_json(about):
-                    raise UsageError(f"{path} holds cells of another zoo or recipe: give another --out")
+                    raise UsageError(f"{path} holds cells of another zoo or recipe: give another `out`")
             with path.open("r+b") as stream:
                 stream.truncate(whole)
         if not whole:

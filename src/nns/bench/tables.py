@@ -6,26 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nns.tables import Table
 from nns.types import Json
 
 TRUTHS = {"full": "full fine-tuning", "head_only": "a new head on frozen features"}
-
-
-@dataclass(frozen=True)
-class BenchTable:
-    """A table.
-
-    Attributes:
-        title: Above it.
-        columns: Heading and ``"left"`` or ``"right"`` of each column.
-        rows: The cells.
-        caption: Lines below it.
-    """
-
-    title: str
-    columns: list[tuple[str, str]]
-    rows: list[list[str]]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ COST = (
 )
 
 
-def bench_tables(document: Json) -> list[BenchTable]:
+def bench_tables(document: Json) -> list[Table]:
     """Return all tables of a run, those of separability first.
 
     Args:
@@ -111,7 +95,7 @@ def _where(about: Json) -> str:
     return f"{versions}; {machine.get('processor', '')}, {machine.get('cores', '')} cores"
 
 
-def _separability(document: Json, truths: Sequence[str]) -> BenchTable:
+def _separability(document: Json, truths: Sequence[str]) -> Table:
     columns = [("ground truth", "left"), ("limit", "right"), ("datasets", "right"), ("skipped", "right")]
     columns += [("winners", "right"), ("most wins", "right"), ("of", "left"), ("regret at random", "right")]
     rows, sentences = [], []
@@ -130,10 +114,10 @@ def _separability(document: Json, truths: Sequence[str]) -> BenchTable:
             + (f" (noise of training: {noise})" if noise != "-" else "")
             + f". {found['sentence']}"
         )
-    return BenchTable("How separable the benchmark is", columns, rows, "\n".join([*sentences, _about(document)]))
+    return Table("How separable the benchmark is", columns, rows, "\n".join([*sentences, _about(document)]))
 
 
-def _headline(document: Json, choosers: Sequence[Json], what: str) -> BenchTable:
+def _headline(document: Json, choosers: Sequence[Json], what: str) -> Table:
     limits = ", ".join(document["settings"]["headline"])
     columns = [("chooser", "left"), *((column.heading, column.align) for column in HEADLINE)]
     rows = [[_name(each), *(column.cell(each["headline"]) for column in HEADLINE)] for each in choosers]
@@ -148,7 +132,7 @@ def _headline(document: Json, choosers: Sequence[Json], what: str) -> BenchTable
         "top 3: regret of the best on validation among the first three. Equal scores: mean over their orders.",
         *_notes(choosers),
     ]
-    return BenchTable(f"Choosing for {what}", columns, rows, "\n".join(caption))
+    return Table(f"Choosing for {what}", columns, rows, "\n".join(caption))
 
 
 def _within(choosers: Sequence[Json]) -> str:
@@ -165,14 +149,14 @@ def _notes(choosers: Sequence[Json]) -> list[str]:
     ]
 
 
-def _limits(document: Json, choosers: Sequence[Json], what: str) -> BenchTable:
+def _limits(document: Json, choosers: Sequence[Json], what: str) -> Table:
     limits = document["settings"]["limits"]
     columns = [("chooser", "left"), *((limit, "right") for limit in limits)]
     rows = [[_name(each), *(number(each["limits"][limit]["regret"]) for limit in limits)] for each in choosers]
-    return BenchTable(f"Regret in points by limit of parameters, {what}", columns, rows)
+    return Table(f"Regret in points by limit of parameters, {what}", columns, rows)
 
 
-def _bootstrap(choosers: Sequence[Json], bar: str, what: str) -> BenchTable:
+def _bootstrap(choosers: Sequence[Json], bar: str, what: str) -> Table:
     columns = [("chooser", "left"), ("difference", "right"), ("95 % interval", "right"), ("wins", "right")]
     columns += [("ties", "right"), ("losses", "right"), ("", "left")]
     rows = []
@@ -182,10 +166,10 @@ def _bootstrap(choosers: Sequence[Json], bar: str, what: str) -> BenchTable:
         counts = [str(found[key]) for key in ("wins", "ties", "losses")]
         rows.append([_name(each), number(found["mean"], "{:+.2f}"), interval, *counts, found["verdict"]])
     caption = "Regret less that of this chooser, paired bootstrap over datasets; fewer than 8 decide nothing."
-    return BenchTable(f"Beside {bar}, {what}", columns, rows, caption)
+    return Table(f"Beside {bar}, {what}", columns, rows, caption)
 
 
-def _cost(document: Json, choosers: Sequence[Json]) -> BenchTable:
+def _cost(document: Json, choosers: Sequence[Json]) -> Table:
     columns = [("chooser", "left"), *((column.heading, column.align) for column in COST)]
     rows = []
     for each in choosers:
@@ -201,7 +185,7 @@ def _cost(document: Json, choosers: Sequence[Json]) -> BenchTable:
         if there != here
         else ""
     )
-    return BenchTable("Accuracy in % against processor seconds of search and fine-tuning", columns, rows, caption)
+    return Table("Accuracy in % against processor seconds of search and fine-tuning", columns, rows, caption)
 
 
 def _name(chooser: Json) -> str:

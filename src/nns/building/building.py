@@ -306,7 +306,7 @@ def named_datasets(data: Sequence[Any], registry: Registry | None = None) -> lis
         DatasetError: If one cannot be used for training, or two have the same content.
     """
     if not data:
-        raise DatasetError("no dataset named: give --data FOLDER at least once")
+        raise DatasetError("no dataset named: give `data` FOLDER at least once")
     named: list[tuple[str, Dataset]] = []
     by_digest: dict[str, str] = {}
     taken: dict[str, int] = {}

@@ -146,7 +146,7 @@ def _load_torch(checkpoint: Path, trust_pickle: bool) -> Any:
             raise UsageError(f"{str(checkpoint)!r} is no checkpoint of torch, or a damaged one") from error
         raise UsageError(
             f"{str(checkpoint)!r} holds more than tensors, and unpickling it can run any code in it; save "
-            "model.state_dict() instead, or give --trust-pickle if you know where it comes from"
+            "model.state_dict() instead, or give `trust_pickle` if you know where it comes from"
         ) from error
     except Exception as error:  # a damaged or trusted pickle raises whatever it likes
         reason = f"{type(error).__name__}: {_line(error)}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from nns.building.plan import BuildItem
 from nns.building.transfers import TransferItem, TransferResult
 from nns.building.worker import ItemResult
+from nns.quantities import format_seconds
+from nns.tables import Table
 
 EventKind = Literal["dataset", "architecture", "plan", "start", "network", "transfer", "failed", "merge"]
 
@@ -50,7 +53,7 @@ class BuildEvent:
     to_count: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BuildReport:
     """What a build came to.
 
@@ -77,3 +80,28 @@ class BuildReport:
     seconds: float
     images: int
     interrupted: bool
+
+    def __repr__(self) -> str:
+        """Return what is there now, in one line."""
+        return f"<BuildReport: {self.networks} networks ({self.added} new) in {self.zoo}>"
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document of ``nns zoo build``."""
+        failed = [{"dataset": name, "backend": backend, "reason": reason} for name, backend, reason in self.failed]
+        return {**asdict(self), "failed": failed, "seconds": round(self.seconds, 2)}
+
+    def table(self) -> Table:
+        """Return what is there now, and what failed, as a table."""
+        rows = [
+            ["networks", f"{self.networks} ({self.added} new)"],
+            ["datasets", str(self.datasets)],
+            *([["transfers", str(self.transfers)]] if self.transfers else []),
+            ["time", f"{format_seconds(self.seconds)} ({self.images / max(self.seconds, 1e-9):.0f} images/s)"],
+            ["digest", self.digest],
+        ]
+        for (name, backend, why), times in Counter(self.failed).items():
+            rows.append(["failed", f"{backend} on {name}{f', {times} times' if times > 1 else ''}: {why}"])
+        return Table(self.zoo, [("", "left"), ("", "left")], rows)

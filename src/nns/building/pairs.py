@@ -171,7 +171,7 @@ def check_spread(settings: BuildSettings, datasets: int) -> None:
         UsageError: If not.
     """
     if settings.networks < datasets and settings.strategy != "all":
-        raise UsageError(f"{settings.networks} networks cannot be spread over {datasets} datasets; raise --networks")
+        raise UsageError(f"{settings.networks} networks cannot be spread over {datasets} datasets; raise `networks`")
 
 
 def describe_architecture(

@@ -77,7 +77,7 @@ def plan_architectures(settings: BuildSettings, registry: Registry) -> tuple[Wor
         UnknownNameError: If a backend or architecture does not exist.
     """
     if not settings.backends:
-        raise UsageError("no backend named: give --backend NAME at least once")
+        raise UsageError("no backend named: give `backends` NAME at least once")
     found: dict[tuple[str, str], WorkItem] = {}
     for named in settings.backends:
         name, _, pattern = named.partition(":")

@@ -38,17 +38,18 @@ def main() -> None:
         sys.exit(1)
 
 
-OPTIONS = {"tries": "--try"}
+OPTIONS = {"tries": "--try", "backends": "--backend"}
 """Options that are not called as the arguments of the library are."""
 
 
 def in_options(message: str) -> str:
-    """Name options where the library names its arguments, ``max_params=5M`` or ``top must be at least 1``."""
+    """Name options where the library names its arguments: `` `trust_pickle` ``, ``max_params=5M``, ``top must be``."""
 
     def option(name: str) -> str:
         return OPTIONS.get(name, "--" + name.replace("_", "-"))
 
     message = re.sub(r"\b(max_params|max_macs|max_size|max_latency)=", lambda found: f"{option(found[1])} ", message)
+    message = re.sub("`([a-z_]+)`", lambda found: option(found[1]), message)
     return re.sub(r"^(top|images|tries) must", lambda found: f"{option(found[1])} must", message)
 
 

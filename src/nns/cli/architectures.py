@@ -24,9 +24,9 @@ def architectures(
     """
     from nns.cli.output import note, print_json, print_table, progress_bar
     from nns.networks.listing import list_architectures
-    from nns.quantities import format_bytes, format_count
+    from nns.quantities import format_bytes, format_count, limits_of
 
-    limits = options.limits_of(max_params, max_macs, max_size, None)
+    limits = limits_of(max_params, max_macs, max_size)
     name, _, glob = pattern.partition(":")
     backend = options.load_registry().backend(name)
     with progress_bar() as update:

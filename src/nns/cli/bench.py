@@ -193,7 +193,7 @@ def _limit(text: str) -> float | None:
 
 def _render(document: Json) -> None:
     from nns.bench.tables import bench_tables
-    from nns.cli.output import print_table
+    from nns.cli.output import render_table
 
     for table in bench_tables(document):
-        print_table(table.title, table.columns, table.rows, table.caption or None)
+        render_table(table)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -85,12 +83,13 @@ def build(
 
     Example: nns zoo build zoo.h5 --data ./birds ./tiles --backend ofa timm --networks 40
     """
-    from nns.building import build_zoo, default_workers
+    from nns.building import default_workers
     from nns.cli.build_display import build_display
-    from nns.cli.build_log import report_document
     from nns.cli.output import note, print_json
     from nns.data.formats import can_open
     from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
+    from nns.verbs import build as run_build
+    from nns.verbs import build_settings, check_place
 
     registry = options.load_registry()
     for name in more or []:
@@ -111,28 +110,26 @@ def build(
         "transfers": transfers,
         "seed": seed,
     }
-    settings = _settings(recipe, data, backend, changes)
-    _check_place(executor, workers, address, device)
-    if workers is None and executor == "local":
-        workers = default_workers(threads)
+    settings = build_settings(recipe, data or (), backend or (), **changes)
+    check_place(executor, workers, address, device)
     if dry_run:
-        _dry_run(settings, registry, 1 if workers is None else workers, threads, device, json)
+        at_a_time = default_workers(threads) if executor == "local" else 1
+        _dry_run(settings, registry, at_a_time if workers is None else workers, threads, device, json)
         return
     with build_display(log) as show:
-        report = build_zoo(
+        report = run_build(
             zoo,
-            settings,
+            recipe=settings,
             workers=workers,
             threads=threads,
             executor=executor,
             address=address,
             device=device,
             on_event=show,
-            registry=registry,
         )
         show(report)
     if json:
-        print_json(report_document(report))
+        print_json(report.to_dict())
     else:
         _render(report)
     if report.interrupted:
@@ -140,20 +137,6 @@ def build(
         raise typer.Exit(EXIT_INTERRUPTED)
     if report.failed:
         raise NnsError(f"{len(report.failed)} items failed; run the same command again to retry them")
-
-
-def _check_place(executor: str, workers: int | None, address: str | None, device: str) -> None:
-    """See that there is such an executor and device, before anything is read or written; a cluster is not asked yet.
-
-    Raises:
-        UsageError: If not.
-    """
-    from nns.building.executors import check_executor
-    from nns.finetuning import resolve_device
-
-    check_executor(executor, workers, address)
-    if executor == "local":  # the machines of a cluster are others
-        resolve_device(device)
 
 
 def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads: int, device: str, json: bool) -> None:
@@ -208,28 +191,20 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
 
 
 def _render(report: BuildReport) -> None:
-    from nns.cli.output import print_table
-    from nns.quantities import format_seconds
+    from dataclasses import replace
 
-    rows = [
-        ["networks", f"{report.networks} ({report.added} new)"],
-        ["datasets", str(report.datasets)],
-        *([["transfers", str(report.transfers)]] if report.transfers else []),
-        ["time", f"{format_seconds(report.seconds)} ({report.images / max(report.seconds, 1e-9):.0f} images/s)"],
-        ["digest", report.digest],
-    ]
-    for (name, backend, why), times in Counter(report.failed).items():
-        rows.append(["failed", f"{backend} on {name}{f', {times} times' if times > 1 else ''}: {why}"])
-    print_table(report.zoo, [("", "left"), ("", "left")], rows, caption=_after(report))
+    from nns.cli.output import render_table
+
+    render_table(replace(report.table(), caption=_after(report)))
 
 
-def _after(report: BuildReport) -> str | None:
+def _after(report: BuildReport) -> str:
     """Say what to do next."""
     from nns.building.settings import TRANSFERS
     from nns.space import transfers_needed
 
     if report.interrupted:
-        return None
+        return ""
     after = f"Next: nns space fit {report.zoo}"
     needed = transfers_needed(report.networks)
     if report.transfers < needed <= report.networks * (report.datasets - 1):
@@ -238,22 +213,3 @@ def _after(report: BuildReport) -> str | None:
             f"--transfers {max(TRANSFERS, report.networks)} adds some (fewer than {needed} teach nothing)."
         )
     return after
-
-
-def _settings(
-    recipe: Path | None, data: list[str] | None, backend: list[str] | None, changes: Mapping[str, Any]
-) -> BuildSettings:
-    from dataclasses import replace
-
-    from nns.building import BuildSettings, read_recipe
-    from nns.errors import UsageError
-
-    if recipe is not None and data:
-        raise UsageError("give either --recipe or --data, not both")
-    settings = read_recipe(recipe) if recipe is not None else BuildSettings()
-    given = {name: value for name, value in changes.items() if value is not None}
-    if data:
-        given["data"] = tuple(data)
-    if backend:
-        given["backends"] = tuple(backend)
-    return replace(settings, **given)

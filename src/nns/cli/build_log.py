@@ -6,7 +6,6 @@ import errno
 import json
 import math
 import os
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,17 +15,11 @@ from nns.cli.text import printable_json
 from nns.errors import UsageError
 
 
-def report_document(report: BuildReport) -> dict[str, Any]:
-    """Return the report as a JSON document."""
-    failed = [{"dataset": name, "backend": backend, "reason": reason} for name, backend, reason in report.failed]
-    return {**asdict(report), "failed": failed, "seconds": round(report.seconds, 2)}
-
-
 def log_line(event: BuildEvent | BuildReport, at: datetime) -> str:
     """Write an event, or the report at the end, as one line of JSON with the time ``at``."""
     line: dict[str, Any] = {"time": _time_stamp(at)}
     if isinstance(event, BuildReport):
-        return _json({**line, "event": "end", **report_document(event)})
+        return _json({**line, "event": "end", **event.to_dict()})
     line |= {
         "event": event.kind,
         "seconds": round(event.seconds, 3),

@@ -55,11 +55,9 @@ def demo(
 
 def demo_document(report: DemoReport) -> dict[str, Any]:
     """Return the report as JSON."""
-    from nns.cli.search import search_document
-
     return {
         "zoo": {"path": report.build.zoo, "networks": report.build.networks, "datasets": report.build.datasets},
-        "search": search_document(report.search),
+        "search": report.search.to_dict(),
         "runs": [
             {
                 "choice": run.choice,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,75 +63,34 @@ def finetune(
     Example: nns finetune ./mydata --max-params 5M --budget 10m -o ./model
     """
     from nns.cli.output import note, print_json, progress_bar
-    from nns.data import Dataset
     from nns.errors import EXIT_INTERRUPTED, UsageError
-    from nns.finetuning.finetune_zoo import finetune as run_finetune
+    from nns.finetuning import Recipe
     from nns.finetuning.finetune_zoo import networks_of_search
-    from nns.searching import search
+    from nns.verbs import finetune as run_finetune
 
     if network and from_search is not None:
         raise UsageError("give either --network or --from, not both")
     if more and not network:
         raise UsageError(f"unexpected argument {more[0]!r}: one DATA at a time (networks go after --network)")
-    network = [*(network or []), *(more or [])]
-    limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
-    recipe = _recipe(budget, epochs, lr, head_only, flip, patience, device)
-    opened = options.open_zoo(zoo)
-    dataset = Dataset.of(data, registry=opened.registry)
+    chosen = [*(network or []), *(more or [])]
+    if from_search is not None:
+        chosen = networks_of_search(from_search, tries)
     with progress_bar() as update:
-        if network:
-            chosen = network
-        elif from_search is not None:
-            chosen = networks_of_search(from_search, tries)
-        else:
-            found = search(dataset, opened, limits, tries=tries, device="cpu", seed=seed, progress=update)
-            chosen = [candidate.entry.id for candidate in found.together]
-        chosen = [opened.resolve(network_id) for network_id in chosen]
-        if not json:
-            note(f"trying {', '.join(chosen)}")
         report = run_finetune(
-            dataset, opened, chosen, output or default_output(data), recipe,
-            image_size=image_size, seed=seed, on_event=_show(update),
-            on_decode=lambda done, total: update("reading images", done, total),
+            data, zoo, chosen or None, output,
+            max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
+            license=license, budget=budget, epochs=epochs, tries=tries,
+            recipe=Recipe(head_only=head_only, flip=flip, patience=patience, lr=Recipe.lr if lr is None else lr),
+            image_size=image_size, device=device, seed=seed, progress=update, on_event=_show(update),
+            on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
     if json:
-        print_json(finetune_document(report))
+        print_json(report.to_dict())
     else:
         render(report)
     if report.result.interrupted:
         note("interrupted; the best so far was kept")
         raise typer.Exit(EXIT_INTERRUPTED)
-
-
-def default_output(data: str) -> Path:
-    """Name the folder after the dataset: ``mydata-nns`` beside the current folder's other files."""
-    name = data.partition(":")[2] if data.startswith("torchvision:") else Path(data).resolve().stem
-    return Path(f"{name}-nns")
-
-
-def _recipe(
-    budget: str | None,
-    epochs: int | None,
-    lr: float | None,
-    head_only: bool,
-    flip: bool,
-    patience: int | None,
-    device: str,
-) -> Any:
-    from dataclasses import replace
-
-    from nns.finetuning import Recipe, resolve_device
-    from nns.quantities import parse_duration
-
-    resolve_device(device)
-    recipe = Recipe(device=device, head_only=head_only, flip=flip, patience=patience)
-    if lr is not None:
-        recipe = replace(recipe, lr=lr)
-    if budget is not None:
-        recipe = replace(recipe, seconds=parse_duration(budget), epochs=epochs or 50)
-    elif epochs is not None:
-        recipe = replace(recipe, epochs=epochs)
-    return recipe
 
 
 def _show(update: Any) -> Any:
@@ -152,54 +110,13 @@ def _show(update: Any) -> Any:
     return show
 
 
-def finetune_document(report: FinetuneReport) -> dict[str, Any]:
-    """Return the JSON document of the contract."""
-    card = report.card
-    return {
-        "network": card.network,
-        "backend": card.spec.backend,
-        "architecture": card.spec.name,
-        "params": card.params,
-        "macs": card.macs,
-        "bytes": card.bytes,
-        "image_size": card.preprocessing.size,
-        "val_accuracy": card.val_accuracy,
-        "test_accuracy": card.test_accuracy,
-        "epochs": card.epochs,
-        "seconds": round(report.result.seconds, 3),
-        "device": card.device,
-        "output": str(report.output),
-        "interrupted": report.result.interrupted,
-        "skipped": [{"path": item.path, "reason": item.reason} for item in report.skipped],
-        "history": [
-            {"epoch": e.epoch, "train_loss": e.train_loss, "val_loss": e.val_loss, "val_accuracy": e.val_accuracy}
-            for e in card.history
-        ],
-        "tried": [
-            {"network": t.network, "val_accuracy": t.val_accuracy, "epochs": t.epochs, "stopped": t.stopped}
-            for t in card.tried
-        ],
-    }
-
-
 def render(report: FinetuneReport) -> None:
     """Print what was tried and what came out."""
-    from nns.cli.output import note, print_table
-    from nns.quantities import format_count, format_seconds
+    from dataclasses import replace
+
+    from nns.cli.output import note, render_table
 
     for item in report.skipped[:5]:
         note(f"skipped {item.path}: {item.reason}")
-    card = report.card
-    rows = [[tried.network, _percent(tried.val_accuracy), str(tried.epochs), tried.stopped] for tried in card.tried]
-    test = "no test split" if card.test_accuracy is None else f"test accuracy {card.test_accuracy:.1%}"
-    print_table(
-        f"{card.spec.name}, {format_count(card.params)} parameters: "
-        f"validation accuracy {card.val_accuracy:.1%}, {test}",
-        [("tried", "left"), ("validation accuracy", "right"), ("epochs", "right"), ("ended", "left")],
-        rows,
-        caption=f"{format_seconds(report.result.seconds)} on {card.device}. Next: nns predict {report.output} IMAGE...",
-    )
-
-
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{share:.1%}"
+    table = report.table()
+    render_table(replace(table, caption=f"{table.caption} Next: nns predict {report.output} IMAGE..."))

@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from nns.plugins import Registry
-    from nns.types import Limits
     from nns.zoo import Zoo
 
 LIMITS = "Limits"
@@ -53,46 +52,11 @@ Address = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
 
 
-def limits_of(
-    max_params: str | None,
-    max_macs: str | None,
-    max_size: str | None,
-    max_latency: str | None,
-    backend: str | None = None,
-    license: str | None = None,
-) -> Limits:
-    """Parse the limit options.
-
-    Raises:
-        UsageError: If one is not a number with a known suffix.
-    """
-    from nns.quantities import parse_bytes, parse_count, parse_latency
-    from nns.types import Limits
-
-    return Limits(
-        max_params=parse_count(max_params) if max_params else None,
-        max_macs=parse_count(max_macs) if max_macs else None,
-        max_size=parse_bytes(max_size) if max_size else None,
-        max_latency=parse_latency(max_latency) if max_latency else None,
-        backend=backend,
-        license=license,
-    )
-
-
 def open_zoo(path: Path | None) -> Zoo:
-    """Open the zoo named, else the default one.
+    """Open the zoo named, else the default one."""
+    from nns.verbs import open_zoo
 
-    Raises:
-        MissingZooError: If there is none.
-        ZooError: If the file is no zoo.
-    """
-    from nns.zoo import Zoo, default_zoo_path
-
-    path = path or default_zoo_path()
-    if path is not None:
-        return Zoo(path)
-    registry = load_registry()
-    return Zoo(registry.default_zoo(), registry=registry)
+    return open_zoo(path)
 
 
 def load_registry() -> Registry:
@@ -100,12 +64,3 @@ def load_registry() -> Registry:
     from nns.plugins import load_plugins
 
     return load_plugins()
-
-
-def latency_device(device: str, limit: float | None) -> str:
-    """Only a latency limit needs to know the device, and finding out costs an import."""
-    if device == "cpu" or (limit is None and device in {"auto", "cuda"}):
-        return "cpu"
-    from nns.finetuning import resolve_device
-
-    return resolve_device(device)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from nns.tables import Table
+
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -63,6 +65,11 @@ def print_table(
     out.print(table)
     if caption:
         out.print(_plain(printable(caption)), style="dim italic", soft_wrap=True)
+
+
+def render_table(table: Table) -> None:
+    """Print the table of a result."""
+    print_table(table.title, table.columns, table.rows, table.caption or None)
 
 
 def print_text(text: str) -> None:

@@ -58,6 +58,7 @@ def record(
     Example: nns repro record repro.lock.json
     """
     from nns.cli.output import note, print_json, progress_bar
+    from nns.quantities import limits_of
     from nns.repro import DEFAULT_TOLERANCE, ReproSettings
     from nns.repro import record as run_record
 
@@ -71,7 +72,7 @@ def record(
         "epochs": epochs,
         "method": method,
         "space_epochs": space_epochs,
-        "limits": options.limits_of(max_params, max_macs, max_size, None),
+        "limits": limits_of(max_params, max_macs, max_size),
         "seed": seed,
     }
     settings = ReproSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

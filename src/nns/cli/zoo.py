@@ -55,16 +55,18 @@ def ls(
     Example: nns zoo ls zoo.h5 --max-params 1M --sort accuracy --limit 20
     """
     from nns.cli.output import print_json, progress_bar
+    from nns.quantities import limits_of
     from nns.searching.listing import list_networks
+    from nns.verbs import latency_device
 
-    limits = options.limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     seconds: dict[str, float] = {}
     with options.open_zoo(zoo) as opened, progress_bar() as update:
 
         def measured(ids: Sequence[str]) -> Mapping[str, float]:
             from nns.searching import latencies
 
-            where = options.latency_device(device, limits.max_latency)
+            where = latency_device(device, limits.max_latency)
             show = lambda done, total: update("measuring latency", done, total)  # noqa: E731
             seconds.update(latencies(opened, ids, where, show))
             return seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,9 @@ from nns.finetuning import (
     write_handover,
 )
 from nns.networks.costs import count_cost
+from nns.quantities import format_count, format_seconds
 from nns.searching import load_network
+from nns.tables import Table, finite
 from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 MAX_SEARCH_JSON = 64 * 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FinetuneReport:
     """What a fine-tuning came to.
 
@@ -49,6 +52,65 @@ class FinetuneReport:
     result: LadderResult
     output: Path
     skipped: tuple[Skipped, ...]
+
+    def __repr__(self) -> str:
+        """Return what came out, in one line."""
+        card = self.card
+        return f"<FinetuneReport: {card.spec.name}, validation accuracy {card.val_accuracy:.1%}, in {self.output}>"
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document of ``nns finetune``."""
+        card = self.card
+        return {
+            "network": card.network,
+            "backend": card.spec.backend,
+            "architecture": card.spec.name,
+            "params": card.params,
+            "macs": card.macs,
+            "bytes": card.bytes,
+            "image_size": card.preprocessing.size,
+            "val_accuracy": finite(card.val_accuracy),
+            "test_accuracy": None if card.test_accuracy is None else finite(card.test_accuracy),
+            "epochs": card.epochs,
+            "seconds": round(self.result.seconds, 3),
+            "device": card.device,
+            "output": str(self.output),
+            "interrupted": self.result.interrupted,
+            "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
+            "history": [
+                {
+                    "epoch": e.epoch,
+                    "train_loss": finite(e.train_loss),
+                    "val_loss": finite(e.val_loss),
+                    "val_accuracy": finite(e.val_accuracy),
+                }
+                for e in card.history
+            ],
+            "tried": [
+                {"network": t.network, "val_accuracy": finite(t.val_accuracy), "epochs": t.epochs, "stopped": t.stopped}
+                for t in card.tried
+            ],
+        }
+
+    def table(self) -> Table:
+        """Return what was tried and what came out as a table."""
+        card = self.card
+        rows = [[tried.network, _percent(tried.val_accuracy), str(tried.epochs), tried.stopped] for tried in card.tried]
+        test = "no test split" if card.test_accuracy is None else f"test accuracy {card.test_accuracy:.1%}"
+        return Table(
+            f"{card.spec.name}, {format_count(card.params)} parameters: "
+            f"validation accuracy {card.val_accuracy:.1%}, {test}",
+            [("tried", "left"), ("validation accuracy", "right"), ("epochs", "right"), ("ended", "left")],
+            rows,
+            f"{format_seconds(self.result.seconds)} on {card.device}.",
+        )
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 class SizedData:
@@ -131,7 +193,7 @@ def networks_of_search(path: Path, top: int) -> list[str]:
     except OSError as error:
         raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{str(path)!r} is not the output of `nns search --json`") from error
+        raise UsageError(f"{str(path)!r} is not the JSON of a search") from error
     if not ids:
         raise UsageError(f"{str(path)!r} holds no candidates")
     return ids

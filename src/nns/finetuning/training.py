@@ -55,7 +55,7 @@ def resolve_device(wanted: str) -> str:
     if wanted not in {"auto", "cpu", "cuda"}:
         raise UsageError(f"unknown device {wanted!r}: it must be auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device 'cuda' was asked for, but PyTorch sees no CUDA device here; use --device auto")
+        raise UsageError("device 'cuda' was asked for, but PyTorch sees no CUDA device here; take `device` 'auto'")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted

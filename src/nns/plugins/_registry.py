@@ -93,5 +93,5 @@ class Registry:
                 raise PluginError(f"zoo {name!r} is a {type(path).__name__}, not a path")
             return Path(path)
         raise MissingZooError(
-            "no zoo named: give --zoo FILE, set NNS_ZOO, or make one with `nns zoo build` (or try `nns demo`)"
+            "no zoo named: give `zoo` FILE, set NNS_ZOO, or make one with `nns zoo build` (or try `nns demo`)"
         )

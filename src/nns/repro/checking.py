@@ -98,7 +98,7 @@ def record(
         DatasetError: If a dataset cannot be used.
     """
     if not tolerance > 0:
-        raise UsageError(f"--tolerance must be above 0, not {tolerance}")
+        raise UsageError(f"`tolerance` must be above 0, not {tolerance}")
     started = time.perf_counter()
     with _folder(work) as folder, one_thread():
         stages = run_stages(settings, folder, workers=_workers(workers), progress=progress, registry=registry)
@@ -144,11 +144,11 @@ def check(
         UsageError: If the lock cannot be read, or the arguments contradict each other.
     """
     if exact and tolerance is not None:
-        raise UsageError("equality and a tolerance exclude each other: give --exact or --tolerance")
+        raise UsageError("equality and a tolerance exclude each other: give `exact` or `tolerance`")
     if tolerance is not None and not tolerance > 0:
-        raise UsageError(f"--tolerance must be above 0, not {tolerance}")
+        raise UsageError(f"`tolerance` must be above 0, not {tolerance}")
     if stage is not None and seed is None:
-        raise UsageError("a stage is named but no seed for it: give --seed as well")
+        raise UsageError("a stage is named but no seed for it: give `seed` as well")
     if stage is not None and stage not in STAGES[1:]:
         raise UnknownNameError.among("stage with a seed", stage, STAGES[1:])
     started = time.perf_counter()

@@ -59,9 +59,9 @@ class ReproSettings:
             UsageError: If there are fewer than two datasets, or a limit on latency.
         """
         if len(self.data) < 2:
-            raise UsageError("a space needs at least two datasets: give --data twice or more")
+            raise UsageError("a space needs at least two datasets: give `data` twice or more")
         if self.limits.max_latency is not None:
-            raise UsageError("a latency is not reproducible: leave --max-latency out of a reproducibility check")
+            raise UsageError("a latency is not reproducible: leave `max_latency` out of a reproducibility check")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""

@@ -119,6 +119,7 @@ class Ranking:
             interval=None if margin is None else (max(0.0, predicted - margin), min(1.0, predicted + margin)),
             terms=terms | ({"probe": added} if index in self.found else {}),
             probe=self.found.get(index),
+            zoo=self.zoo,
         )
 
     def gain(self, choice: Candidate, static: Candidate) -> Gain:

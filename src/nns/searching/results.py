@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from nns.quantities import format_count, format_seconds
+from nns.searching.measuring import load_network
 from nns.searching.neighbours import Neighbourhood
+from nns.tables import Table
 from nns.types import Limits, NetworkEntry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nns.zoo import Zoo
+
+ID_SHOWN = 10
+"""Digits of an id in a table; every function takes any unique beginning."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class QueryDataset:
     digest: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidate:
     """A network that meets the limits, counted with the head that the dataset needs.
 
@@ -47,6 +60,7 @@ class Candidate:
         terms: The parts of the score, by name.
         probe: Leave-one-out accuracy of a ridge classifier on the network's features of the images, 0..1; None where
             it was not probed. Where it was, the score has ``terms["probe"]`` in it.
+        zoo: Where its weights are.
     """
 
     rank: int
@@ -62,6 +76,55 @@ class Candidate:
     interval: tuple[float, float] | None
     terms: Mapping[str, float] = field(default_factory=dict)
     probe: float | None = None
+    zoo: Zoo | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return what it is, in one line."""
+        return (
+            f"<Candidate {self.rank}: {self.entry.id[:ID_SHOWN]}, {self.entry.spec.name} of "
+            f"{self.entry.source_dataset}, {format_count(self.params)} parameters, "
+            f"expected {self.predicted_accuracy:.0%}>"
+        )
+
+    def load(self, classes: int | None = None, *, seed: int = 0) -> nn.Module:
+        """Load the network with its trained weights, on the CPU.
+
+        Args:
+            classes: Classes of a fresh head; None: its own head.
+            seed: Of the fresh head's weights.
+
+        Raises:
+            WeightsError: If the zoo has no weights of it.
+            ZooError: If they are damaged.
+        """
+        assert self.zoo is not None
+        module = load_network(self.zoo, self.entry.id)
+        if classes is None:
+            return module
+        return self.zoo.registry.backend(self.entry.spec.backend).replace_head(module, classes, seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the candidate as ``nns search`` writes it in JSON."""
+        entry = self.entry
+        return {
+            "rank": self.rank,
+            "id": entry.id,
+            "backend": entry.spec.backend,
+            "architecture": entry.spec.name,
+            "source_dataset": entry.source_dataset,
+            "params": self.params,
+            "macs": self.macs,
+            "bytes": self.bytes,
+            "latency_ms": None if self.latency is None else round(self.latency * 1e3, 4),
+            "score": round(self.score, 6),
+            "similarity": round(self.similarity, 6),
+            "prior": round(self.prior, 6),
+            "predicted_accuracy": round(self.predicted_accuracy, 6),
+            "interval": None if self.interval is None else [round(v, 6) for v in self.interval],
+            "terms": {name: round(part, 6) for name, part in self.terms.items()},
+            "probe": None if self.probe is None else round(self.probe, 6),
+            "license": entry.license,
+        }
 
 
 @dataclass(frozen=True)
@@ -87,7 +150,7 @@ class Gain:
     interval: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """The answer of a search.
 
@@ -120,3 +183,111 @@ class SearchResult:
     neighbourhood: Neighbourhood
     gain: Gain
     together: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> Candidate:
+        """The first candidate; ``best.load(classes=8)`` is its network with a new head."""
+        return self.candidates[0]
+
+    def __repr__(self) -> str:
+        """Return what was found, in one line."""
+        return (
+            f"<SearchResult for {self.dataset.path}: {self.feasible} of {self.zoo_networks} networks meet the limits, "
+            f"best {self.best!r}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document of ``nns search``."""
+        limits = self.limits
+        return {
+            "dataset": {
+                "path": self.dataset.path,
+                "classes": self.dataset.classes,
+                "images": self.dataset.images,
+                "skipped": [{"path": path, "reason": reason} for path, reason in self.dataset.skipped],
+                "digest": self.dataset.digest,
+            },
+            "zoo": {"path": self.zoo_path, "digest": self.zoo_digest, "networks": self.zoo_networks},
+            "space": self.space,
+            "limits": {
+                "max_params": limits.max_params,
+                "max_macs": limits.max_macs,
+                "max_size": limits.max_size,
+                "max_latency_ms": None if limits.max_latency is None else limits.max_latency * 1e3,
+                "backend": limits.backend,
+                "license": limits.license,
+            },
+            "feasible": self.feasible,
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "static_choice": self.static_choice.to_dict(),
+            "together": [candidate.entry.id for candidate in self.together],
+            "expected_gain": {
+                "points": round(self.gain.points, 4),
+                "interval": None if self.gain.interval is None else [round(v, 4) for v in self.gain.interval],
+            },
+            "neighbours": [
+                {
+                    "dataset": neighbour.name,
+                    "distance": round(neighbour.distance, 6),
+                    "winner": neighbour.winner or None,
+                    "accuracy": None if math.isnan(neighbour.accuracy) else round(neighbour.accuracy, 6),
+                }
+                for neighbour in self.neighbourhood.nearest
+            ],
+            "far": self.neighbourhood.far,
+            "seconds": {
+                "features": round(self.seconds.features, 4),
+                "score": round(self.seconds.score, 6),
+                "probe": round(self.seconds.probe, 4),
+                "total": round(self.seconds.total, 4),
+            },
+        }
+
+    def table(self) -> Table:
+        """Return the ranking as a table; latencies and probes only where there are some."""
+        timed = any(candidate.latency is not None for candidate in self.candidates)
+        columns = [("#", "right"), ("network", "left"), ("architecture", "left"), ("trained on", "left")]
+        columns += [("params", "right"), ("MACs", "right")] + ([("latency", "right")] if timed else [])
+        probed = any(candidate.probe is not None for candidate in self.candidates)
+        columns += [("expected", "right"), ("match", "right")] + ([("probe", "right")] if probed else [])
+        columns += [("score", "right")]
+        rows = []
+        for candidate in self.candidates:
+            entry = candidate.entry
+            row = [str(candidate.rank), entry.id[:ID_SHOWN], entry.spec.name, entry.source_dataset]
+            row += [format_count(candidate.params), format_count(candidate.macs)]
+            row += [format_seconds(candidate.latency) if candidate.latency is not None else "-"] if timed else []
+            row += [_accuracy(candidate), f"{candidate.similarity:+.2f}"]
+            row += [f"{candidate.probe:.0%}" if candidate.probe is not None else "-"] if probed else []
+            row += [f"{candidate.score:.2f}"]
+            rows.append(row)
+        classes = f"{self.dataset.classes} classes" if self.dataset.classes is not None else "unlabelled"
+        static = self.static_choice
+        return Table(
+            f"{self.dataset.path}: {self.dataset.images} images, {classes}; "
+            f"{self.feasible} of {self.zoo_networks} networks meet the limits",
+            columns,
+            rows,
+            f"Blind to your images, {static.entry.id[:ID_SHOWN]} ({static.entry.spec.name}) would be picked; "
+            f"here it is number {static.rank}. {format_seconds(self.seconds.total)} in all, "
+            f"{format_seconds(self.seconds.score)} of it to score.\n" + _together(self),
+        )
+
+
+def _together(result: SearchResult) -> str:
+    """Return which few are best fine-tuned together."""
+    names = [f"number {each.rank} ({each.entry.id[:ID_SHOWN]})" for each in result.together]
+    if len(names) == 1:
+        return f"To fine-tune: {names[0]}."
+    return f"To fine-tune {len(names)} and keep the best: {', '.join(names[:-1])} and {names[-1]}."
+
+
+def _accuracy(candidate: Candidate) -> str:
+    text = f"{candidate.predicted_accuracy:.0%}"
+    if candidate.interval is None:
+        return text
+    low, high = candidate.interval
+    return f"{text} ({low * 100:.0f}-{high:.0%})"

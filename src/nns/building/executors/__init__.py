@@ -33,7 +33,7 @@ def check_executor(name: str, workers: int | None = None, address: str | None = 
     if workers is not None and workers < 0:
         raise UsageError(f"workers must be 0 or more, not {workers}")
     if name == "local" and address is not None:
-        raise UsageError(f"--address {address} is that of a ray cluster: give --executor ray as well")
+        raise UsageError(f"`address` {address} is that of a ray cluster: give `executor` ray as well")
     if name == "ray" and workers != 0 and find_spec("ray") is None:
         raise ray_missing()
 

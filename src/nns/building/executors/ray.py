@@ -172,7 +172,7 @@ def _import_ray(retries: int) -> Any:
 
 def ray_missing() -> UsageError:
     """Say how to install ray."""
-    return UsageError('--executor ray needs ray: pip install "nns[ray]"')
+    return UsageError('`executor` ray needs ray: pip install "nns[ray]"')
 
 
 def _connect(ray: Any, address: str | None, threads: int, workers: int | None) -> None:

@@ -1,0 +1,317 @@
+"""The verbs as a notebook calls them: a zoo by its path or none at all, limits as ``"5M"``, everything checked at once.
+
+Each opens what it is given, then makes one call; the command line goes through here too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nns.errors import UsageError
+from nns.quantities import Quantity, duration_of, limits_of
+from nns.zoo import Zoo, default_zoo_path
+
+if TYPE_CHECKING:
+    from nns.building import BuildEvent, BuildReport, BuildSettings
+    from nns.finetuning import LadderEvent, Recipe
+    from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.searching import SearchResult
+
+ZooLike = Zoo | str | os.PathLike[str]
+Progress = Callable[[str, int, int], None]
+"""``progress(what, done, total)``."""
+
+EPOCHS_WITHIN_BUDGET = 50
+"""Epochs at most where only a budget of time is given."""
+
+
+def open_zoo(zoo: ZooLike | None = None) -> Zoo:
+    """Open a zoo: the one given, else that of $NNS_ZOO, else the one that an installed plugin provides.
+
+    Raises:
+        MissingZooError: If there is none.
+        ZooError: If the file is no zoo.
+    """
+    if isinstance(zoo, Zoo):
+        return zoo
+    path = zoo if zoo is not None else default_zoo_path()
+    if path is not None:
+        return Zoo(path)
+    from nns.plugins import load_plugins
+
+    registry = load_plugins()
+    return Zoo(registry.default_zoo(), registry=registry)
+
+
+def latency_device(device: str, limit: float | None) -> str:
+    """Resolve a device; only a latency limit needs to know it, and finding out costs an import."""
+    if device == "cpu" or (limit is None and device in {"auto", "cuda"}):
+        return "cpu"
+    from nns.finetuning import resolve_device
+
+    return resolve_device(device)
+
+
+def search(
+    data: Any,
+    zoo: ZooLike | None = None,
+    *,
+    max_params: Quantity = None,
+    max_macs: Quantity = None,
+    max_size: Quantity = None,
+    max_latency: Quantity = None,
+    backend: str | None = None,
+    license: str | None = None,
+    top: int = 10,
+    classes: int | None = None,
+    space: str | None = None,
+    probe: str | bool = False,
+    probe_seconds: float = 10.0,
+    images: int = 200,
+    tries: int = 3,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Rank the networks of a zoo that meet the limits, for a dataset.
+
+    A limit counts each network with the head that the data needs::
+
+        nns.search("./mydata", zoo="team.h5", max_params="5M").best.load(classes=8)
+
+    Args:
+        data: Folder of class folders, flat folder, table, or ``torchvision:NAME``.
+        zoo: A zoo or its path; None: that of $NNS_ZOO, else the one that an installed plugin provides.
+        max_params: Parameters, as a number or like ``"5M"``.
+        max_macs: Multiply-accumulates of one image, as a number or like ``"300M"``.
+        max_size: Bytes of the fp32 weights, as a number or like ``"20MB"``.
+        max_latency: One image on this machine, as seconds or like ``"10ms"``.
+        backend: Only networks of this backend.
+        license: Only networks under this licence.
+        top: Candidates to give.
+        classes: Classes of the head that limits count, where the data does not say.
+        space: Name of the fitted space; None: the default method's.
+        probe: Name of a probe, e.g. ``"ridge"``, to re-rank the best twenty by, on the images; True: ``"ridge"``.
+        probe_seconds: Time for that at most.
+        images: Images to look at, at most.
+        tries: Networks to choose for being fine-tuned together.
+        device: Where latencies count: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        seed: Of the sample of images.
+        progress: Called as things go on.
+
+    Raises:
+        DatasetError: If the data cannot be read.
+        NoNetworkError: If no network meets the limits.
+        UsageError: If an argument is wrong, or the zoo has no fitted space.
+    """
+    from nns.searching.ranking import search as rank
+
+    limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    return rank(
+        data, open_zoo(zoo), limits,
+        top=top, classes=classes, space=space, device=latency_device(device, limits.max_latency), seed=seed,
+        images=images, probe="ridge" if probe is True else probe or None, probe_seconds=probe_seconds,
+        tries=tries, progress=progress,
+    )  # fmt: skip
+
+
+def finetune(
+    data: Any,
+    zoo: ZooLike | None = None,
+    networks: SearchResult | Sequence[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    max_params: Quantity = None,
+    max_macs: Quantity = None,
+    max_size: Quantity = None,
+    max_latency: Quantity = None,
+    backend: str | None = None,
+    license: str | None = None,
+    budget: Quantity = None,
+    epochs: int | None = None,
+    tries: int = 3,
+    recipe: Recipe | None = None,
+    image_size: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+    on_chosen: Callable[[Sequence[str]], None] | None = None,
+    on_event: Callable[[LadderEvent, int], None] | None = None,
+) -> FinetuneReport:
+    """Train networks of a zoo on a dataset, and write the one that does best to a folder.
+
+    Without ``networks`` a search within the limits finds them. The validation split chooses, the test split is looked
+    at once; Ctrl-C keeps the best so far::
+
+        nns.finetune("./mydata", "team.h5", max_params="5M", budget="10m")
+
+    Args:
+        data: Labelled images, as for :func:`search`.
+        zoo: A zoo or its path; None: that of $NNS_ZOO, else the one that an installed plugin provides.
+        networks: Ids or unique beginnings of them, or what a search answered; None: search.
+        output: Folder to write; None: named after the data, ``mydata-nns``.
+        max_params: Parameters, as a number or like ``"5M"``.
+        max_macs: Multiply-accumulates of one image, as a number or like ``"300M"``.
+        max_size: Bytes of the fp32 weights, as a number or like ``"20MB"``.
+        max_latency: One image on this machine's CPU, as seconds or like ``"10ms"``.
+        backend: Only networks of this backend.
+        license: Only networks under this licence.
+        budget: Time for all trainings, as seconds or like ``"10m"``.
+        epochs: Epochs at most; None: 50 with a budget, else 20.
+        tries: Networks of the search to try, chosen together.
+        recipe: How to train; ``budget``, ``epochs`` and ``device`` come before what it says.
+        image_size: Side of the input in pixels; None: each network's own.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        seed: Of everything random.
+        progress: Called while the search goes on and while images are read.
+        on_chosen: Called with the ids of the networks, before they are trained.
+        on_event: Called as the trainings go on, with the number of training images.
+
+    Raises:
+        DatasetError: If the data cannot be trained on.
+        NoNetworkError: If no network meets the limits.
+        UsageError: If an argument is wrong, or the folder is taken.
+    """
+    from nns.data import Dataset
+    from nns.finetuning import Recipe, check_target, resolve_device
+    from nns.finetuning.finetune_zoo import finetune as train
+    from nns.searching import SearchResult
+    from nns.searching.ranking import search as rank
+
+    limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    resolve_device(device)
+    recipe = replace(recipe or Recipe(), device=device)
+    if budget is not None:
+        recipe = replace(recipe, seconds=duration_of(budget), epochs=epochs or EPOCHS_WITHIN_BUDGET)
+    elif epochs is not None:
+        recipe = replace(recipe, epochs=epochs)
+    target = Path(output) if output is not None else default_output(data)
+    check_target(target)
+    opened = open_zoo(zoo)
+    dataset = Dataset.of(data, registry=opened.registry)
+    if networks is None:
+        networks = rank(dataset, opened, limits, tries=tries, device="cpu", seed=seed, progress=progress)
+    if isinstance(networks, SearchResult):
+        networks = [candidate.entry.id for candidate in networks.together]
+    chosen = [opened.resolve(network) for network in networks]
+    if not chosen:
+        raise UsageError("`networks` names none")
+    if on_chosen:
+        on_chosen(chosen)
+    return train(
+        dataset, opened, chosen, target, recipe,
+        image_size=image_size, seed=seed, on_event=on_event,
+        on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
+    )  # fmt: skip
+
+
+def default_output(data: Any) -> Path:
+    """Name a folder after the dataset, in the current folder: ``mydata-nns``."""
+    text = str(data) if isinstance(data, str | os.PathLike) else getattr(data, "name", "data")
+    name = text.partition(":")[2] if text.startswith("torchvision:") else Path(text).resolve().stem
+    return Path(f"{name}-nns")
+
+
+def build(
+    path: str | os.PathLike[str],
+    data: Sequence[str | os.PathLike[str]] = (),
+    backends: Sequence[str] = (),
+    *,
+    networks: int | None = None,
+    recipe: str | os.PathLike[str] | BuildSettings | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    executor: str = "local",
+    address: str | None = None,
+    device: str = "cpu",
+    on_event: Callable[[BuildEvent], None] | None = None,
+    **more: Any,
+) -> BuildReport:
+    """Train networks on datasets and keep them, with fingerprints, in a zoo.
+
+    Call it again to go on::
+
+        nns.build("team.h5", data=["./birds", "./tiles"], backends=["timm"], networks=40)
+
+    Args:
+        path: Zoo file to write, or to go on with.
+        data: Datasets to train on.
+        backends: Backends, as ``NAME`` or ``NAME:PATTERN`` of architectures.
+        networks: Networks to train in all.
+        recipe: Settings, or a file of them (TOML), that the other arguments come before.
+        workers: Items at a time, each in a process; 0: everything in this process; None: by cores.
+        threads: Threads of each worker.
+        executor: ``"local"`` or ``"ray"``.
+        address: Of a ray cluster.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        on_event: Called as things happen.
+        more: Other fields of :class:`nns.BuildSettings`, e.g. ``epochs``, ``image_size``, ``seed``.
+
+    Raises:
+        DatasetError: If a dataset cannot be used.
+        UsageError: If an argument is wrong.
+        ZooError: If the file is there and is no zoo.
+    """
+    from nns.building import build_zoo, default_workers
+
+    settings = build_settings(recipe, data, backends, networks=networks, **more)
+    check_place(executor, workers, address, device)
+    if workers is None and executor == "local":
+        workers = default_workers(threads)
+    return build_zoo(
+        path, settings, workers=workers, threads=threads, executor=executor, address=address, device=device,
+        on_event=on_event,
+    )  # fmt: skip
+
+
+def build_settings(
+    recipe: str | os.PathLike[str] | BuildSettings | None,
+    data: Sequence[str | os.PathLike[str]] = (),
+    backends: Sequence[str] = (),
+    **more: Any,
+) -> BuildSettings:
+    """Return the settings of a build; None among ``more`` leaves what the recipe says.
+
+    Raises:
+        UsageError: If there is no such setting, or data comes from two places.
+    """
+    from dataclasses import fields
+
+    from nns.building import BuildSettings, read_recipe
+    from nns.errors import UnknownNameError
+
+    if isinstance(data, str | os.PathLike):
+        data = [data]
+    if isinstance(backends, str):
+        backends = [backends]
+    if recipe is not None and data:
+        raise UsageError("give either `recipe` or `data`, not both")
+    settings = recipe if isinstance(recipe, BuildSettings) else read_recipe(Path(recipe)) if recipe else BuildSettings()
+    known = {field.name for field in fields(BuildSettings)}
+    for name in more:
+        if name not in known:
+            raise UnknownNameError.among("setting", name, known)
+    given = {name: value for name, value in more.items() if value is not None}
+    if data:
+        given["data"] = tuple(map(str, data))
+    if backends:
+        given["backends"] = tuple(backends)
+    return replace(settings, **given)
+
+
+def check_place(executor: str, workers: int | None, address: str | None, device: str) -> None:
+    """See that there is such an executor and device, before anything is read or written; a cluster is not asked yet.
+
+    Raises:
+        UsageError: If not.
+    """
+    from nns.building.executors import check_executor
+    from nns.finetuning import resolve_device
+
+    check_executor(executor, workers, address)
+    if executor == "local":  # the machines of a cluster are others
+        resolve_device(device)
