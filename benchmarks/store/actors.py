@@ -91,14 +91,14 @@ def _add_some(store: HDF5Store, tell: Teller, dice: random.Random, writer: int, 
     if turn == 0:
         several = [first + EACH // 2 + 10 * (number // 16) + at for at in range(dice.randint(2, 9))]
         with tell.step("networks", {f"network {name}": 0 for name in several}, number):
-            store.add_networks(records.network(name, 0) for name in several)
+            store.add_all(records.network(name, 0) for name in several)
     elif turn == 3:
         with tell.step("contest", {f"network {CONTESTED + number}": writer}, number):
             store.add_network(records.network(CONTESTED + number, writer))
     elif turn == 4:  # one of the two as a batch
         several = [CONTESTED + number] + [first + EACH // 2 + 10 * (number // 16) + 9] * writer
         with tell.step("contest", {f"network {name}": writer for name in several}, number):
-            store.add_networks(records.network(name, writer) for name in several)
+            store.add_all(records.network(name, writer) for name in several)
     elif turn == 5:
         with tell.step("dataset", {f"dataset {number}": 1}, number):
             store.add_dataset(records.dataset(number))

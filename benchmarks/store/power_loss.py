@@ -288,7 +288,7 @@ class Script:
     def add_many(self, numbers: Sequence[int]) -> None:
         """Add networks at once."""
         values = {f"network {number}": 0 for number in numbers}
-        self.step(values, lambda: self.store.add_networks(records.network(number, 0) for number in numbers))
+        self.step(values, lambda: self.store.add_all(records.network(number, 0) for number in numbers))
 
     def supernet(self, number: int) -> None:
         """Add a supernet."""

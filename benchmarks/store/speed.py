@@ -391,7 +391,7 @@ def _add(place: Path, records: Sequence[NetworkRecord]) -> None:
 
 
 def _bulk(place: Path, records: Sequence[NetworkRecord]) -> None:
-    HDF5Store(place / "zoo.h5").add_networks(records)
+    HDF5Store(place / "zoo.h5").add_all(records)
 
 
 def _append(place: Path, records: Sequence[NetworkRecord], fsync: bool = False) -> None:
@@ -483,7 +483,7 @@ def opening(folder: Path, rounds: int, zoo: Path | None) -> list[Row]:
 def many(path: Path) -> None:
     """Build the zoo with its space."""
     with HDF5Store(path) as store:
-        store.add_networks(network(number, b"") for number in range(NETWORKS))
+        store.add_all(network(number, b"") for number in range(NETWORKS))
         store.put_space(embeddings("tans", NETWORKS, store.ids()))
         store.merge()
 
@@ -604,7 +604,7 @@ def verifying(folder: Path, rounds: int, zoo: Path | None) -> list[Row]:
     """Check every byte of 1.2 GB of weights, and of a real zoo."""
     table, path = Table(), folder / "zoo.h5"
     with HDF5Store(path) as store:
-        spent = timed(lambda: store.add_networks(network(k, weights_of(20 << 20, k)) for k in range(60)))
+        spent = timed(lambda: store.add_all(network(k, weights_of(20 << 20, k)) for k in range(60)))
         table.put("add_networks of 60 networks of 20 MB (making them included)", spent, "s")
     names = {"60 networks of 20 MB": path, **({"a real zoo": zoo} if zoo else {})}
     block = np.random.default_rng(0).bytes(64 << 20)
@@ -668,7 +668,7 @@ def load(folder: Path, rounds: int, zoo: Path | None) -> list[Row]:
     with HDF5Store(journal) as store:
         store.add_network(records["zstd"])
     store = HDF5Store(merged)
-    store.add_networks(records.values())
+    store.add_all(records.values())
     store.put_space(embeddings("tans", 3, store.ids()))
     store.merge()
     print(f"codecs: {dict(store.packing().codecs)}", file=sys.stderr)
@@ -729,7 +729,7 @@ def touched(folder: Path) -> list[Row]:
     """Count the bytes of weights that come into the page cache while a zoo of 60 networks of 1 MB is read."""
     path = folder / "touched.h5"
     with HDF5Store(path) as store:
-        store.add_networks(network(k, weights_of(1 << 20, k)) for k in range(60))
+        store.add_all(network(k, weights_of(1 << 20, k)) for k in range(60))
         store.put_space(embeddings("tans", 60, store.ids()))
         store.merge()
     with h5py.File(path) as file:

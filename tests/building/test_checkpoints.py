@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load, save_file
 
 from nns.building.checkpoints import NO_LICENSE, add_checkpoint, read_state
+from nns.data.extractors.efficientnet_lite0 import QUERY_DIM
 from nns.errors import DatasetError, UnknownNameError, UsageError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import load_plugins
@@ -98,7 +99,8 @@ def test_name_of_a_dataset_in_the_zoo(zoo, add, state):
 
 
 def test_another_dataset_of_the_same_name_gets_a_number(zoo, add, state, digits):
-    zoo.store.add_dataset(sample_dataset("digits-012"))
+    features = np.zeros((6, QUERY_DIM), np.float32)
+    zoo.store.add_dataset(replace(sample_dataset("digits-012"), features=features, extractor=zoo.extractor.name))
     assert add(state, digits).source_dataset == "digits-012-2"
 
 

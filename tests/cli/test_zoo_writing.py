@@ -45,7 +45,7 @@ def family(tmp_path):
     path = tmp_path / "family.h5"
     with HDF5Store(path) as store:
         store.add_supernet(sample_supernet(1))
-        store.add_networks([sample_subnet(1, 1), sample_subnet(2, 1), sample_network(3)])
+        store.add_all([sample_subnet(1, 1), sample_subnet(2, 1), sample_network(3)])
         store.add_dataset(sample_dataset("birds"))
         store.put_space(sample_space("mixed"))
         store.put_transfers([sample_transfer(number, "apples") for number in (1, 2, 3)])

@@ -199,7 +199,7 @@ def test_a_writer_waits_for_what_is_being_added_at_once(path, monkeypatch):
 
     threads = []
     monkeypatch.setattr(merging, "write_file", add_meanwhile)
-    store.add_networks([sample_network(number) for number in range(4)])
+    store.add_all([sample_network(number) for number in range(4)])
     threads[0].join()
     assert "in the zoo already" in ends[0]
     assert HDF5Store(path).weights(sample_network(2).entry.id) == sample_network(2).weights

@@ -227,7 +227,7 @@ def test_one_id_added_alone_and_in_a_batch_at_once(tmp_path, monkeypatch):
 
     before_the_replacement(monkeypatch, interfere)
     try:
-        HDF5Store(path).add_networks(batch)
+        HDF5Store(path).add_all(batch)
         first = True
     except ZooError:
         first = False
@@ -349,7 +349,7 @@ def test_a_batch_whose_journal_a_merge_removes(tmp_path, monkeypatch):
         os.rmdir(path)
 
     monkeypatch.setattr(os, "mkdir", undone)
-    HDF5Store(tmp_path / "zoo.h5").add_networks([sample_network(1), sample_network(2)])
+    HDF5Store(tmp_path / "zoo.h5").add_all([sample_network(1), sample_network(2)])
     assert len(HDF5Store(tmp_path / "zoo.h5").ids()) == 2
 
 
@@ -358,4 +358,4 @@ def test_a_batch_is_refused_as_a_network_is(tmp_path):
     store = HDF5Store(tmp_path / "zoo.h5")
     store.add_network(sample_network(1))
     with pytest.raises(ZooError, match=r"network '?0000000000000001'? is in the zoo already, with other content"):
-        store.add_networks([sample_network(1, seed=1), sample_network(2)])
+        store.add_all([sample_network(1, seed=1), sample_network(2)])

@@ -363,14 +363,14 @@ class StoreTests:
         """Many networks at once are the same as one after another; a conflict names the network."""
         records = [sample_network(number) for number in range(30)]
         store.add_network(records[3])
-        store.add_networks(iter(records))
-        store.add_networks([])
+        store.add_all(iter(records))
+        store.add_all([])
         assert list(store.ids()) == [record.entry.id for record in records]
         for record in records:
             assert store.weights(record.entry.id) == record.weights
             assert_same(store.fingerprint(record.entry.id), record.fingerprint)
         with pytest.raises(ZooError, match=records[2].entry.id):
-            store.add_networks([sample_network(40), sample_network(2, seed=1)])
+            store.add_all([sample_network(40), sample_network(2, seed=1)])
 
     def test_absorbing(self, store):
         """Another store's networks, supernets, datasets and transfers come over; a conflict adds nothing."""
@@ -389,7 +389,7 @@ class StoreTests:
         store.absorb(other)
         assert store.digest() == other.digest()
         bad = HDF5Store(store.path.with_name("bad.h5"))
-        bad.add_networks([sample_network(0), sample_network(2, seed=7)])
+        bad.add_all([sample_network(0), sample_network(2, seed=7)])
         with pytest.raises(ZooError, match=sample_network(2).entry.id):
             store.absorb(bad)
         assert store.digest() == other.digest()

@@ -47,7 +47,7 @@ def supernet(number):
 
 WRITES = {
     "add": lambda store: store.add_network(big(8)),
-    "add many": lambda store: store.add_networks([big(8), big(9)]),
+    "add many": lambda store: store.add_all([big(8), big(9)]),
     "supernet": lambda store: store.add_supernet(supernet(1)),
     "dataset": lambda store: store.add_dataset(sample_dataset("new")),
     "space": lambda store: store.put_space(sample_space("default", 2)),
@@ -63,7 +63,7 @@ WRITES = {
 def fill(path):
     """Make a zoo with something in the file and something in the journal."""
     store = HDF5Store(path)
-    store.add_networks([big(number) for number in range(4)])
+    store.add_all([big(number) for number in range(4)])
     store.put_space(sample_space("default", 1))
     store.merge()
     store.add_network(big(4))

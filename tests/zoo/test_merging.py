@@ -64,7 +64,7 @@ def test_a_source_whose_journal_is_merged_meanwhile_is_read_again(tmp_path, monk
 def family(tmp_path):
     zoo = Zoo(tmp_path / "zoo.h5", must_exist=False)
     zoo.store.add_supernet(sample_supernet(1))
-    zoo.store.add_networks([sample_subnet(1, 1), sample_subnet(2, 1), sample_network(3)])
+    zoo.store.add_all([sample_subnet(1, 1), sample_subnet(2, 1), sample_network(3)])
     zoo.store.merge()
     return zoo
 

@@ -22,6 +22,7 @@ from nns.building.worker import ItemResult, Origin, Place, describe, run_item
 from nns.data import Dataset
 from nns.data.extractors import extractor_of
 from nns.errors import DatasetError, ZooError
+from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import load_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
 from nns.types import Provenance
@@ -160,11 +161,21 @@ class _Build:
         present = self.store.datasets()
         known = {record.digest for record in present}
         extractor = extractor_of(present, self.registry)
+        described = []
         for name, dataset in self.datasets:
             if dataset.digest not in known:
                 record = dataset.features(extractor, seed=self.settings.seed, workers=1)
-                self.store.add_dataset(replace(record, name=name))
+                described.append(replace(record, name=name))
             self.emit("dataset", message=name)
+        self._refuse_other_networks()
+        for record in described:  # only now: the images of each could be read, and networks can be added
+            self.store.add_dataset(record)
+
+    def _refuse_other_networks(self) -> None:
+        shapes = self.store.fingerprint_shapes()
+        ours = ((GRAPH_DIM,), (REFERENCE_COUNT, REFERENCE_COUNT), (SURPRISE_ROWS, REFERENCE_COUNT))
+        if shapes not in (None, ours):
+            raise ZooError(f"{self.zoo} holds networks with other fingerprints than those built here; build a new zoo")
 
     def _add_pretrained(self) -> None:
         present = set(self.store.ids())

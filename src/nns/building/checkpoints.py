@@ -13,7 +13,7 @@ from nns.building.worker import Origin, describe
 from nns.data import Dataset
 from nns.data.formats import can_open
 from nns.errors import UnknownNameError, UsageError, WeightsError
-from nns.types import ArchitectureSpec, NetworkEntry, NetworkRecord, Preprocessing, Provenance
+from nns.types import ArchitectureSpec, DatasetRecord, NetworkEntry, NetworkRecord, Preprocessing, Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
@@ -99,16 +99,16 @@ def add_checkpoint(
     identity = network_id(spec, source.digest or source.name, SEED, made_of)
     if identity in set(zoo.ids()):
         return _same(zoo.entry(identity), checkpoint, license)
-    accuracy = float("nan")
+    accuracy, dataset = float("nan"), None
     if source.dataset is not None:
         accuracy = _accuracy(module, source.dataset, preprocessing)
-        source = _add_dataset(zoo, source, source.dataset)
+        source, dataset = _described(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
     record: NetworkRecord = describe(maker, spec, module, preprocessing, what, accuracy, Provenance.of(made_of))
-    entry = replace(record.entry, license=license or NO_LICENSE)
-    zoo.store.add_network(replace(record, entry=entry))
-    zoo.store.merge()
-    return entry
+    record = replace(record, entry=replace(record.entry, license=license or NO_LICENSE))
+    # both or neither: with a dataset of its own but not the network, a zoo that was whole would not be any more
+    zoo.store.add_all([record] if dataset is None else [record, dataset])
+    return record.entry
 
 
 def read_state(checkpoint: Path, *, trust_pickle: bool = False) -> dict[str, torch.Tensor]:
@@ -242,20 +242,19 @@ def _source(data: Any, zoo: Zoo) -> _Source:
     raise UnknownNameError(f"{error}; it is no folder or table either")
 
 
-def _add_dataset(zoo: Zoo, source: _Source, dataset: Dataset) -> _Source:
-    """Add the query features of a dataset that was opened; give it the name it has, or gets, in the zoo."""
+def _described(zoo: Zoo, source: _Source, dataset: Dataset) -> tuple[_Source, DatasetRecord | None]:
+    """Describe a dataset by the zoo's extractor, under the name that it gets there; None if it is there already."""
     names: set[str] = set()
     for record in zoo.datasets():
         if record.digest == source.digest:
-            return replace(source, name=record.name)
+            return replace(source, name=record.name), None
         names.add(record.name)
     name, number = source.name, 1
     while name in names:
         number += 1
         name = f"{source.name}-{number}"
     record = dataset.features(zoo.extractor, seed=SEED)
-    zoo.store.add_dataset(replace(record, name=name))
-    return replace(source, name=name)
+    return replace(source, name=name), replace(record, name=name)
 
 
 def _accuracy(module: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> float:

@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,7 @@ class TansImport:
 def import_tans(folder: Path, zoo: Zoo, *, trusted: bool = False, progress: Progress | None = None) -> TansImport:
     """Import the published files of TANS into a zoo.
 
-    Everything is read and checked before anything is written, but for supernets, which are read one at a time: if one
-    of them fails, those before it are in the zoo, and nothing else.
+    All of it enters the zoo in one step, after the last file was read and checked; what fails leaves it as it was.
 
     Args:
         folder: Folder that holds ``p_mod_zoo.pt`` and ``meta_train.pt``, and may hold ``meta_test_*.pt`` and, also in
@@ -83,11 +83,7 @@ def import_tans(folder: Path, zoo: Zoo, *, trusted: bool = False, progress: Prog
     kept = {record.entry.id for record in records}
     unmatched = sum(not record.entry.source_digest for record in records)
     source = _Source(zoo, folder, datasets, trusted)
-    zoo.store.add_networks(source.complete(records, told))
-    del records  # the merge below needs the room
-    for record in (*datasets, *tests):
-        zoo.store.add_dataset(record)
-    zoo.store.merge()
+    zoo.store.add_all(chain(datasets, tests, source.complete(records, told)))
     return TansImport(
         networks=len(kept),
         added=len(kept - known),
@@ -143,20 +139,24 @@ class _Source:
         self.refused: list[Path] = []
         self.cut = 0
 
-    def complete(self, records: Sequence[NetworkRecord], progress: Progress) -> Iterator[NetworkRecord]:
-        """Return all networks, those of one dataset after one another, with weights where there is a supernet."""
+    def complete(
+        self, records: Sequence[NetworkRecord], progress: Progress
+    ) -> Iterator[NetworkRecord | SupernetRecord]:
+        """Return all networks, those of one dataset after one another, with weights and supernet where there is one."""
         by_dataset: dict[str, list[NetworkRecord]] = defaultdict(list)
         for record in records:
             by_dataset[record.entry.source_dataset].append(record)
         done = 0
         for name, own in by_dataset.items():
             supernet = self._supernet(name) if name in self.files else None
-            for record in self._cut(own, *supernet) if supernet else own:
+            if supernet:
+                yield supernet[1]
+            for record in self._cut(own, supernet[0], supernet[1].entry) if supernet else own:
                 yield record
                 done += 1
                 progress("adding networks", done, len(records))
 
-    def _supernet(self, name: str) -> tuple[Supernet, NetworkEntry] | None:
+    def _supernet(self, name: str) -> tuple[Supernet, SupernetRecord] | None:
         from nns.building.worker import serialise
 
         path, dataset = self.files[name], self.datasets[name]
@@ -172,9 +172,8 @@ class _Source:
         supernet = build_supernet(backend, state, len(dataset.classes), path)
         weights = serialise(supernet.module)
         entry = supernet_entry(dataset, weights, supernet.own_head)
-        self.zoo.store.add_supernet(SupernetRecord(entry, weights))
         self.used.append(name)
-        return supernet, entry
+        return supernet, SupernetRecord(entry, weights)
 
     def _cut(self, records: Sequence[NetworkRecord], supernet: Supernet, base: NetworkEntry) -> Iterator[NetworkRecord]:
         from nns.building.worker import serialise

@@ -21,6 +21,7 @@ from nns.stores.hdf5.tables import read_space
 from nns.stores.hdf5.view import ATTEMPTS, Loader, View
 from nns.types import (
     FINGERPRINT_PARTS,
+    FIXED_PARTS,
     DatasetRecord,
     Fingerprint,
     NetworkColumns,
@@ -213,6 +214,11 @@ class StoreReader:
     def surprises(self) -> NDArray[np.float32]:
         """Read all surprises, (networks, rows, n); a read-only view of the file once it is merged."""
         return self._current().stack("surprise", (0, 0, 0))
+
+    def fingerprint_shapes(self) -> tuple[tuple[int, ...], ...] | None:
+        """Return the shapes of :data:`~nns.types.FIXED_PARTS` in this zoo; None if it has no network."""
+        tables = self._current().networks.tables
+        return tuple(getattr(tables[0], name).shape[1:] for name in FIXED_PARTS) if tables else None
 
     def datasets(self) -> Sequence[DatasetRecord]:
         """Read all datasets, sorted by name; their arrays are read-only."""

@@ -39,7 +39,6 @@ from nns.stores.hdf5.shards import (
 )
 from nns.stores.hdf5.view import ATTEMPTS, ContentConflictError, Part
 from nns.types import (
-    FIXED_PARTS,
     DatasetRecord,
     Garbage,
     LatencyRecord,
@@ -96,7 +95,7 @@ class HDF5Store(StoreReader):
         name, digest = prepared.record.entry.id, prepared.digest
         about = header({table.table: 1, "frames": int("frames/data" in columns)})
         for _ in range(ATTEMPTS):
-            # it may just be coming into the file without a shard (add_networks, absorb) or leaving it: what the file
+            # it may just be coming into the file without a shard (add_all, absorb) or leaving it: what the file
             # says of it counts only after that
             self._loader.journal.wait_if_announced(name)
             if self._has(self._main(), table, name, digest):
@@ -156,18 +155,24 @@ class HDF5Store(StoreReader):
             raise ZooError(f"{self.path}: {table.kind} {name!r} is in the zoo already, with other content")
         return True
 
-    def add_networks(self, records: Iterable[NetworkRecord]) -> None:
-        """Add many networks: a few files of many rows, merged at once, in place of a shard each.
+    def add_all(self, records: Iterable[NetworkRecord | SupernetRecord | DatasetRecord]) -> None:
+        """Add many records in one step, all or none: a few files of many rows, merged at once.
+
+        Nothing is in the zoo before the last record has been made and checked: whatever a command has to refuse, and
+        wherever it is killed, the zoo is as it was. Faster than one by one, which is a shard and two fsyncs each.
 
         Raises:
-            UsageError: If one cannot be stored, or two have one id.
-            ZooError: If another network has the id of one of them. Then none is added.
+            UsageError: If one cannot be stored, or two networks have one id.
+            ZooError: If another network has the id of one of them, or a dataset another extractor. Then none is added.
         """
         files: list[Path] = []
         batch: list[NetworkRecord] = []
         size = 0
         try:
             for record in records:
+                if not isinstance(record, NetworkRecord):
+                    files += self._write_single(record)
+                    continue
                 batch.append(record)
                 size += len(record.weights) + (64 << 10)  # 64 KiB: about a fingerprint with its description
                 if size > BATCH_BYTES:
@@ -190,6 +195,20 @@ class HDF5Store(StoreReader):
         columns, about = batch_columns(records)
         self._refuse_other_shapes(records[0])
         return self._loader.journal.write(columns, about)
+
+    def _write_single(self, record: SupernetRecord | DatasetRecord) -> list[Path]:
+        """Write a supernet or a dataset under a temporary name; nothing for a dataset that the zoo has."""
+        if isinstance(record, SupernetRecord):
+            columns = supernets_columns([prepare_supernet(record)])
+            about = header({"supernets": 1, "frames": int("frames/data" in columns)})
+            return [self._loader.journal.write(columns, about)]
+        normal, meta = normal_dataset(record)
+        held = self.datasets()
+        if any((old.digest, old.extractor) == (normal.digest, normal.extractor) for old in held):
+            return []
+        check_features(self.path, held, [normal])
+        columns = dataset_columns([normal], [meta], [dataset_content_digest(normal)])
+        return [self._loader.journal.write(columns, header({"datasets": 1}))]
 
     def absorb(self, other: StoreReader) -> None:
         """Add the networks, supernets, datasets and transfers of another zoo; weights are copied as they are packed.
@@ -233,11 +252,8 @@ class HDF5Store(StoreReader):
 
     def _refuse_other_shapes(self, record: NetworkRecord) -> None:
         given = fixed_shapes(record.fingerprint)
-        if self._shapes is None:
-            tables = self._current().networks.tables
-            self._shapes = tuple(getattr(tables[0], name).shape[1:] for name in FIXED_PARTS) if tables else None
-        if self._shapes is None:
-            self._shapes = given
+        if self._shapes is None:  # looked at once: all networks of a zoo have the same
+            self._shapes = self.fingerprint_shapes() or given
         if self._shapes != given:
             what = f"network {record.entry.id!r}: fingerprint of shapes {given}"
             raise ZooError(f"{self.path}: {what}, the zoo has {self._shapes}; compute it as the zoo's were")
