@@ -52,3 +52,8 @@ def nns_register_formats(register: Register) -> None:
 @hookspec
 def nns_register_probes(register: Register) -> None:
     """Register probes: ``register(name, factory)``, the factory returns a ``nns.searching.probes.Probe``."""
+
+
+@hookspec
+def nns_register_recipes(register: Register) -> None:
+    """Register recipes of fine-tuning: ``register(name, factory)``, the factory returns a ``nns.finetuning.Recipe``."""

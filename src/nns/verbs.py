@@ -134,7 +134,7 @@ def finetune(
     budget: Quantity = None,
     epochs: int | None = None,
     tries: int = 3,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str = "default",
     image_size: int | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -161,9 +161,10 @@ def finetune(
         backend: Only networks of this backend.
         license: Only networks under this licence.
         budget: Time for all trainings, as seconds or like ``"10m"``.
-        epochs: Epochs at most; None: 50 with a budget, else 20.
+        epochs: Epochs at most; None: 50 with a budget, else those of the recipe.
         tries: Networks of the search to try, chosen together.
-        recipe: How to train; ``budget``, ``epochs`` and ``device`` come before what it says.
+        recipe: How to train, or the name of a recipe (``"default"``, ``"tans"``); ``budget``, ``epochs`` and
+            ``device`` come before what it says.
         image_size: Side of the input in pixels; None: each network's own.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of everything random.
@@ -177,14 +178,14 @@ def finetune(
         UsageError: If an argument is wrong, or the folder is taken.
     """
     from nns.data import Dataset
-    from nns.finetuning import Recipe, check_target, resolve_device
+    from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.searching import SearchResult
     from nns.searching.ranking import search as rank
 
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     resolve_device(device)
-    recipe = replace(recipe or Recipe(), device=device)
+    recipe = replace(named_recipe(recipe) if isinstance(recipe, str) else recipe, device=device)
     if budget is not None:
         recipe = replace(recipe, seconds=duration_of(budget), epochs=epochs or EPOCHS_WITHIN_BUDGET)
     elif epochs is not None:

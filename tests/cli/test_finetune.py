@@ -142,3 +142,16 @@ def test_the_backends_that_need_more_time(finetune):
     for backend in ("ofa", "timm"):
         done = finetune("--try", 1, "--epochs", 1, limits=("--backend", backend, "--max-params", "5M"))
         assert (done.code, done.err, done.json["backend"]) == (0, "", backend)
+
+
+def test_a_recipe_by_name_and_what_the_command_line_puts_in_its_place(nns, small_zoo, tmp_path):
+    command = ["finetune", small_zoo.query, "--zoo", small_zoo.path, "--try", 1, "--device", "cpu", "--json"]
+    done = nns(*command, "--recipe", "tans", "--epochs", 1, "--lr", 0.02, "-o", tmp_path / "model")
+    assert done.code == 0
+    card = json.loads((tmp_path / "model" / "card.json").read_text(encoding="utf-8"))
+    recipe = card["recipe"]
+    assert (recipe["optimizer"], recipe["lr"], recipe["weight_decay"], recipe["epochs"]) == ("sgd", 0.02, 4e-5, 1)
+    done = nns(*command, "--recipe", "tan", "-o", tmp_path / "other")
+    assert (done.code, done.out) == (2, "")
+    assert "unknown recipe 'tan'; did you mean 'tans'?" in done.err
+    assert not (tmp_path / "other").exists()

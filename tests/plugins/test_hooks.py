@@ -11,6 +11,7 @@ import pytest
 
 import nns.hookspecs
 from nns import PluginError, UnknownNameError
+from nns.finetuning import Recipe, named_recipe
 from nns.plugins import load_plugins
 from nns.searching.probes import make_probe
 from nns.testing import ProbeContract
@@ -130,6 +131,23 @@ class Centroid(Probe):
 '''
 
 
+RECIPE = '''
+from nns.plugins import Register, hookimpl
+
+
+def make_gentle():
+    from nns.finetuning import Recipe
+
+    return Recipe(epochs=5, lr=1e-4)
+
+
+@hookimpl
+def nns_register_recipes(register: Register) -> None:
+    """Register the recipe."""
+    register("gentle", make_gentle)
+'''
+
+
 def test_nns_register_backends():
     """The plugin of plugins/nns-example, by its installed entry point."""
     registry = load_plugins()
@@ -167,6 +185,24 @@ def test_nns_register_probes(install, tmp_path):
         make_probe(registry, "rigde")
 
 
+def test_nns_register_recipes(install):
+    install("ourrecipe", RECIPE)
+    registry = load_plugins()
+    assert set(registry.names("recipe")) == {"default", "gentle", "tans"}
+    assert named_recipe("default", registry) == Recipe()
+    assert named_recipe("gentle", registry) == Recipe(epochs=5, lr=1e-4)
+    tans = named_recipe("tans", registry)
+    assert (tans.optimizer, tans.lr, tans.weight_decay, tans.epochs) == ("sgd", 1e-2, 4e-5, 50)
+    with pytest.raises(UnknownNameError, match="did you mean 'tans'"):
+        named_recipe("tan", registry)
+
+
+def test_a_factory_that_makes_no_recipe_is_named(install):
+    install("ourrecipe", RECIPE.replace("Recipe(epochs=5, lr=1e-4)", "7"))
+    with pytest.raises(PluginError, match="recipe 'gentle' is a int"):
+        named_recipe("gentle", load_plugins())
+
+
 def test_a_factory_that_makes_no_probe_is_named(install):
     install("ourprobe", PROBE.replace("    from centroid import Centroid\n\n    return Centroid()", "    return 7"))
     with pytest.raises(PluginError, match="probe 'centroid' is a int"):
@@ -175,7 +211,7 @@ def test_a_factory_that_makes_no_probe_is_named(install):
 
 def test_every_hook_has_a_test():
     assert {f"test_{name}" for name in HOOKS} <= globals().keys()
-    assert len(HOOKS) == 6
+    assert len(HOOKS) == 7
 
 
 def test_every_hook_is_documented_with_its_exact_signature():

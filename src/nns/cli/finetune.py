@@ -40,6 +40,10 @@ def finetune(
         str | None, typer.Option("--budget", metavar="TIME", help="Time for everything, e.g. 10m.")
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, metavar="N", help="Epochs at most.")] = None,
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", metavar="NAME", help="How to train: default, tans, or what a plugin brings."),
+    ] = "default",
     lr: Annotated[float | None, typer.Option("--lr", min=0, help="Peak learning rate.")] = None,
     head_only: Annotated[bool, typer.Option("--head-only", help="Train the classifier alone.")] = False,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
@@ -58,13 +62,16 @@ def finetune(
     """Train the best networks of a zoo on your images, and hand over the one that does best.
 
     Without --network and --from, a search within the limits finds them. The validation split chooses, the
-    test split is looked at once. Ctrl-C keeps the best so far. Without --budget and --epochs, 20 epochs.
+    test split is looked at once. Ctrl-C keeps the best so far. Without --budget and --epochs, as many epochs as the
+    recipe has: 20.
 
     Example: nns finetune ./mydata --max-params 5M --budget 10m -o ./model
     """
+    from dataclasses import replace
+
     from nns.cli.output import note, print_json, progress_bar
     from nns.errors import EXIT_INTERRUPTED, UsageError
-    from nns.finetuning import Recipe
+    from nns.finetuning import named_recipe
     from nns.finetuning.finetune_zoo import networks_of_search
     from nns.verbs import finetune as run_finetune
 
@@ -72,6 +79,14 @@ def finetune(
         raise UsageError("give either --network or --from, not both")
     if more and not network:
         raise UsageError(f"unexpected argument {more[0]!r}: one DATA at a time (networks go after --network)")
+    how = named_recipe(recipe)
+    how = replace(
+        how,
+        head_only=head_only or how.head_only,
+        flip=flip or how.flip,
+        patience=how.patience if patience is None else patience,
+        lr=how.lr if lr is None else lr,
+    )
     chosen = [*(network or []), *(more or [])]
     if from_search is not None:
         chosen = networks_of_search(from_search, tries)
@@ -79,8 +94,7 @@ def finetune(
         report = run_finetune(
             data, zoo, chosen or None, output,
             max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
-            license=license, budget=budget, epochs=epochs, tries=tries,
-            recipe=Recipe(head_only=head_only, flip=flip, patience=patience, lr=Recipe.lr if lr is None else lr),
+            license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
             image_size=image_size, device=device, seed=seed, progress=update, on_event=_show(update),
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip

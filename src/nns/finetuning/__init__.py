@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from nns.finetuning.handover import FineTuned, check_target, load_handover, read_card, write_handover
     from nns.finetuning.ladder import Entrant, LadderEvent, LadderResult, Tried, climb
     from nns.finetuning.predicting import Prediction, predict
-    from nns.finetuning.recipe import TANS_RECIPE, Recipe
+    from nns.finetuning.recipe import Recipe, named_recipe
     from nns.finetuning.training import TrainingResult, resolve_device, train
 
 _HOMES = {
-    "TANS_RECIPE": "recipe",
     "Entrant": "ladder",
     "Card": "card",
     "Epoch": "training",
@@ -40,6 +39,7 @@ _HOMES = {
     "export": "exporting",
     "load_handover": "handover",
     "make_card": "card",
+    "named_recipe": "recipe",
     "predict": "predicting",
     "read_card": "handover",
     "resolve_device": "training",
@@ -48,7 +48,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "TANS_RECIPE",
     "Card",
     "Entrant",
     "Epoch",
@@ -67,6 +66,7 @@ __all__ = [
     "export",
     "load_handover",
     "make_card",
+    "named_recipe",
     "predict",
     "read_card",
     "resolve_device",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-Optimizer = Literal["adamw", "sgd"]
+from nns.errors import PluginError
+from nns.types import Optimizer
+
+if TYPE_CHECKING:
+    from nns.plugins import Registry
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,20 @@ class Recipe:
     head_only: bool = False
 
 
-TANS_RECIPE = Recipe(
-    epochs=50, optimizer="sgd", lr=1e-2, weight_decay=4e-5, warmup=0.0, label_smoothing=0.0, batch_size=32
-)
-"""The published recipe of TANS: SGD 1e-2, momentum 0.9, weight decay 4e-5, cosine, batch 32, 50 epochs."""
+def named_recipe(name: str, registry: Registry | None = None) -> Recipe:
+    """Return the recipe that is registered under a name, see :mod:`nns.finetuning.recipes`.
+
+    Args:
+        name: ``"default"``, ``"tans"``, or what a plugin brings.
+        registry: Plugins in place of the installed ones.
+
+    Raises:
+        UnknownNameError: If there is none.
+        PluginError: If a plugin registered something else.
+    """
+    from nns.plugins import installed_plugins
+
+    recipe = (registry or installed_plugins()).make("recipe", name)
+    if not isinstance(recipe, Recipe):
+        raise PluginError(f"recipe {name!r} is a {type(recipe).__name__}, not a nns.finetuning.Recipe")
+    return recipe
