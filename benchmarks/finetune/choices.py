@@ -97,7 +97,7 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
             continue
         key = (pick.entry.id, role == "scratch")
         if key not in done:
-            climber = candidate(zoo, pick.entry, len(dataset.classes), random_weights=role == "scratch")
+            climber = candidate(zoo.network(pick.entry.id), len(dataset.classes), random_weights=role == "scratch")
             result = climb([climber], arrays, recipe)
             done[key] = {"val": result.val_accuracy, "test": result.test_accuracy, "seconds": result.seconds}
         row = {

@@ -100,7 +100,7 @@ def main() -> None:
     for name in STRATEGIES:
         with Zoo(args.folder / f"{name}.h5") as zoo:
             Space.fit(zoo)
-            zoos[name] = zoo.digest()
+            zoos[name] = zoo.store.digest()
             found[name] = _search(zoo, args.bank, args.top)
             accuracy[name] = _tune(zoo, args, found[name], args.folder / f"{name}.cells.jsonl")
     limits = [
@@ -134,7 +134,7 @@ def _search(zoo: Zoo, bank: Path, top: int) -> Orders:
     orders: Orders = {}
     for task in QUERIES:
         # limits leave candidates out and do not change their order
-        every = search(str(bank / task), zoo, top=len(zoo.ids())).candidates
+        every = search(str(bank / task), zoo, top=len(zoo.store.ids())).candidates
         for limit in LIMITS:
             within = [each.entry.id for each in every if limit is None or each.params <= limit]
             if within:

@@ -22,7 +22,7 @@ from nns.backends.timm import FINETUNE, PRETRAINED_CHOICES, SCRATCH, SMALL_CHOIC
 from nns.building.plan import item_seed
 from nns.building.worker import Place, train_network
 from nns.data import Dataset
-from nns.networks.costs import count_cost
+from nns.networks import count_cost
 from nns.plugins import load_plugins
 from nns.types import ArchitectureSpec, Training
 

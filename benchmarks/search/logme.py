@@ -21,7 +21,7 @@ from statistics import median
 
 from nns import Limits, Zoo
 from nns.data import Dataset
-from nns.networks.costs import device_key
+from nns.networks import device_key
 from nns.quantities import parse_count
 from nns.searching import search
 from nns.searching.probes import make_probe, run_probe
@@ -41,7 +41,7 @@ def main() -> None:
     rows = []
     with Zoo(args.zoo) as zoo:
         search(args.data[0], zoo, limits)
-        one_of_each = {entry.spec.backend: entry.id for entry in zoo.entries()}
+        one_of_each = {entry.spec.backend: entry.id for entry in zoo.store.entries()}
         score_all(args.data[0], zoo, list(one_of_each.values()), args.images)  # libraries are loaded now
         for data in args.data:
             seconds = []
@@ -67,7 +67,7 @@ def main() -> None:
                 f"{row['ratio']:.0f} times",
                 flush=True,
             )
-        about = {"zoo": zoo.digest(), "machine": device_key(), "cores": os.cpu_count(), "images": args.images}
+        about = {"zoo": zoo.store.digest(), "machine": device_key(), "cores": os.cpu_count(), "images": args.images}
     print(f"median ratio {median(row['ratio'] for row in rows):.0f}")
     if args.out:
         args.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
@@ -76,7 +76,7 @@ def main() -> None:
 def score_all(data: str, zoo: Zoo, ids: Sequence[str], images: int) -> tuple[dict[str, float], float]:
     """Compute LogME of each network: scores by id, and processor seconds of all of it."""
     started = time.process_time()
-    by_id = {entry.id: entry for entry in zoo.entries()}
+    by_id = {entry.id: entry for entry in zoo.store.entries()}
     entries = [by_id[network] for network in ids]
     probe = make_probe(zoo.registry, "logme")
     scores = run_probe(probe, Dataset.open(data), zoo, entries, math.inf, images=images)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from nns.networks.costs import device_key
+from nns.networks import device_key
 from nns.stores import HDF5Store, _frames
 from nns.stores._frames import Encoded, Piece
 from nns.stores._frames import codecs as coding

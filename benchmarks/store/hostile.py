@@ -1288,7 +1288,7 @@ def read_everything(store: Any) -> list[Any]:
         found += [store.entry(name), store.fingerprint(name), store.network_digest(name), len(store.weights(name))]
     found += [len(store.supernet_weights(entry.id)) for entry in store.supernets()]
     found += [store.space(name) for name in store.spaces()]
-    found += [Zoo(store.path).kept([name]) for name in store.ids()]
+    found += [Zoo(store.path).weights_bytes([name]) for name in store.ids()]
     return found + [store.latencies(name) for name in store.devices()]
 
 

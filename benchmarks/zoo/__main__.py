@@ -24,7 +24,7 @@ import numpy as np
 
 from nns.building import BuildSettings, build_zoo, default_workers
 from nns.cli.build_display import build_display
-from nns.networks.costs import device_key
+from nns.networks import device_key
 from nns.space import Space, SpaceData, evaluate_held_out
 from nns.zoo import Zoo
 
@@ -66,7 +66,7 @@ def main() -> None:
 def _accuracies(zoo: Zoo) -> None:
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     sizes: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for entry in zoo.entries():
+    for entry in zoo.store.entries():
         if np.isfinite(entry.accuracy) and entry.source_digest:
             key = (entry.spec.backend, "ImageNet weights" if entry.spec.source != "random" else "from scratch")
             groups[key].append(entry.accuracy)

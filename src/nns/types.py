@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,6 +194,52 @@ _PROVENANCE = (("base", str), ("epochs", int), ("trained_epochs", int), ("head",
 
 
 @dataclass(frozen=True)
+class StoredWeights:
+    """Weights that the zoo itself stores."""
+
+    kind: ClassVar = "stored"
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """Weights in a file that an installed package brings.
+
+    Attributes:
+        package: Name by which the package is imported, without dots.
+        file: Path of the file below it, with slashes.
+        bytes: Size of the file.
+        sha256: Hex digest of the file.
+    """
+
+    kind: ClassVar = "package"
+    package: str
+    file: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what could lead out of a package: a zoo may come from a stranger.
+
+        Raises:
+            ValueError: If it does, or a field has the wrong type.
+        """
+        parts = self.file.split("/") if isinstance(self.file, str) else [".."]
+        if not isinstance(self.package, str) or not self.package.isidentifier():
+            raise ValueError(f"package {self.package!r:.80} is not the name of one")
+        if {"", ".", ".."} & set(parts) or "\\" in self.file or ":" in self.file:
+            raise ValueError(f"file {self.file!r:.80} is not below its package")
+        if not isinstance(self.bytes, int) or not isinstance(self.sha256, str):
+            raise ValueError(f"bytes {self.bytes!r:.20} and sha256 {self.sha256!r:.80} are not of a file")
+
+
+Weights = StoredWeights | PackagedWeights
+"""Where the weights of a network are; :mod:`nns.networks.weights` reads them from there."""
+
+WEIGHTS_KINDS = {place.kind: place for place in get_args(Weights)}
+"""The same by the word that stands in a zoo's JSON; ``"stored"`` is left out there."""
+
+
+@dataclass(frozen=True)
 class NetworkEntry:
     """A network of a zoo, without its weights.
 
@@ -208,6 +254,7 @@ class NetworkEntry:
         accuracy: Top-1 accuracy on its own dataset's validation split, 0..1; NaN if unknown.
         license: SPDX name of the licence of the weights.
         provenance: Where it comes from.
+        weights: Where its weights are.
     """
 
     id: str
@@ -220,6 +267,7 @@ class NetworkEntry:
     accuracy: float
     license: str
     provenance: Provenance = field(default_factory=Provenance)
+    weights: Weights = StoredWeights()
 
 
 @dataclass(frozen=True)
@@ -272,7 +320,7 @@ class NetworkRecord:
     Attributes:
         entry: Numbers and provenance.
         fingerprint: What the space sees.
-        weights: The state dict in safetensors format.
+        weights: The state dict in safetensors format; empty if the zoo does not store it.
     """
 
     entry: NetworkEntry

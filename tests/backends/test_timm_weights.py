@@ -8,6 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from nns.backends.checkpoint import WRAPPERS
 from nns.backends.timm import TimmBackend, weights
 from nns.errors import UnknownNameError, WeightsError
 from nns.types import ArchitectureSpec
@@ -51,7 +52,7 @@ def test_building_from_a_package_replaces_the_head_alone(backend):
     assert all(torch.equal(a, b) for a, b in zip(list(module.state_dict().values())[:-2], state[:-2], strict=True))
 
 
-@pytest.mark.parametrize("wrapper", [None, *weights.WRAPPERS])
+@pytest.mark.parametrize("wrapper", [None, *WRAPPERS])
 def test_checkpoints_of_torch(backend, tmp_path, wrapper):
     state = checkpoint()
     torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "net.pth")

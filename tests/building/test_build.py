@@ -67,10 +67,10 @@ def test_the_report_and_the_zoo(plain_zoo):
     report = plain_zoo.report
     assert (report.networks, report.added, report.datasets, report.failed, report.interrupted) == (4, 4, 2, (), False)
     with Zoo(plain_zoo.path) as zoo:
-        assert zoo.digest() == report.digest
+        assert zoo.store.digest() == report.digest
         assert verify(zoo.store) == ()
         assert zoo.info().by_dataset == {"a": 2, "b": 2}
-        for entry in zoo.entries():
+        for entry in zoo.store.entries():
             assert entry.classes == ("class-0", "class-1")
             assert entry.preprocessing.size == 16
             assert entry.provenance.epochs == 1
@@ -154,7 +154,7 @@ def test_everything_at_once(wide_zoo):
     assert not path.with_name("zoo.h5.images").exists()
     with Zoo(path) as zoo:
         assert verify(zoo.store) == ()
-        entries = {entry.id: entry for entry in zoo.entries()}
+        entries = {entry.id: entry for entry in zoo.store.entries()}
         assert {entry.spec.backend for entry in entries.values()} == {"example", "ofa"}
         for record in zoo.store.transfers():
             assert record.dataset != entries[record.network_id].source_dataset
@@ -203,7 +203,7 @@ def test_a_dataset_that_disappears_meanwhile(plain_zoo, tmp_path):
     assert {name for name, _, _ in report.failed} == {"a"}
     assert all("DatasetError" in reason for _, _, reason in report.failed)
     with Zoo(path) as zoo:
-        assert {entry.source_dataset for entry in zoo.entries()} == {"b"}
+        assert {entry.source_dataset for entry in zoo.store.entries()} == {"b"}
     shutil.copytree(plain_zoo.settings.data[0], data[0])
     again = build_zoo(path, settings, workers=0)
     assert (again.failed, again.networks >= 6) == ((), True)
@@ -253,7 +253,7 @@ def test_a_seed_gives_another_zoo_and_other_ids(plain_zoo, tmp_path):
     report = build_zoo(tmp_path / "zoo.h5", plain_zoo.with_(seed=1), workers=0)
     assert report.digest != plain_zoo.report.digest
     with Zoo(tmp_path / "zoo.h5") as zoo, Zoo(plain_zoo.path) as other:
-        assert not set(zoo.ids()) & set(other.ids())
+        assert not set(zoo.store.ids()) & set(other.store.ids())
 
 
 def test_a_failing_item_is_reported_and_tried_again(plain_zoo, tmp_path):
@@ -280,7 +280,7 @@ def test_an_architecture_that_cannot_be_built_does_not_compete(plain_zoo, tmp_pa
     assert {dataset for dataset, _, _ in report.failed} == {"all datasets"}
     assert all("cannot be built: RuntimeError: out of memory" in reason for reason in reasons)
     with Zoo(tmp_path / "zoo.h5") as zoo:
-        assert {entry.spec.config["depth"] for entry in zoo.entries()} == {4}
+        assert {entry.spec.config["depth"] for entry in zoo.store.entries()} == {4}
 
 
 def test_an_item_that_fails_half_way_keeps_its_finished_networks(plain_zoo, tmp_path):
@@ -326,10 +326,10 @@ def test_a_supernet_is_stored_once_with_its_subnets_as_slices(plain_zoo, tmp_pat
     with Zoo(path) as zoo:
         (supernet,) = zoo.store.supernets()
         assert len(zoo) == 3
-        for entry in zoo.entries():
+        for entry in zoo.store.entries():
             assert entry.provenance.base == supernet.id
             assert entry.cost.body_params < supernet.cost.body_params
-            state = load(zoo.load_weights(entry.id))
+            state = load(zoo.store.weights(entry.id))
             assert registry.backend("ofa").load(entry.spec, state, 2)
         packing = zoo.store.packing()
         assert packing.codecs["slice"][0] > 50
@@ -378,10 +378,10 @@ def test_weights_of_half_the_bytes(plain_zoo, tmp_path):
         assert report.failed == ()
         with Zoo(path) as zoo:
             assert verify(zoo.store) == ()
-            found[weights] = {entry.spec.name: load(zoo.load_weights(entry.id)) for entry in zoo.entries()}
-            ids = set(zoo.ids())
+            found[weights] = {entry.spec.name: load(zoo.store.weights(entry.id)) for entry in zoo.store.entries()}
+            ids = set(zoo.store.ids())
         with Zoo(plain_zoo.path) as plain:
-            assert ids.isdisjoint(plain.ids()) == (weights == "fp16")
+            assert ids.isdisjoint(plain.store.ids()) == (weights == "fp16")
     for name, state in found["fp32"].items():
         for key, tensor in state.items():
             half = found["fp16"][name][key]

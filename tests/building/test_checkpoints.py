@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from nns.building.checkpoints import NO_LICENSE, add_checkpoint, read_state
+from nns.backends.checkpoint import read_state
+from nns.building.checkpoints import NO_LICENSE, add_checkpoint
 from nns.data.extractors.efficientnet_lite0 import QUERY_DIM
-from nns.errors import DatasetError, UnknownNameError, UsageError
+from nns.errors import DatasetError, UnknownNameError, UsageError, ZooError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import load_plugins
 from nns.repro.digits import write_digits
@@ -72,8 +73,8 @@ def test_dataset_that_can_be_opened(zoo, add, state, digits):
     assert entry.preprocessing.size == 32
     (dataset,) = zoo.datasets()
     assert dataset.digest == entry.source_digest
-    assert zoo.entry(entry.id) == entry
-    stored = load(zoo.load_weights(entry.id))
+    assert zoo.network(entry.id).entry == entry
+    stored = load(zoo.store.weights(entry.id))
     assert stored.keys() == state.keys()
     assert all(torch.equal(stored[name], state[name]) for name in state)
     assert verify(zoo.store) == ()
@@ -82,9 +83,9 @@ def test_dataset_that_can_be_opened(zoo, add, state, digits):
 
 def test_adding_twice_changes_nothing(zoo, add, state, digits):
     first = add(state, digits)
-    digest = zoo.digest()
+    digest = zoo.store.digest()
     assert add(state, digits) == first
-    assert zoo.digest() == digest
+    assert zoo.store.digest() == digest
     assert first.license == NO_LICENSE
     with pytest.raises(UsageError, match=r"in the zoo already.*MIT"):
         add(state, digits, license="MIT")
@@ -117,7 +118,7 @@ def test_architecture_and_dataset_that_only_a_network_of_the_zoo_knows(zoo, add,
     added = add(weights, "imagenet-1k", backend="ofa", architecture=spec.name)
     assert added.spec == spec
     assert added.classes == entry.classes
-    assert zoo.fingerprint(added.id).functional.shape == (added.cost.feature_dim,)
+    assert zoo.network(added.id).fingerprint.functional.shape == (added.cost.feature_dim,)
 
 
 def test_wrong_arguments(add, zoo, state, digits, tmp_path):
@@ -194,3 +195,24 @@ def test_checkpoints_without_a_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(UsageError, match="holds no state dict"):
         read_state(tmp_path / "x.pt")
+
+
+def test_nothing_is_written_before_everything_is_checked(zoo, add, state, digits, tmp_path):
+    """Neither by features that the zoo's own cannot be compared with, nor by a network that the zoo refuses."""
+    zoo.store.add_dataset(replace(sample_dataset("birds"), extractor="other@64"))
+    zoo.store.merge()
+    before = zoo.path.read_bytes()
+    with pytest.raises(UsageError, match="'other@64', which is not installed"):
+        add(state, digits)
+    assert zoo.path.read_bytes() == before
+    with Zoo(tmp_path / "other.h5", must_exist=False) as other:
+        other.store.add_network(sample_network(1))  # whose fingerprints have other shapes
+        other.store.merge()
+        before = other.path.read_bytes()
+        path = tmp_path / "net.safetensors"
+        with pytest.raises((UsageError, ZooError)):
+            add_checkpoint(other, path, "timm", ARCHITECTURE, digits, image_size=32)
+        other.store.refresh()
+        assert other.path.read_bytes() == before
+        assert other.datasets() == ()
+        assert len(other) == 1

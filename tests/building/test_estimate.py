@@ -236,7 +236,7 @@ def test_it_is_about_the_zoo_that_is_built(small_zoo):
     )
     found = estimate_build(settings, workers=2)
     with Zoo(small_zoo.path) as zoo:
-        trained = [entry for entry in zoo.entries() if entry.source_dataset != "imagenet-1k"]
+        trained = [entry for entry in zoo.store.entries() if entry.source_dataset != "imagenet-1k"]
         supernets = len(zoo.store.supernets())
     assert (found.networks, found.supernets) == (len(trained), supernets) == (9, 3)
     assert {one.name for one in found.architectures} == {entry.spec.name for entry in trained}

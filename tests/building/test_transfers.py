@@ -94,4 +94,4 @@ def test_as_many_are_announced_as_are_made(plain_zoo, tmp_path):
     assert {event.transfers_total for event in events if event.kind == "plan"} == {report.transfers}
     assert events[-1].transfers == events[-1].transfers_total == report.transfers > 0
     with Zoo(tmp_path / "zoo.h5") as zoo:
-        assert len(zoo.transfers()) == report.transfers
+        assert len(zoo.store.transfers()) == report.transfers

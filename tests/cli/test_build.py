@@ -62,7 +62,7 @@ def test_the_log_tells_the_course_of_a_build(nns, command, tmp_path):
     assert lines[-2]["images"] == sum(line.get("item_images", 0) for line in lines) == done.json["images"]
     assert lines[-1].items() >= {**done.json, "event": "end"}.items()
     with Zoo(tmp_path / "zoo.h5") as zoo:
-        entries = {entry.id: entry for entry in zoo.entries()}
+        entries = {entry.id: entry for entry in zoo.store.entries()}
     for line in networks:
         (identity,), (accuracy,), (architecture,) = line["networks"], line["accuracies"], line["architectures"]
         entry = entries.pop(identity)

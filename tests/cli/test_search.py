@@ -122,7 +122,7 @@ def test_every_candidate_is_within_the_limits_with_its_head(search, small_zoo):
     assert (found["limits"]["max_params"], found["limits"]["max_size"]) == (1_000_000, 4_000_000)
     with Zoo(small_zoo.path) as zoo:
         for candidate in found["candidates"]:
-            cost = zoo.entry(candidate["id"]).cost
+            cost = zoo.network(candidate["id"]).entry.cost
             assert candidate["params"] == cost.body_params + 2 * (cost.feature_dim + 1) <= 1_000_000
             assert candidate["macs"] == cost.body_macs + 2 * cost.feature_dim <= 5_000_000
             assert candidate["bytes"] == cost.body_bytes + 8 * (cost.feature_dim + 1) <= 4_000_000

@@ -14,7 +14,7 @@ def ids(small_zoo):
     from nns import Zoo
 
     with Zoo(small_zoo.path) as zoo:
-        return [entry.id for entry in zoo.entries() if entry.spec.backend == "example"]
+        return [entry.id for entry in zoo.store.entries() if entry.spec.backend == "example"]
 
 
 def test_ls(nns, small_zoo):

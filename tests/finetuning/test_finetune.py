@@ -10,6 +10,7 @@ import pytest
 from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, predict
 from nns.data import Dataset
 from nns.finetuning.finetune_zoo import SizedData, candidate, export_network, networks_of_search
+from nns.networks import Network
 from nns.types import Preprocessing
 
 
@@ -30,11 +31,11 @@ def test_data_is_decoded_once_a_size_and_split_alike(plain_zoo, monkeypatch):
 def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
     import torch
 
-    entry = zoo.entries()[0]
+    entry = zoo.store.entries()[0]
     stored = zoo.registry.backend("example").build(entry.spec, 2)
-    made = candidate(zoo, entry, 5, seed=1)
-    module, again = made.build(), candidate(zoo, entry, 5, seed=1).build()
-    fresh = candidate(zoo, entry, 5, seed=1, random_weights=True).build()
+    made = candidate(zoo.network(entry.id), 5, seed=1)
+    module, again = made.build(), candidate(zoo.network(entry.id), 5, seed=1).build()
+    fresh = candidate(zoo.network(entry.id), 5, seed=1, random_weights=True).build()
     assert (made.id, made.preprocessing) == (entry.id, entry.preprocessing)
     assert module.head.out_features == fresh.head.out_features == 5
     assert torch.equal(module.head.weight, again.head.weight)
@@ -44,9 +45,9 @@ def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
 
 
 def test_another_image_size_keeps_mean_and_deviation(zoo):
-    entry = zoo.entries()[0]
+    entry = zoo.store.entries()[0]
     entry = replace(entry, preprocessing=Preprocessing(16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
-    made = candidate(zoo, entry, 2, image_size=48)
+    made = candidate(Network(entry, zoo), 2, image_size=48)
     assert made.preprocessing == Preprocessing(48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
@@ -76,7 +77,7 @@ def test_networks_of_a_search(tmp_path):
 
 
 def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
-    first, second = zoo.ids()[:2]
+    first, second = zoo.store.ids()[:2]
     report = finetune(
         plain_zoo.settings.data[1],
         zoo,
@@ -87,7 +88,7 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
     assert {tried.network for tried in report.card.tried} == {first, second}  # one named twice is tried once
     assert report.card.network == report.card.tried[0].network
     assert report.card.classes == ("class-0", "class-1")
-    assert report.card.zoo_digest == zoo.digest()
+    assert report.card.zoo_digest == zoo.store.digest()
     assert report.skipped == ()
     image = f"{plain_zoo.settings.data[1]}/class-1/006.png"
     (prediction,), _ = predict(report.output, [image])
@@ -97,7 +98,7 @@ def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):
 def test_a_taken_folder_is_found_before_anything_is_trained(zoo, plain_zoo, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="name another folder"):
-        finetune("/nowhere", zoo, list(zoo.ids()), tmp_path, recipe=Recipe(epochs=1))
+        finetune("/nowhere", zoo, list(zoo.store.ids()), tmp_path, recipe=Recipe(epochs=1))
     with pytest.raises(UnknownNameError, match="unknown network 'zzz'"):
         finetune(plain_zoo.settings.data[0], zoo, ["zzz"], tmp_path / "model", recipe=Recipe(epochs=1))
     assert not (tmp_path / "model").exists()
@@ -107,8 +108,8 @@ def test_a_network_of_the_zoo_is_exported_as_it_is(zoo, tmp_path):
     import torch
     from safetensors.torch import load, load_file
 
-    entry, folder = export_network(zoo, zoo.ids()[0][:8], tmp_path / "network")
+    entry, folder = export_network(zoo, zoo.store.ids()[0][:8], tmp_path / "network")
     written = load_file(folder / "model.safetensors")
-    stored = load(zoo.load_weights(entry.id))
+    stored = load(zoo.store.weights(entry.id))
     assert written.keys() == stored.keys()
     assert all(torch.equal(written[name], stored[name]) for name in stored)

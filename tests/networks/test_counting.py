@@ -5,7 +5,7 @@ import torch
 from nns_example import ExampleBackend
 from torch import nn
 
-from nns.networks.costs import count_cost
+from nns.networks import count_cost
 from nns.types import Preprocessing
 
 SIZE = 8

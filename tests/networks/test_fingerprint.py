@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from nns_example import ExampleBackend
 
-from nns.networks.costs import count_cost
+from nns.networks import count_cost
 from nns.networks.fingerprints import REFERENCE_COUNT, fingerprint_network
 from nns.networks.fingerprints.tracing import centred_kernel
 from nns.types import Preprocessing

@@ -9,7 +9,7 @@ from torch import nn
 
 from nns.backends.ofa import OfaBackend, space
 from nns.backends.timm import TimmBackend
-from nns.networks.costs import count_cost
+from nns.networks import count_cost
 from nns.networks.fingerprints import GRAPH_DIM, GRAPH_STATISTICS
 from nns.networks.fingerprints.graph import graph_statistics, trace_layers
 from nns.types import NetworkCost, Preprocessing

@@ -9,7 +9,7 @@ import pytest
 import torch
 from nns_example import ExampleBackend
 
-from nns.networks.costs import device_key, latency, measure_latency
+from nns.networks import device_key, latency, measure_latency
 from nns.types import Preprocessing
 
 
@@ -37,7 +37,7 @@ def test_the_key_of_a_machine_without_cpuinfo(monkeypatch):
 def test_nothing_is_said_about_cuda():
     code = """
 from torch import nn
-from nns.networks.costs import measure_latency
+from nns.networks import measure_latency
 from nns.types import Preprocessing
 print(measure_latency(nn.Flatten(), Preprocessing(8), seconds=0.001) > 0)
 """

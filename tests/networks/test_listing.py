@@ -8,7 +8,7 @@ from nns_example import ExampleBackend
 from nns.backends.ofa import OfaBackend
 from nns.backends.timm import TimmBackend
 from nns.errors import UnknownNameError, UsageError
-from nns.networks.costs import count_cost
+from nns.networks import count_cost
 from nns.networks.listing import list_architectures
 from nns.types import Limits
 

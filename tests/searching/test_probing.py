@@ -38,7 +38,7 @@ def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monk
     decode = running._decode
     monkeypatch.setattr(running, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
     with Zoo(small_zoo.path) as zoo:
-        run_probe(Ridge(), dataset, zoo, zoo.entries()[:1])
+        run_probe(Ridge(), dataset, zoo, zoo.store.entries()[:1])
     assert [dataset.items[index].split for index in seen] == ["train"] * 24
 
 
@@ -57,7 +57,7 @@ def test_a_probe_with_another_score_and_fewer_images(small_zoo):
             return 0.25
 
     with Zoo(small_zoo.path) as zoo:
-        entries = zoo.entries()[:2]
+        entries = zoo.store.entries()[:2]
         found = run_probe(Counting(), Dataset.open(str(small_zoo.query)), zoo, entries, images=6)
     assert found == {entry.id: 0.25 for entry in entries}
     assert seen == [(6, 6, 2)] * 2

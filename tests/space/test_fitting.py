@@ -27,7 +27,7 @@ def test_the_report_of_a_fit_on_two_datasets(fitted):
     assert (space.name, space.record.method, report["networks"], report["datasets"]) == ("mixed", "mixed", 4, 2)
     assert "held_out" not in report  # three datasets are needed for that
     assert list(zoo.spaces()) == ["mixed"]
-    assert zoo.space("mixed").network_ids == tuple(zoo.ids())
+    assert zoo.store.space("mixed").network_ids == tuple(zoo.store.ids())
 
 
 def test_a_fit_leaves_the_digest_of_the_zoo_as_it_was(fitted, plain_zoo):
@@ -36,19 +36,19 @@ def test_a_fit_leaves_the_digest_of_the_zoo_as_it_was(fitted, plain_zoo):
 
 def test_held_out_numbers_are_kept_with_the_space(small_zoo):
     with Zoo(small_zoo.path) as zoo:
-        report = zoo.space("mixed").report
+        report = zoo.store.space("mixed").report
     assert set(report["held_out"]) >= {"retrieval", "accuracy"}
     assert 0 < report["interval80"] < 1
 
 
 def test_the_same_seed_gives_the_same_space(fitted, plain_zoo, tmp_path):
     zoo, _ = fitted
-    first = zoo.space("mixed")
+    first = zoo.store.space("mixed")
     with Zoo(plain_zoo.copy(tmp_path)) as other:
         Space.fit(other, epochs=20, seed=3, held_out=False)
-        same = other.space("mixed")
+        same = other.store.space("mixed")
         Space.fit(other, epochs=20, seed=4, held_out=False)
-        different = other.space("mixed")
+        different = other.store.space("mixed")
     np.testing.assert_array_equal(first.embeddings, same.embeddings)
     assert first.tensors == same.tensors
     assert first.tensors != different.tensors
@@ -56,18 +56,18 @@ def test_the_same_seed_gives_the_same_space(fitted, plain_zoo, tmp_path):
 
 def test_a_search_uses_the_space_and_networks_added_since_need_no_refit(fitted, plain_zoo):
     zoo, _ = fitted
-    before = zoo.space("mixed")
+    before = zoo.store.space("mixed")
     data = plain_zoo.settings.data[0]
     ranked = search(data, zoo, top=10)
     assert (ranked.space, len(ranked.candidates)) == ("mixed", 4)
     best = ranked.candidates[0]
     twin = replace(best.entry, id="f" * 16)
-    zoo.store.add_network(NetworkRecord(twin, zoo.fingerprint(best.entry.id), zoo.load_weights(best.entry.id)))
+    zoo.store.add_network(NetworkRecord(twin, zoo.network(best.entry.id).fingerprint, zoo.store.weights(best.entry.id)))
     found = {candidate.entry.id: candidate for candidate in search(data, zoo, top=10).candidates}
     assert len(found) == 5
     assert found["f" * 16].score == pytest.approx(best.score, abs=1e-6)
     assert found["f" * 16].predicted_accuracy == pytest.approx(best.predicted_accuracy, abs=1e-6)
-    after = zoo.space("mixed")
+    after = zoo.store.space("mixed")
     assert (after.tensors, after.network_ids) == (before.tensors, before.network_ids)
 
 

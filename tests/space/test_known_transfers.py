@@ -19,7 +19,7 @@ def zoo(plain_zoo, tmp_path):
 
 def record(zoo, network, dataset, accuracy, seed=0):
     kept = zoo.datasets()[dataset]
-    return TransferRecord(zoo.ids()[network], kept.name, kept.digest, accuracy, 3, {"seed": seed})
+    return TransferRecord(zoo.store.ids()[network], kept.name, kept.digest, accuracy, 3, {"seed": seed})
 
 
 def test_a_zoo_without_transfers(zoo):

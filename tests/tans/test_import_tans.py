@@ -21,9 +21,8 @@ from safetensors.torch import load
 from nns.backends.ofa import OfaBackend, space, supernet
 from nns.data.extractors import RESNET18_EXTRACTOR
 from nns.errors import NnsError, UsageError, ZooError
-from nns.networks.costs import count_cost
+from nns.networks import count_cost
 from nns.plugins import load_plugins
-from nns.searching import load_network
 from nns.space import Space, SpaceData
 from nns.tans import archives, import_tans, layout
 from nns.tans.architectures import check_topologies, count_subnets, specs_of
@@ -129,17 +128,17 @@ def test_every_number_of_the_files_is_in_the_zoo(folder, run):
     networks, datasets = published_networks(), published_datasets()
     assert (done.networks, done.added, done.unmatched) == (12, 12, 0)
     assert (done.datasets, done.test_sets, done.with_weights, done.refused) == (4, 1, 0, ())
-    by_params = {entry.cost.params(len(entry.classes)): entry for entry in zoo.entries()}
+    by_params = {entry.cost.params(len(entry.classes)): entry for entry in zoo.store.entries()}
     for row, params in enumerate(networks["n_params"]):
         entry = by_params[params]
-        fingerprint = zoo.fingerprint(entry.id)
+        fingerprint = zoo.network(entry.id).fingerprint
         assert fingerprint.topology.tolist() == networks["topol"][row]
         np.testing.assert_array_equal(fingerprint.functional, networks["f_emb"][row].numpy())
         assert fingerprint.graph.size == fingerprint.kernel.size == fingerprint.surprise.size == 0
         assert entry.accuracy == networks["acc"][row]
         assert entry.source_dataset == networks["dataset"][row]
         assert entry.classes == ("a", "b", "c")
-        assert zoo.load_weights(entry.id) == b""
+        assert zoo.store.weights(entry.id) == b""
     records = {record.name: record for record in zoo.datasets()}
     assert sorted(records) == [*datasets, "unseen"]
     for name, dataset in datasets.items():
@@ -156,16 +155,16 @@ def test_networks_are_those_of_their_datasets(folder, run):
     assert data.blocks["topology"].shape == (12, 45)
     assert data.blocks["functional"].shape == (12, 1536)
     names = [data.dataset_names[index] for index in data.dataset_index]
-    assert names == [entry.source_dataset for entry in zoo.entries()]
+    assert names == [entry.source_dataset for entry in zoo.store.entries()]
     assert set(Counter(names).values()) == {NETWORKS}
 
 
 def test_a_space_is_fitted_to_it(folder, run, registry):
     zoo, _ = run(folder)
     report = Space.fit(zoo, method="tans", epochs=200).report
-    record = zoo.space("tans")
+    record = zoo.store.space("tans")
     method = registry.make("method", "tans", **record.settings).load_tensors(record.tensors)
-    entries = zoo.entries()
+    entries = zoo.store.entries()
     for dataset in zoo.datasets()[:DATASETS]:
         nearest = np.argsort(-method.similarity(method.embed_query(dataset.features), record.embeddings))[:NETWORKS]
         assert {entries[i].source_dataset for i in nearest} == {dataset.name}
@@ -174,10 +173,10 @@ def test_a_space_is_fitted_to_it(folder, run, registry):
 
 def test_importing_again_changes_nothing(folder, run):
     zoo, _ = run(folder)
-    digest = zoo.digest()
+    digest = zoo.store.digest()
     _, again = run(folder, zoo)
     assert (again.networks, again.added) == (12, 0)
-    assert zoo.digest() == digest
+    assert zoo.store.digest() == digest
 
 
 def test_a_row_that_is_there_twice_is_one_network(tmp_path, run):
@@ -194,7 +193,7 @@ def test_networks_of_a_dataset_without_features(tmp_path, run):
     del datasets["set_1"]
     zoo, done = run(write(tmp_path / "tans", datasets=datasets))
     assert (done.unmatched, done.datasets) == (NETWORKS, DATASETS - 1)
-    lonely = [entry for entry in zoo.entries() if entry.source_dataset == "set_1"]
+    lonely = [entry for entry in zoo.store.entries() if entry.source_dataset == "set_1"]
     assert {(entry.source_digest, entry.classes) for entry in lonely} == {("", ())}
 
 
@@ -214,7 +213,7 @@ def test_scalars_of_old_and_new_numpy(module, folder, run):
 
     rewrite(folder / "p_mod_zoo.pt", change)
     zoo, _ = run(folder)
-    assert sorted(entry.accuracy for entry in zoo.entries()) == sorted(map(float, published_networks()["acc"]))
+    assert sorted(entry.accuracy for entry in zoo.store.entries()) == sorted(map(float, published_networks()["acc"]))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.dtype(">f8").type, float])
@@ -223,7 +222,7 @@ def test_scalars_of_other_types(kind, tmp_path, run):
     networks["acc"] = [kind(value) for value in networks["acc"]]
     networks["n_params"] = [np.int64(value) for value in networks["n_params"]]
     zoo, _ = run(write(tmp_path / "tans", networks))
-    assert sorted(entry.accuracy for entry in zoo.entries()) == sorted(float(value) for value in networks["acc"])
+    assert sorted(entry.accuracy for entry in zoo.store.entries()) == sorted(float(value) for value in networks["acc"])
 
 
 def test_query_features_as_a_list(tmp_path, run):
@@ -241,10 +240,10 @@ def test_a_zoo_of_other_networks_is_left_alone(record, folder, run, empty):
         zoo.store.add_dataset(replace(sample_dataset("x"), extractor="efficientnet-lite0@96"))
     else:
         zoo.store.add_network(sample_network(1))
-    digest = zoo.digest()
+    digest = zoo.store.digest()
     with pytest.raises(UsageError, match="a zoo of its own"):
         run(folder, zoo)
-    assert zoo.digest() == digest
+    assert zoo.store.digest() == digest
 
 
 # -- architectures ---------------------------------------------------------------------------------------------------
@@ -598,18 +597,18 @@ def put(supernets, kind, folder, name="set_1"):
 
 def check_cut(zoo, small_supernet):
     """See that the networks of ``set_1`` have the weights that the supernet has for them."""
-    for entry in zoo.entries():
+    for entry in zoo.store.entries():
         if entry.source_dataset != "set_1":
-            assert zoo.load_weights(entry.id) == b""
+            assert zoo.store.weights(entry.id) == b""
             continue
         expected = supernet.cut(small_supernet, entry.spec).state_dict()
-        stored = load(zoo.load_weights(entry.id))
+        stored = load(zoo.store.weights(entry.id))
         assert stored.keys() == expected.keys()
         assert all(torch.equal(stored[name], expected[name]) for name in expected)
-        module = load_network(zoo, entry.id)
+        module = zoo.network(entry.id).load()
         cost = count_cost(zoo.registry.backend("ofa"), module, entry.preprocessing, CLASSES)
         assert entry.cost == cost
-        assert entry.provenance.base == zoo.supernets()[0].id
+        assert entry.provenance.base == zoo.store.supernets()[0].id
     assert verify(zoo.store) == ()
 
 
@@ -626,7 +625,7 @@ def test_whole_modules_are_left_alone(folder, run, supernets):
     assert (done.supernets, done.with_weights) == ((), 0)
     assert done.refused == (folder / "ofa_nets" / "set_1.pt",)
     assert len(zoo) == 12
-    assert not zoo.supernets()
+    assert not zoo.store.supernets()
 
 
 def test_whole_modules_that_are_trusted(folder, run, supernets, small_supernet, capfd):
@@ -670,9 +669,9 @@ def test_a_head_for_other_classes_is_replaced(folder, run, tmp_path):
     torch.save(supernet.build_supernet(1.2, 2, 0).state_dict(), folder / "set_1.pt")
     zoo, done = run(folder)
     assert done.with_weights == NETWORKS
-    (own, *_) = [entry for entry in zoo.entries() if entry.source_dataset == "set_1"]
+    (own, *_) = [entry for entry in zoo.store.entries() if entry.source_dataset == "set_1"]
     assert own.provenance.head == "fresh"
-    assert load_network(zoo, own.id)(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+    assert zoo.network(own.id).load()(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
 def with_nan(state):

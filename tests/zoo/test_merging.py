@@ -8,6 +8,7 @@ from importlib import import_module
 import pytest
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
+from nns.networks import Network, Supernet
 from nns.stores import HDF5Store
 from nns.testing._store import sample_dataset, sample_network, sample_subnet, sample_supernet, sample_transfer
 from nns.types import LatencyRecord
@@ -24,8 +25,8 @@ def test_everything_but_spaces_and_latencies_is_merged(tmp_path):
     (merged,) = merge_zoos(tmp_path / "out.h5", [tmp_path / "a.h5"])
     assert (merged.networks, merged.added, merged.known, merged.same) == (1, 1, 0, False)
     with Zoo(tmp_path / "out.h5") as out, Zoo(tmp_path / "a.h5") as source:
-        assert out.digest() == source.digest()
-        assert len(out.supernets()) == len(out.datasets()) == len(out.transfers()) == 1
+        assert out.store.digest() == source.store.digest()
+        assert len(out.store.supernets()) == len(out.datasets()) == len(out.store.transfers()) == 1
         assert out.info().devices == ()
 
 
@@ -71,8 +72,10 @@ def family(tmp_path):
 
 def test_find_networks_and_supernets(family):
     supernet = sample_supernet(1).entry.id
-    assert family.find(supernet) == (sample_supernet(1).entry, True)
-    assert family.find(f"{3:016x}") == (family.entry(f"{3:016x}"), False)
+    found = family.find(supernet)
+    assert (type(found), found.entry) == (Supernet, sample_supernet(1).entry)
+    found = family.find(f"{3:016x}")
+    assert (type(found), found.entry) == (Network, family.store.entry(f"{3:016x}"))
     with pytest.raises(UnknownNameError, match="may be any of"):
         family.find("0")
     with pytest.raises(UnknownNameError, match="unknown network"):
@@ -81,21 +84,21 @@ def test_find_networks_and_supernets(family):
 
 def test_what_weights_take(family):
     supernet = sample_supernet(1).entry.id
-    subnet, other, base = (family.kept([name]) for name in (f"{1:016x}", f"{2:016x}", supernet))
+    subnet, other, base = (family.weights_bytes([name]) for name in (f"{1:016x}", f"{2:016x}", supernet))
     assert (subnet.bases, base.bases) == ((supernet,), ())
     assert subnet.codecs["slice"] == 1
     assert subnet.decoded == len(sample_subnet(1, 1).weights)
     assert subnet.stored < subnet.decoded / 10
     assert base.own < base.stored, "what subnets are slices of stays when the supernet goes"
     assert subnet.own < subnet.stored == other.stored, "two equal subnets share their frames"
-    both = family.kept([f"{1:016x}", f"{2:016x}"])
+    both = family.weights_bytes([f"{1:016x}", f"{2:016x}"])
     assert (both.own, both.stored, both.decoded) == (subnet.stored, subnet.stored, subnet.decoded + other.decoded)
-    everything = family.kept([*family.ids(), supernet, "unknown"])
+    everything = family.weights_bytes([*family.store.ids(), supernet, "unknown"])
     packing = family.info().packing
     assert (everything.own, everything.decoded) == (packing.stored, packing.decoded)
     assert everything.frames == sum(frames for frames, _, _ in packing.codecs.values())
     before = family.disk_bytes()
-    alone = family.kept([f"{3:016x}"]).own
+    alone = family.weights_bytes([f"{3:016x}"]).own
     family.store.remove([f"{3:016x}"])
     assert before - family.disk_bytes() >= alone > 0
 
@@ -105,10 +108,10 @@ def test_what_weights_take_in_memory_and_in_a_journal(tmp_path):
     for zoo in (Zoo(tmp_path / "other.h5", must_exist=False), waiting):
         zoo.store.add_supernet(sample_supernet(1))
         zoo.store.add_network(sample_subnet(1, 1))
-        kept = zoo.kept([f"{1:016x}"])
+        kept = zoo.weights_bytes([f"{1:016x}"])
         assert kept.decoded == len(sample_subnet(1, 1).weights)
         assert 0 < kept.own == kept.stored
-        assert zoo.kept(["unknown"]).decoded == 0
+        assert zoo.weights_bytes(["unknown"]).decoded == 0
         assert zoo.info().packing.decoded > 0
     assert waiting.info().waiting == 2
 
@@ -129,5 +132,5 @@ def test_garbage_is_what_a_collection_removes(family):
 
 def test_transfers_of_one_network(family):
     family.store.put_transfers([sample_transfer(1, "birds"), sample_transfer(1, "apples"), sample_transfer(3, "birds")])
-    assert len(family.transfers()) == 3
-    assert [record.dataset for record in family.transfers(f"{1:016x}")] == ["apples", "birds"]
+    assert len(family.store.transfers()) == 3
+    assert [record.dataset for record in family.network(f"{1:016x}").transfers] == ["apples", "birds"]

@@ -30,28 +30,28 @@ def test_open(tmp_path):
         zoo.store.add_network(sample_network(1))
     with Zoo(tmp_path / "zoo.h5") as zoo:
         assert len(zoo) == 1
-        assert zoo.entry("0").id == sample_network(1).entry.id
+        assert zoo.network("0").entry.id == sample_network(1).entry.id
 
 
 def test_unique_beginning_of_an_id(zoo):
-    assert zoo.entry("2").id == "2c" + "0" * 14
-    assert zoo.entry("1b").id == zoo.resolve("1b" + "0" * 14)
-    assert zoo.load_weights("1a") == zoo.store.weights("1a" + "0" * 14)
+    assert zoo.network("2").entry.id == "2c" + "0" * 14
+    assert zoo.network("1b").entry.id == zoo.resolve("1b" + "0" * 14)
+    assert zoo.find("1a").id == "1a" + "0" * 14
     with pytest.raises(UnknownNameError, match="may be any of 1a0+, 1b0+; give more"):
-        zoo.entry("1")
+        zoo.network("1")
     with pytest.raises(UnknownNameError, match=r"unknown network 'ff'"):
-        zoo.entry("ff")
+        zoo.network("ff")
     with pytest.raises(UnknownNameError, match=r"did you mean '1a0+'"):
-        zoo.entry("1a0000000000001")
+        zoo.network("1a0000000000001")
     with pytest.raises(UnknownNameError):
-        zoo.entry("")
+        zoo.network("")
 
 
 def test_whole_id_that_begins_another(tmp_path):
     zoo = Zoo(tmp_path / "zoo.h5", must_exist=False)
     for name in ("abc", "abcd"):
         zoo.store.add_network(sample_network(1, id=name))
-    assert zoo.entry("abc").id == "abc"
+    assert zoo.network("abc").entry.id == "abc"
 
 
 def test_info(zoo):
@@ -61,8 +61,8 @@ def test_info(zoo):
     assert info.by_dataset == {"data-0": 2, "data-1": 1}
     assert info.datasets == ("birds",)
     assert info.spaces == ("default",)
-    assert info.bytes["weights"] == sum(len(zoo.load_weights(name)) for name in zoo.ids())
-    assert info.digest == zoo.digest()
+    assert info.bytes["weights"] == sum(len(zoo.store.weights(name)) for name in zoo.store.ids())
+    assert info.digest == zoo.store.digest()
 
 
 def test_merge_from(zoo, tmp_path):
@@ -70,7 +70,7 @@ def test_merge_from(zoo, tmp_path):
     target.store.add_network(sample_network(0x1A, id="1a" + "0" * 14))
     assert target.merge_from(zoo.store) == 2
     assert target.merge_from(zoo.store) == 0
-    assert target.digest() == zoo.digest()
+    assert target.store.digest() == zoo.store.digest()
     other = HDF5Store(tmp_path / "other.h5")
     other.add_network(sample_network(9, id="1a" + "0" * 14))
     with pytest.raises(ZooError, match="1a0"):
@@ -102,7 +102,7 @@ def test_network_id():
 
 def test_verify(zoo, tmp_path):
     assert verify(zoo.store) == ()
-    path = tmp_path / "zoo.h5"
+    path = tmp_path / "other.h5"
     store = HDF5Store(path)
     for number in range(3):
         store.add_network(sample_network(number))
@@ -135,7 +135,7 @@ def test_verify(zoo, tmp_path):
         (b'\x10\0\0\0\0\0\0\0{"w":{"dtype":1}}', "not in safetensors"),
     ],
 )
-def test_verify_looks_into_weights(tmp_path, weights, what):
+def test_verify_looks_into_weights(weights, what, tmp_path):
     store = HDF5Store(tmp_path / "zoo.h5")
     store.add_network(replace(sample_network(1), weights=weights))
     (problem,) = verify(store)

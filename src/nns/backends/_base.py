@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -169,6 +171,27 @@ class Backend(ABC):
         from dataclasses import replace
 
         return load_weights(self.build(replace(spec, source="random"), classes), spec, state)
+
+    def packaged_file(self, spec: ArchitectureSpec) -> tuple[str, str] | None:
+        """Name the installed package with an architecture's pretrained weights, and the file below it; None: nowhere.
+
+        The package is named as it is imported, and the path has slashes.
+        """
+        return None
+
+    def read_weights(self, spec: ArchitectureSpec, path: Path) -> Mapping[str, torch.Tensor]:
+        """Read weights of an architecture from a file, under the names that :meth:`load` wants.
+
+        Raises:
+            WeightsError: If the file holds no weights of it.
+        """
+        from nns.backends.checkpoint import read_state
+        from nns.errors import UsageError, WeightsError
+
+        try:
+            return read_state(path)
+        except UsageError as error:
+            raise WeightsError(str(error)) from error
 
     def produce(self, item: WorkItem, data: SplitArrays, trainer: Trainer, seed: int) -> Iterator[ProducedNetwork]:
         """Do the work of one item on one dataset: build, train with ``trainer``, hand over; or cut from a supernet."""

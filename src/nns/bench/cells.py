@@ -64,14 +64,11 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
         ``head_seconds``, ``feature_seconds`` and ``scores``, ``score_seconds`` by name. Seconds are of one
         processor, so that what else runs on the machine does not count.
     """
-    from safetensors.torch import load
-
-    from nns.stores import HDF5Store
-
-    with HDF5Store(Path(place.zoo)) as store:
-        entry, weights = store.entry(item.network_id), load(store.weights(item.network_id))
     registry = registry or installed_plugins()
-    backend = registry.backend(entry.spec.backend)
+    with place.open_zoo(registry) as zoo:
+        network = zoo.network(item.network_id)
+        module = network.load()
+    entry, backend = network.entry, network.backend
     recipe = item.recipe
     arrays = cached_arrays(
         Path(place.images),
@@ -82,7 +79,6 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
         recipe.test,
     )
     arrays = _with_test(arrays, recipe)
-    module = backend.load(entry.spec, weights, len(entry.classes)).eval()
     found: dict[str, Any] = {
         "network": item.network_id,
         "dataset": item.dataset,

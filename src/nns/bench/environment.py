@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
-from nns.networks.costs import device_key
+from nns.networks import device_key
 from nns.types import Json
 
 PACKAGES = ("nns", "torch", "torchvision", "timm", "numpy", "scikit-learn")

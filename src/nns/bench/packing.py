@@ -143,10 +143,10 @@ def _space_data(
     tasks: Sequence[TaskRow],
     described: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], int]],
 ) -> SpaceData:
-    row_of = {identity: row for row, identity in enumerate(zoo.ids())}
+    row_of = {identity: row for row, identity in enumerate(zoo.store.ids())}
     first = [row_of[entry.id] for entry in candidates]
     order = np.array([*first, *sorted(set(row_of.values()) - set(first))], np.int64)
-    entries = [zoo.entries()[row] for row in order]
+    entries = [zoo.store.entries()[row] for row in order]
     sources = zoo.datasets()
     index = {record.digest: position for position, record in enumerate(sources)}
     queries, labels = [], []
@@ -172,7 +172,7 @@ def _space_data(
 
 def _padded(zoo: Zoo, name: str) -> NDArray[np.float32]:
     """Return a fingerprint block whose width differs from network to network, filled up with zeros to the widest."""
-    parts = [np.asarray(getattr(zoo.fingerprint(identity), name), np.float32) for identity in zoo.ids()]
+    parts = [np.asarray(getattr(zoo.store.fingerprint(identity), name), np.float32) for identity in zoo.store.ids()]
     padded = np.zeros((len(parts), max(part.size for part in parts)), np.float32)
     for row, part in zip(padded, parts, strict=True):
         row[: part.size] = part

@@ -112,14 +112,14 @@ def make_matrix(
     names = [name for name, _ in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"two datasets are called {twice[0]!r}: rename a folder")
-    by_id = {entry.id: entry for entry in zoo.entries()}
+    by_id = {entry.id: entry for entry in zoo.store.entries()}
     if isinstance(candidates, Path):
         ids = named_candidates(list(by_id.values()), candidates)
     else:
         ids = draw_candidates(list(by_id.values()), candidates or len(by_id))
     chosen = [by_id[each] for each in ids]
     items = plan_cells(chosen, tasks, groups, recipe, seeds if repeat_best is None else 1)
-    cells = CellFile(cells_path(matrix), {"zoo": zoo.digest(), "recipe": dict(recipe.document())})
+    cells = CellFile(cells_path(matrix), {"zoo": zoo.store.digest(), "recipe": dict(recipe.document())})
     images, failed, interrupted = matrix.with_suffix(".images"), [], False
     try:
         with make_executor(executor, workers, 1, address, gpus=device != "cpu") as started_executor:

@@ -18,10 +18,11 @@ from nns.building.plan import BuildItem, plan_architectures
 from nns.building.settings import BuildSettings
 from nns.building.threads import limited_threads
 from nns.building.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
-from nns.building.worker import ItemResult, Origin, Place, describe, run_item
+from nns.building.worker import ItemResult, Place, run_item
 from nns.data import Dataset
 from nns.data.extractors import extractor_of
 from nns.errors import DatasetError, ZooError
+from nns.networks import Origin, describe_network
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import load_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
@@ -191,10 +192,18 @@ class _Build:
                     continue
                 module = backend.load_pretrained(offer)
                 what = Origin(identity, offer.classes, offer.dataset, "")
+                told = Provenance.of(recipe)
                 preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
                 self.store.add_network(
-                    describe(
-                        backend, offer.spec, module, preprocessing, what, offer.accuracy, Provenance.of(recipe), half
+                    describe_network(
+                        backend,
+                        offer.spec,
+                        module,
+                        preprocessing,
+                        what,
+                        offer.accuracy,
+                        told,
+                        half=half,
                     )
                 )
 

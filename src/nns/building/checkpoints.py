@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nns.building.worker import Origin, describe
+from nns.backends.checkpoint import first_line, read_state
 from nns.data import Dataset
 from nns.data.formats import can_open
 from nns.errors import UnknownNameError, UsageError, WeightsError
+from nns.networks import Origin, describe_network
 from nns.types import ArchitectureSpec, DatasetRecord, NetworkEntry, NetworkRecord, Preprocessing, Provenance
 from nns.zoo import network_id
 
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
     from nns.backends import Backend
     from nns.zoo import Zoo
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
-"""Keys under which training scripts keep the weights beside optimiser and epoch."""
-
-PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and Lightning put before every name."""
 
 NO_LICENSE = "NOASSERTION"
 """SPDX's word for a licence that nobody stated."""
@@ -65,7 +59,8 @@ def add_checkpoint(
 
     Args:
         zoo: The zoo, which is written to and merged.
-        checkpoint: ``.safetensors``, or a state dict that torch saved, bare or wrapped (:data:`WRAPPERS`).
+        checkpoint: ``.safetensors``, or a state dict that torch saved, bare or wrapped; see
+            :func:`nns.backends.checkpoint.read_state`.
         backend: The backend that builds the architecture.
         architecture: Its name, as the backend or a network of the zoo has it.
         data: What it was trained on, as :meth:`nns.data.Dataset.of` takes it, or the name of a dataset in the zoo.
@@ -97,88 +92,19 @@ def add_checkpoint(
     preprocessing = maker.preprocessing(spec, image_size)
     made_of = {"recipe": "checkpoint", "image_size": preprocessing.size, "sha256": _digest(state)}
     identity = network_id(spec, source.digest or source.name, SEED, made_of)
-    if identity in set(zoo.ids()):
-        return _same(zoo.entry(identity), checkpoint, license)
+    if identity in set(zoo.store.ids()):
+        return _same(zoo.network(identity).entry, checkpoint, license)
     accuracy, dataset = float("nan"), None
     if source.dataset is not None:
         accuracy = _accuracy(module, source.dataset, preprocessing)
-        source, dataset = _described(zoo, source, source.dataset)
+        source, dataset = _describe_dataset(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
-    record: NetworkRecord = describe(maker, spec, module, preprocessing, what, accuracy, Provenance.of(made_of))
+    provenance = Provenance.of(made_of)
+    record: NetworkRecord = describe_network(maker, spec, module, preprocessing, what, accuracy, provenance)
     record = replace(record, entry=replace(record.entry, license=license or NO_LICENSE))
     # both or neither: with a dataset of its own but not the network, a zoo that was whole would not be any more
     zoo.store.add_all([record] if dataset is None else [record, dataset])
     return record.entry
-
-
-def read_state(checkpoint: Path, *, trust_pickle: bool = False) -> dict[str, torch.Tensor]:
-    """Read a state dict from a file, without what it is wrapped in.
-
-    Raises:
-        UsageError: If there is no such file, it is damaged, needs to be trusted, or holds no state dict.
-    """
-    if not checkpoint.is_file():
-        raise UsageError(f"no checkpoint at {str(checkpoint)!r}: give a .safetensors file or a state dict of torch")
-    if checkpoint.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return _unwrapped(load_file(checkpoint), checkpoint)
-        except (SafetensorError, OSError, ValueError) as error:
-            if isinstance(error, UsageError):
-                raise
-            raise UsageError(f"{str(checkpoint)!r} is not in safetensors format: {_line(error)}") from error
-    return _unwrapped(_load_torch(checkpoint, trust_pickle), checkpoint)
-
-
-def _load_torch(checkpoint: Path, trust_pickle: bool) -> Any:
-    import pickle
-
-    import torch
-
-    if trust_pickle:
-        logging.getLogger("nns").warning("unpickling %s: whatever code is in it runs now", checkpoint)
-    try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=not trust_pickle)
-    except pickle.UnpicklingError as error:
-        if trust_pickle or not _is_pickle(checkpoint):
-            raise UsageError(f"{str(checkpoint)!r} is no checkpoint of torch, or a damaged one") from error
-        raise UsageError(
-            f"{str(checkpoint)!r} holds more than tensors, and unpickling it can run any code in it; save "
-            "model.state_dict() instead, or give `trust_pickle` if you know where it comes from"
-        ) from error
-    except Exception as error:  # a damaged or trusted pickle raises whatever it likes
-        reason = f"{type(error).__name__}: {_line(error)}"
-        raise UsageError(f"{str(checkpoint)!r} cannot be read as a checkpoint of torch ({reason})") from error
-
-
-def _is_pickle(checkpoint: Path) -> bool:
-    """Return whether a file looks like torch's zip archive or a bare pickle."""
-    with checkpoint.open("rb") as file:
-        return file.read(4)[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
-
-
-def _unwrapped(loaded: Any, checkpoint: Path) -> dict[str, torch.Tensor]:
-    import torch
-
-    if isinstance(loaded, torch.nn.Module):
-        loaded = loaded.state_dict()
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping | torch.nn.Module):
-            inner = loaded[wrapper]
-            return _unwrapped(inner, checkpoint)
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise UsageError(f"{str(checkpoint)!r} holds no state dict but a {type(loaded).__name__}")
-    for name, value in loaded.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise UsageError(
-                f"{str(checkpoint)!r} holds no state dict: {str(name)!r:.60} is a {type(value).__name__}, no tensor"
-            )
-    state = dict(loaded)
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None):
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
 
 
 def count_classes(backend: Backend, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], checkpoint: Path) -> int:
@@ -207,7 +133,7 @@ def _load(
     try:
         return backend.load(spec, state, classes)
     except WeightsError as error:
-        raise UsageError(f"{str(checkpoint)!r}: {_line(error)}") from error
+        raise UsageError(f"{str(checkpoint)!r}: {first_line(error)}") from error
 
 
 def _spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
@@ -219,7 +145,7 @@ def _spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
         offered = [spec for spec in backend.offers(architecture) if spec.name == architecture]
     except UnknownNameError:
         offered = []
-        entries = [e.spec for e in zoo.entries() if (e.spec.backend, e.spec.name) == (backend.name, architecture)]
+        entries = [e.spec for e in zoo.store.entries() if (e.spec.backend, e.spec.name) == (backend.name, architecture)]
         if not entries:
             raise
         offered = entries[:1]
@@ -235,25 +161,34 @@ def _source(data: Any, zoo: Zoo) -> _Source:
         return _Source(dataset.name, dataset.digest, dataset.classes, dataset)
     if data in known:
         return _Source(data, known[data].digest, known[data].classes, None)
-    for entry in zoo.entries():
+    for entry in zoo.store.entries():
         if entry.source_dataset == data:  # a dataset without query features, as ImageNet
             return _Source(data, entry.source_digest, entry.classes, None)
-    error = UnknownNameError.among("dataset", data, {*known, *(entry.source_dataset for entry in zoo.entries())})
+    error = UnknownNameError.among("dataset", data, {*known, *(entry.source_dataset for entry in zoo.store.entries())})
     raise UnknownNameError(f"{error}; it is no folder or table either")
 
 
-def _described(zoo: Zoo, source: _Source, dataset: Dataset) -> tuple[_Source, DatasetRecord | None]:
-    """Describe a dataset by the zoo's extractor, under the name that it gets there; None if it is there already."""
-    names: set[str] = set()
+def _describe_dataset(zoo: Zoo, source: _Source, dataset: Dataset) -> tuple[_Source, DatasetRecord | None]:
+    """Compute the query features of a dataset that the zoo lacks; give it the name it has, or gets, in the zoo.
+
+    Raises:
+        UsageError: If the zoo's extractor is not known here, so that no features can be compared with its own.
+    """
+    names, extractor = set(), zoo.extractor
     for record in zoo.datasets():
         if record.digest == source.digest:
             return replace(source, name=record.name), None
+        if record.extractor != extractor.name:
+            raise UsageError(
+                f"the zoo's datasets are described by extractor {record.extractor!r}, which is not installed; "
+                "install it, or name a dataset that the zoo has"
+            )
         names.add(record.name)
     name, number = source.name, 1
     while name in names:
         number += 1
         name = f"{source.name}-{number}"
-    record = dataset.features(zoo.extractor, seed=SEED)
+    record = dataset.features(extractor, seed=SEED)
     return replace(source, name=name), replace(record, name=name)
 
 
@@ -278,8 +213,3 @@ def _digest(state: Mapping[str, torch.Tensor]) -> str:
     from safetensors.torch import save
 
     return hashlib.sha256(save({name: state[name].detach().contiguous().clone() for name in sorted(state)})).hexdigest()
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

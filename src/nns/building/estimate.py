@@ -17,8 +17,9 @@ from nns.building.building import named_datasets
 from nns.building.pairs import CLASSES, check_spread
 from nns.building.plan import plan_architectures
 from nns.building.threads import limited_threads
-from nns.building.worker import CurveTrainer, Origin, Place, describe, train_supernet
+from nns.building.worker import CurveTrainer, Place, train_supernet
 from nns.errors import DatasetError, UsageError
+from nns.networks import Origin, describe_network
 from nns.plugins import load_plugins
 from nns.types import LabelledArrays, SplitArrays, Training
 
@@ -290,7 +291,7 @@ class _Timing:
         return _Timed(work, cost.params(CLASSES), cost.macs(CLASSES), 0 if work.supernet else cost.bytes(CLASSES))
 
     def _cost(self, spec: ArchitectureSpec, image_size: int) -> NetworkCost:
-        from nns.networks.costs import count_cost
+        from nns.networks import count_cost
 
         backend = self.registry.backend(spec.backend)
         module = backend.build(replace(spec, source="random"), CLASSES).eval()
@@ -303,7 +304,7 @@ class _Timing:
         module = backend.build(replace(spec, source="random"), len(data.classes)).eval()
         train = CurveTrainer(device=self.place.device)
         began = time.perf_counter()
-        describe(backend, spec, module, preprocessing, Origin("", data.classes, "", ""), 0.0)
+        describe_network(backend, spec, module, preprocessing, Origin("", data.classes, "", ""), 0.0)
         described = time.perf_counter() - began
         if work.supernet is None:
             training = transfer = _pace(lambda part: list(backend.produce(work, part, train, 0)), data)

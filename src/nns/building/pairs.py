@@ -189,7 +189,7 @@ def describe_architecture(
     """
     import torch
 
-    from nns.networks.costs import count_cost, measure_latency
+    from nns.networks import count_cost, measure_latency
     from nns.networks.fingerprints.graph import graph_statistics, trace_layers
 
     backend, spec = registry.backend(work.backend), work.specs[0]

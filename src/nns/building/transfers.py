@@ -7,14 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.building.plan import item_seed
 from nns.building.worker import CurveTrainer, Place
-from nns.plugins import installed_plugins
 from nns.space import family_of
-from nns.stores import HDF5Store
 from nns.types import Json, NetworkEntry, Training, TransferRecord
 
 if TYPE_CHECKING:
@@ -170,16 +167,13 @@ def _item(name: str, dataset: Dataset, entry: NetworkEntry, settings: BuildSetti
 
 def run_transfer(place: Place, item: TransferItem, registry: Registry | None = None) -> TransferResult:
     """Fine-tune a network of the zoo with a new head, and note its accuracy in the zoo."""
-    from safetensors.torch import load
-
     started = time.perf_counter()
-    with HDF5Store(Path(place.zoo)) as store:
-        entry = store.entry(item.network_id)
-        backend = (registry or installed_plugins()).backend(entry.spec.backend)
+    with place.open_zoo(registry) as zoo:
+        network = zoo.network(item.network_id)
+        entry = network.entry
         size = entry.preprocessing.size
         arrays = place.arrays(item.data, size, item.data_seed, item.max_images)
-        module = backend.load(entry.spec, load(store.weights(entry.id)), len(entry.classes))
-        module = backend.replace_head(module, len(arrays.classes), item.seed)
+        module = network.load(len(arrays.classes), item.seed)
         trainer = CurveTrainer(device=place.device)
         _, accuracy = trainer(module, arrays, entry.preprocessing, item.training, item.seed)
         seconds = time.perf_counter() - started
@@ -192,5 +186,5 @@ def run_transfer(place: Place, item: TransferItem, registry: Registry | None = N
             epochs=epochs,
             recipe={**item.recipe, "seconds": round(seconds, 2)},
         )
-        store.put_transfers([record])
+        zoo.store.put_transfers([record])
     return TransferResult((accuracy,), epochs * len(arrays.train), seconds)

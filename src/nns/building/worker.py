@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING
 
 from nns.building.plan import BuildItem
 from nns.data import Dataset, cached_arrays
+from nns.networks import Origin, Supernet, describe_network, describe_supernet
 from nns.plugins import installed_plugins
-from nns.stores import HDF5Store
-from nns.types import (
-    ArchitectureSpec,
-    NetworkCost,
-    NetworkEntry,
-    NetworkRecord,
-    Preprocessing,
-    Provenance,
-    SplitArrays,
-    SupernetRecord,
-    Training,
-)
+from nns.types import NetworkEntry, Preprocessing, Provenance, SplitArrays, Training
+from nns.zoo import Zoo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +37,10 @@ class Place:
     zoo: str
     images: str
     device: str = "cpu"
+
+    def open_zoo(self, registry: Registry | None = None) -> Zoo:
+        """Open the zoo; without ``registry`` with the installed plugins, which a process loads once."""
+        return Zoo(self.zoo, must_exist=False, registry=registry or installed_plugins())
 
     def arrays(self, data: Dataset, size: int, seed: int, max_images: int | None) -> SplitArrays:
         """Return the decoded splits of a dataset, shared with other processes."""
@@ -98,8 +93,8 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
     started = time.perf_counter()
     backend = (registry or installed_plugins()).backend(item.work.backend)
     arrays = place.arrays(item.data, item.work.image_size, item.data_seed, item.max_images)
-    with HDF5Store(Path(place.zoo)) as store:
-        worker = _Worker(store, backend, item, arrays, place.device)
+    with place.open_zoo(registry) as zoo:
+        worker = _Worker(zoo, backend, item, arrays, place.device)
         accuracies = worker.run()
     return ItemResult(
         dataset=item.dataset_name,
@@ -115,9 +110,10 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
 class _Worker:
     """Does one item."""
 
-    def __init__(self, store: HDF5Store, backend: Backend, item: BuildItem, arrays: SplitArrays, device: str) -> None:
+    def __init__(self, zoo: Zoo, backend: Backend, item: BuildItem, arrays: SplitArrays, device: str) -> None:
         self.device = device
-        self.store, self.backend, self.item, self.arrays = store, backend, item, arrays
+        self.zoo, self.store = zoo, zoo.store
+        self.backend, self.item, self.arrays = backend, item, arrays
         self.half = item.weights == "fp16"
         self.added = self.images = 0
 
@@ -144,15 +140,12 @@ class _Worker:
             yield network, provenance
 
     def _cut(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Provenance]]:
-        from safetensors.torch import load
-
         entry = next((each for each in self.store.supernets() if each.id == self.item.supernet_id), None)
         if entry is None:
             entry = self._add_supernet(train_supernet(self.backend, work, self.arrays, self.item.seed, self.device))
             self.images += (work.training.epochs or 1) * len(self.arrays.train)
         # from what was stored in either case, so that what is cut later comes out the same
-        state = load(self.store.supernet_weights(entry.id))
-        module = self.backend.load_supernet(entry.spec, state, len(self.arrays.classes))
+        module = Supernet(entry, self.zoo).load()
         # a subnet was trained as its supernet was
         return (
             (network, replace(Provenance.of({**network.provenance, **entry.provenance.to_json()}), base=entry.id))
@@ -160,23 +153,24 @@ class _Worker:
         )
 
     def _add_supernet(self, supernet: ProducedNetwork) -> NetworkEntry:
-        from nns.networks.costs import count_cost
-
         preprocessing = self.backend.preprocessing(supernet.spec, self.item.work.image_size)
-        weights = serialise(supernet.module, self.half)
-        cost = count_cost(self.backend, supernet.module, preprocessing, len(self.arrays.classes))
         provenance = self._described(Provenance.of(supernet.provenance), preprocessing)
         origin = self._origin(self.item.supernet_id)
-        entry = _entry(self.backend, supernet.spec, cost, preprocessing, origin, supernet.accuracy, provenance)
-        self.store.add_supernet(SupernetRecord(entry, weights))
-        return entry
+        module, accuracy = supernet.module, supernet.accuracy
+        record = describe_supernet(
+            self.backend, supernet.spec, module, preprocessing, origin, accuracy, provenance, half=self.half
+        )
+        self.store.add_supernet(record)
+        return record.entry
 
     def _add(self, identity: str, network: ProducedNetwork, provenance: Provenance) -> None:
         preprocessing = self.backend.preprocessing(network.spec, self.item.work.image_size)
         provenance = self._described(provenance, preprocessing)
         origin = self._origin(identity)
         module, accuracy = network.module, network.accuracy
-        record = describe(self.backend, network.spec, module, preprocessing, origin, accuracy, provenance, self.half)
+        record = describe_network(
+            self.backend, network.spec, module, preprocessing, origin, accuracy, provenance, half=self.half
+        )
         self.store.add_network(record)
 
     def _origin(self, identity: str) -> Origin:
@@ -186,86 +180,6 @@ class _Worker:
         more = {"image_size": preprocessing.size, "images": len(self.arrays.train)}
         half = {"weights": "fp16"} if self.half else {}
         return replace(provenance, extra={**provenance.extra, **more, **half})
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a network is called in the zoo, and what it was trained on.
-
-    Attributes:
-        id: Its id.
-        classes: Names of the classes its head tells apart.
-        source_dataset: Name of the dataset.
-        source_digest: Content digest of the dataset, empty if unknown.
-    """
-
-    id: str
-    classes: tuple[str, ...]
-    source_dataset: str
-    source_digest: str
-
-
-def describe(
-    backend: Backend,
-    spec: ArchitectureSpec,
-    module: nn.Module,
-    preprocessing: Preprocessing,
-    origin: Origin,
-    accuracy: float,
-    provenance: Provenance | None = None,
-    half: bool = False,
-) -> NetworkRecord:
-    """Count, fingerprint and serialise a trained network; ``half`` rounds its weights to fp16 before, in place."""
-    from nns.networks.costs import count_cost
-    from nns.networks.fingerprints import fingerprint_network
-
-    weights = serialise(module, half)
-    cost = count_cost(backend, module, preprocessing, len(origin.classes))
-    fingerprint = fingerprint_network(backend, spec, module, preprocessing, cost)
-    entry = _entry(backend, spec, cost, preprocessing, origin, accuracy, provenance or Provenance())
-    return NetworkRecord(entry, fingerprint, weights)
-
-
-def _entry(
-    backend: Backend,
-    spec: ArchitectureSpec,
-    cost: NetworkCost,
-    preprocessing: Preprocessing,
-    origin: Origin,
-    accuracy: float,
-    provenance: Provenance,
-) -> NetworkEntry:
-    return NetworkEntry(
-        id=origin.id,
-        spec=spec,
-        cost=cost,
-        preprocessing=preprocessing,
-        classes=origin.classes,
-        source_dataset=origin.source_dataset,
-        source_digest=origin.source_digest,
-        accuracy=accuracy,
-        license=backend.license(spec),
-        provenance=provenance,
-    )
-
-
-def serialise(module: nn.Module, half: bool = False) -> bytes:
-    """Write a state dict as safetensors; ``half`` rounds the module's floats to fp16 first, in place.
-
-    Numbers beyond the range of fp16 become its largest, so that no infinity enters a network.
-    """
-    import torch
-    from safetensors.torch import save
-
-    state = {}
-    for name, tensor in module.state_dict().items():
-        kept = tensor.detach().contiguous().clone()
-        if half and kept.is_floating_point():
-            limit = torch.finfo(torch.float16).max
-            kept = kept.clamp(-limit, limit).half()
-            tensor.copy_(kept)
-        state[name] = kept
-    return save(state)
 
 
 class CurveTrainer:

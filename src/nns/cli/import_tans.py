@@ -44,7 +44,7 @@ def import_tans(
     with Zoo(output, must_exist=False) as zoo:
         with progress_bar() as update:
             done = run_import(folder, zoo, trusted=trust_pickle, progress=update)
-        networks, digest = len(zoo), zoo.digest()
+        networks, digest = len(zoo), zoo.store.digest()
     if done.refused:
         named = ", ".join(str(path) for path in done.refused[:NAMED]) + (", …" if len(done.refused) > NAMED else "")
         note(

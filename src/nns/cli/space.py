@@ -52,7 +52,7 @@ def show(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
     from nns.cli.output import note, print_json
 
     with options.open_zoo(zoo) as opened:
-        documents = [_document(opened.space(name)) for name in opened.spaces()]
+        documents = [_document(opened.store.space(name)) for name in opened.spaces()]
     if json:
         print_json({"spaces": documents})
     elif documents:

@@ -15,7 +15,7 @@ from nns.cli.zoo_documents import entry_document, info_document, milliseconds, s
 
 if TYPE_CHECKING:
     from nns.types import NetworkEntry, TransferRecord
-    from nns.zoo import Kept, ZooInfo
+    from nns.zoo import WeightsBytes, ZooInfo
 
 ID_SHOWN = 10
 """Digits of an id in a table, or as many more as it takes to tell all networks apart."""
@@ -64,7 +64,7 @@ def ls(
     with options.open_zoo(zoo) as opened, progress_bar() as update:
 
         def measured(ids: Sequence[str]) -> Mapping[str, float]:
-            from nns.searching import latencies
+            from nns.networks import latencies
 
             where = latency_device(device, limits.max_latency)
             show = lambda done, total: update("measuring latency", done, total)  # noqa: E731
@@ -72,7 +72,7 @@ def ls(
             return seconds
 
         entries = list_networks(opened, limits, sort, reverse=reverse, dataset=dataset, latencies=measured)
-        ids = opened.ids()
+        ids = opened.store.ids()
     shown = entries[:limit]
     if json:
         rows = [entry_document(entry) | {"latency_ms": milliseconds(seconds.get(entry.id))} for entry in shown]
@@ -191,12 +191,14 @@ def show(
     Example: nns zoo show zoo.h5 3f2a
     """
     from nns.cli.output import print_json
+    from nns.networks import Supernet
 
     with options.open_zoo(zoo) as opened:
-        entry, supernet = opened.find(network)
-        kept = opened.kept([entry.id])
-        transfers = () if supernet else opened.transfers(entry.id)
-        measured = {device: opened.latencies(device).get(entry.id) for device in opened.store.devices()}
+        found = opened.find(network)
+        entry, supernet = found.entry, isinstance(found, Supernet)
+        kept = opened.weights_bytes([entry.id])
+        transfers = () if isinstance(found, Supernet) else found.transfers
+        measured = {device: opened.store.latencies(device).get(entry.id) for device in opened.store.devices()}
     latencies = {device: seconds for device, seconds in measured.items() if seconds is not None and not supernet}
     if json:
         print_json(show_document(entry, supernet, kept, transfers, latencies))
@@ -207,7 +209,7 @@ def show(
 def _render_network(
     entry: NetworkEntry,
     supernet: bool,
-    kept: Kept,
+    kept: WeightsBytes,
     transfers: Sequence[TransferRecord],
     latencies: Mapping[str, float],
 ) -> None:
@@ -277,7 +279,7 @@ def verify(
             networks = len(opened)
             update("checking networks", 0, networks)
             problems = find_problems(opened.store, quick, lambda done, total: update("checking networks", done, total))
-            supernets = len(opened.supernets())
+            supernets = len(opened.store.supernets())
     except ZooError as error:
         problems = problems or (Problem("", str(error)),)
     seconds = time.perf_counter() - started

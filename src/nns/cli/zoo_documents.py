@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from nns.types import StoredWeights
 
 if TYPE_CHECKING:
     from nns.types import NetworkEntry, Packing, TransferRecord
-    from nns.zoo import Kept, ZooInfo
+    from nns.zoo import WeightsBytes, ZooInfo
 
 
 def entry_document(entry: NetworkEntry) -> dict[str, Any]:
     """Return a network as JSON."""
     classes = len(entry.classes)
+    stored = isinstance(entry.weights, StoredWeights)
     return {
         "id": entry.id,
         "backend": entry.spec.backend,
@@ -29,13 +33,14 @@ def entry_document(entry: NetworkEntry) -> dict[str, Any]:
         "image_size": entry.preprocessing.size,
         "license": entry.license,
         "provenance": entry.provenance.to_json(),
+        **({} if stored else {"weights_at": {"kind": entry.weights.kind, **asdict(entry.weights)}}),
     }
 
 
 def show_document(
     entry: NetworkEntry,
     supernet: bool,
-    kept: Kept,
+    kept: WeightsBytes,
     transfers: Sequence[TransferRecord],
     latencies: Mapping[str, float],
 ) -> dict[str, Any]:

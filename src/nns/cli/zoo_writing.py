@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,8 @@ from nns.cli.text import counted
 from nns.cli.zoo_documents import entry_document
 
 if TYPE_CHECKING:
-    from nns.types import Garbage, NetworkEntry
+    from nns.networks import Network, Supernet
+    from nns.types import Garbage
     from nns.zoo import Conflict, Merged, Zoo
 
 NAMED = 10
@@ -43,7 +44,7 @@ def merge(
             print_json({"zoo": str(out), "conflicts": [_conflict(each) for each in error.conflicts]})
         raise
     with Zoo(out) as opened:
-        networks, supernets, digest = len(opened), len(opened.supernets()), opened.digest()
+        networks, supernets, digest = len(opened), len(opened.store.supernets()), opened.store.digest()
     added = sum(each.added for each in merged)
     if json:
         sources = [_merged(each) for each in merged]
@@ -82,20 +83,21 @@ def rm(
     """
     from nns.cli.output import note, print_json
     from nns.errors import EXIT_INTERRUPTED
+    from nns.networks import Supernet
     from nns.quantities import format_bytes
 
     with options.open_zoo(zoo) as opened:
         gone = _named(opened, networks or [], dataset)
         ids = list(gone)
-        supernets = [entry.id for entry, supernet in gone.values() if supernet]
+        supernets = [each.id for each in gone.values() if isinstance(each, Supernet)]
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-            _tell(zoo, gone, opened.kept(ids).own)
+            _tell(zoo, gone, opened.weights_bytes(ids).own)
             if not _agreed():
                 note("nothing was removed")
                 raise typer.Exit(EXIT_INTERRUPTED)
         before = opened.disk_bytes()
         opened.store.remove(ids)
-        left, spaces, digest, after = len(opened), opened.spaces(), opened.digest(), opened.disk_bytes()
+        left, spaces, digest, after = len(opened), opened.spaces(), opened.store.digest(), opened.disk_bytes()
         leftover = opened.garbage()
     if json:
         print_json(
@@ -120,8 +122,8 @@ def rm(
         note(f"what was fitted before ({', '.join(spaces)}) ranks the others as it did; or run `nns space fit {zoo}`")
 
 
-def _named(zoo: Zoo, beginnings: Sequence[str], dataset: str | None) -> dict[str, tuple[NetworkEntry, bool]]:
-    """Find what is to be removed: id to entry and whether it is a supernet.
+def _named(zoo: Zoo, beginnings: Sequence[str], dataset: str | None) -> dict[str, Network | Supernet]:
+    """Find what is to be removed, by id.
 
     Raises:
         UsageError: If nothing is named, or nothing of that name is there.
@@ -130,13 +132,13 @@ def _named(zoo: Zoo, beginnings: Sequence[str], dataset: str | None) -> dict[str
 
     if not beginnings and dataset is None:
         raise UsageError("name what to remove: ids, or --dataset NAME")
-    found = {entry.id: (entry, supernet) for entry, supernet in map(zoo.find, beginnings)}
+    found: dict[str, Network | Supernet] = {each.id: each for each in map(zoo.find, beginnings)}
     if dataset is not None:
-        everything = [(entry, False) for entry in zoo.entries()] + [(entry, True) for entry in zoo.supernets()]
-        known = {entry.source_dataset for entry, _ in everything}
+        everything: list[Network | Supernet] = [*zoo.networks(), *zoo.supernets()]
+        known = {each.entry.source_dataset for each in everything}
         if dataset not in known:
             raise UnknownNameError.among("dataset", dataset, known)
-        found |= {entry.id: (entry, kind) for entry, kind in everything if entry.source_dataset == dataset}
+        found |= {each.id: each for each in everything if each.entry.source_dataset == dataset}
     return found
 
 
@@ -145,14 +147,15 @@ def _count(networks: int, supernets: int) -> str:
     return " and ".join(parts) or "nothing"
 
 
-def _tell(zoo: Path, gone: dict[str, tuple[NetworkEntry, bool]], size: int) -> None:
+def _tell(zoo: Path, gone: Mapping[str, Network | Supernet], size: int) -> None:
     from nns.cli.output import note
+    from nns.networks import Supernet
     from nns.quantities import format_bytes
 
-    supernets = sum(supernet for _, supernet in gone.values())
-    for entry, supernet in list(gone.values())[:NAMED]:
-        what = f"{'supernet ' * supernet}{entry.spec.backend}:{entry.spec.name}"
-        note(f"  {entry.id}  {what}, trained on {entry.source_dataset}")
+    supernets = sum(isinstance(each, Supernet) for each in gone.values())
+    for each in list(gone.values())[:NAMED]:
+        what = f"{'supernet ' * isinstance(each, Supernet)}{each.spec.backend}:{each.spec.name}"
+        note(f"  {each.id}  {what}, trained on {each.entry.source_dataset}")
     if len(gone) > NAMED:
         note(f"  and {len(gone) - NAMED} more")
     note(f"{_count(len(gone) - supernets, supernets)} will be removed from {zoo} for good, about {format_bytes(size)}")
@@ -181,7 +184,7 @@ def gc(
 
     with options.open_zoo(zoo) as opened:
         garbage = opened.garbage() if dry_run else opened.store.collect_garbage()
-        networks, digest = len(opened), opened.digest()
+        networks, digest = len(opened), opened.store.digest()
     if json:
         print_json(_garbage(zoo, garbage, networks, digest, dry_run))
         return

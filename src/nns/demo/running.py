@@ -166,7 +166,7 @@ def _compare(
         if same is not None:
             runs.append(replace(same, choice=choice))
             continue
-        climber = candidate(zoo, picked.entry, found.dataset.classes or 0, seed=seed)
+        climber = candidate(zoo.network(picked.entry.id), found.dataset.classes or 0, seed=seed)
         runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt

@@ -23,9 +23,8 @@ from nns.finetuning import (
     make_card,
     write_handover,
 )
-from nns.networks.costs import count_cost
+from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
-from nns.searching import load_network
 from nns.tables import Table, finite
 from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 
@@ -140,8 +139,7 @@ class SizedData:
 
 
 def candidate(
-    zoo: Zoo,
-    entry: NetworkEntry,
+    network: Network,
     classes: int,
     *,
     seed: int = 0,
@@ -151,24 +149,22 @@ def candidate(
     """Make a zoo's network a candidate for fine-tuning, with a fresh head.
 
     Args:
-        zoo: The zoo.
-        entry: The network.
+        network: The network.
         classes: Classes of the new head.
         seed: Of the head's weights.
         image_size: Side of its input, in place of its own.
         random_weights: Start from random weights instead of the stored ones, for comparison.
     """
-    backend = zoo.registry.backend(entry.spec.backend)
-    preprocessing = entry.preprocessing
+    entry, preprocessing = network.entry, network.entry.preprocessing
     if image_size is not None:
         preprocessing = replace(
-            backend.preprocessing(entry.spec, image_size), mean=preprocessing.mean, std=preprocessing.std
+            network.backend.preprocessing(entry.spec, image_size), mean=preprocessing.mean, std=preprocessing.std
         )
 
     def build() -> nn.Module:
         if random_weights:
-            return backend.build(replace(entry.spec, source="random"), classes, seed)
-        return backend.replace_head(load_network(zoo, entry.id), classes, seed)
+            return network.backend.build(replace(entry.spec, source="random"), classes, seed)
+        return network.load(classes, seed)
 
     return Entrant(entry.id, entry.spec.name, build, preprocessing)
 
@@ -234,16 +230,15 @@ def finetune(
     """
     check_target(output)
     dataset = Dataset.of(data, registry=zoo.registry)
-    entries = [zoo.entry(network) for network in dict.fromkeys(network_ids)]
+    networks = [zoo.network(beginning) for beginning in dict.fromkeys(network_ids)]
     classes = len(dataset.classes)
     sized = SizedData(dataset, seed, on_decode)
-    candidates = [candidate(zoo, entry, classes, seed=seed, image_size=image_size) for entry in entries]
+    candidates = [candidate(network, classes, seed=seed, image_size=image_size) for network in networks]
     tell = (lambda event: on_event(event, sized.train_images)) if on_event else None
     result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
-    winner = next(entry for entry in entries if entry.id == result.winner.id)
-    backend = zoo.registry.backend(winner.spec.backend)
-    cost = count_cost(backend, result.module, result.winner.preprocessing, classes)
-    card, folder = hand_over(output, zoo, result, winner, dataset, recipe, seed=seed, cost=cost)
+    winner = next(network for network in networks if network.id == result.winner.id)
+    cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
+    card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
     return FinetuneReport(card, result, folder, sized.skipped)
 
 
@@ -269,7 +264,7 @@ def hand_over(
         classes=dataset.classes,
         dataset=dataset.name,
         dataset_digest=dataset.digest,
-        zoo_digest=zoo.digest(),
+        zoo_digest=zoo.store.digest(),
         recipe=recipe,
         seed=seed,
         cost=cost,
@@ -286,8 +281,8 @@ def export_network(zoo: Zoo, network: str, output: str | os.PathLike[str]) -> tu
         ZooError: If its weights are damaged.
     """
     check_target(output)
-    entry = zoo.entry(network)
-    module = load_network(zoo, entry.id)
+    found = zoo.network(network)
+    entry, module = found.entry, found.load()
     as_it_is = LadderResult(
         winner=Entrant(entry.id, entry.spec.name, lambda: module, entry.preprocessing),
         module=module,
@@ -306,7 +301,7 @@ def export_network(zoo: Zoo, network: str, output: str | os.PathLike[str]) -> tu
         classes=entry.classes,
         dataset=entry.source_dataset,
         dataset_digest=entry.source_digest,
-        zoo_digest=zoo.digest(),
+        zoo_digest=zoo.store.digest(),
         recipe=Recipe(epochs=1),
     )
     return entry, write_handover(output, module, card)

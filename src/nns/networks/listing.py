@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nns.errors import UsageError
-from nns.networks.costs import count_cost
+from nns.networks.counting import count_cost
 from nns.types import ArchitectureSpec, Limits, NetworkCost
 
 if TYPE_CHECKING:

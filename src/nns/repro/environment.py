@@ -7,9 +7,9 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from nns.building.threads import limited_threads
+from nns.networks.latency import processor_name
 
 PACKAGES = (
     "nns", "torch", "torchvision", "timm", "ofa", "numpy", "scipy", "scikit-learn", "pillow",
@@ -33,7 +33,7 @@ def environment() -> dict[str, str]:
     found |= {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     found["python"] = platform.python_version()
     found["system"] = f"{platform.system()} {platform.machine()}"
-    found["cpu"] = _cpu()
+    found["cpu"] = processor_name()
     found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     found["threads"] = str(THREADS)
     return found
@@ -67,13 +67,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

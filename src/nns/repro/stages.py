@@ -146,7 +146,7 @@ def _built(zoo: Zoo) -> StageRecord:
     accuracies: dict[str, float] = {}
     exact: dict[str, str] = {}
     by_backend: dict[str, list[float]] = {}
-    for entry in zoo.entries():
+    for entry in zoo.store.entries():
         name = f"network {entry.id}"
         classes = len(entry.classes)
         facts[name] = (
@@ -163,18 +163,18 @@ def _built(zoo: Zoo) -> StageRecord:
         exact[f"features of {record.name}"] = _sha256(np.ascontiguousarray(record.features).tobytes())
     means = {name: _round(float(np.mean(values))) for name, values in by_backend.items()}
     numbers = {"features": features, "mean accuracy": means, "accuracy": accuracies}
-    return StageRecord("build", facts, numbers, exact | {"zoo": zoo.digest()})
+    return StageRecord("build", facts, numbers, exact | {"zoo": zoo.store.digest()})
 
 
 def _fitted(zoo: Zoo, method: str) -> StageRecord:
-    record = zoo.space(method)
+    record = zoo.store.space(method)
     facts = {
         "method": record.method,
         "settings": canonical_json(dict(record.settings)).decode(),
         "networks": str(len(record.network_ids)),
         "datasets": ", ".join(dataset.name for dataset in zoo.datasets()),
     }
-    loaded, ids = Space.load(zoo, method), zoo.ids()
+    loaded, ids = Space.load(zoo, method), zoo.store.ids()
     rows = np.arange(len(ids), dtype=np.int64)
     predicted: dict[str, float] = {}
     similarity: dict[str, float] = {}
@@ -192,7 +192,7 @@ def _fitted(zoo: Zoo, method: str) -> StageRecord:
 
 
 def _searched(settings: ReproSettings, query: Dataset, zoo: Zoo, seed: int) -> StageRecord:
-    result = search(query, zoo, settings.limits, top=len(zoo.ids()), space=settings.method, seed=seed)
+    result = search(query, zoo, settings.limits, top=len(zoo.store.ids()), space=settings.method, seed=seed)
     sample = "\n".join(query.content_digests[index] for index in query.sample(seed=seed))
     facts = {"query": result.dataset.digest, "sample": _sha256(sample.encode()), "feasible": str(result.feasible)}
     facts |= {f"network {c.entry.id}": f"{c.params} parameters, {c.macs} MACs" for c in result.candidates}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from nns._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from nns.searching.measuring import latencies, load_network
     from nns.searching.ranking import search
     from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
     from nns.searching.together import choose_together
@@ -18,8 +17,6 @@ _HOMES = {
     "SearchResult": "results",
     "SearchSeconds": "results",
     "choose_together": "together",
-    "latencies": "measuring",
-    "load_network": "measuring",
     "search": "ranking",
 }
 
@@ -29,8 +26,6 @@ __all__ = [
     "SearchResult",
     "SearchSeconds",
     "choose_together",
-    "latencies",
-    "load_network",
     "search",
 ]
 

@@ -54,7 +54,7 @@ def list_networks(
         raise UnknownNameError.among("order", sort, _ORDERS)
     if limits.max_latency is not None and latencies is None:
         raise UsageError("a limit on latency needs a source of latencies")
-    entries = zoo.entries()
+    entries = zoo.store.entries()
     if dataset is not None:
         known = {entry.source_dataset for entry in entries}
         if dataset not in known:

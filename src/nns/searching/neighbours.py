@@ -85,7 +85,7 @@ def _winners(zoo: Zoo, digests: Collection[str]) -> dict[str, tuple[str, float]]
     """Return the best known network of some datasets by digest: of their own networks and of transfers to them."""
     own = {digest: zoo.store.best_trained_on(digest) for digest in digests}
     known = [(digest, entry.id, entry.accuracy) for digest, entry in own.items() if entry is not None]
-    known += [(record.dataset_digest, record.network_id, record.accuracy) for record in zoo.transfers()]
+    known += [(record.dataset_digest, record.network_id, record.accuracy) for record in zoo.store.transfers()]
     best: dict[str, tuple[str, float]] = {}
     for digest, network, accuracy in sorted(row for row in known if row[0] in digests):
         if np.isfinite(accuracy) and (digest not in best or accuracy > best[digest][1]):

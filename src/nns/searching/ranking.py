@@ -11,9 +11,9 @@ import numpy as np
 
 from nns.data import QUERY_IMAGES, Dataset
 from nns.errors import UsageError
+from nns.networks import latencies
 from nns.searching.candidates import Ranking
 from nns.searching.limits import NetworkTable, feasible
-from nns.searching.measuring import latencies
 from nns.searching.neighbours import neighbourhood
 from nns.searching.probes import check_probe, make_probe, run_probe
 from nns.searching.probes.running import PROBE_SECONDS, PROBED
@@ -97,7 +97,7 @@ def search(
     return SearchResult(
         dataset=_about(dataset, unread),
         zoo_path=str(zoo.path),
-        zoo_digest=zoo.digest(),
+        zoo_digest=zoo.store.digest(),
         zoo_networks=len(zoo),
         space=search_in.space.name,
         limits=search_in.limits,
@@ -137,7 +137,7 @@ class _Search:
 
     def rank(self, query: DatasetRecord, classes: int | None) -> Ranking:
         """Filter by the limits, each network with a head for so many classes, and score what is left."""
-        table = NetworkTable(self.zoo.store.columns(), self.zoo.entries)
+        table = NetworkTable(self.zoo.store.columns(), self.zoo.store.entries)
         costs = table.costs(classes)
         mask, seconds = feasible(table, costs, self.limits, self._latencies)
         rows = np.flatnonzero(mask)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nns.quantities import format_count, format_seconds
-from nns.searching.measuring import load_network
 from nns.searching.neighbours import Neighbourhood
 from nns.tables import Table
 from nns.types import Limits, NetworkEntry
@@ -94,14 +93,11 @@ class Candidate:
             seed: Of the fresh head's weights.
 
         Raises:
-            WeightsError: If the zoo has no weights of it.
+            WeightsError: If its weights are not at hand.
             ZooError: If they are damaged.
         """
         assert self.zoo is not None
-        module = load_network(self.zoo, self.entry.id)
-        if classes is None:
-            return module
-        return self.zoo.registry.backend(self.entry.spec.backend).replace_head(module, classes, seed)
+        return self.zoo.network(self.entry.id).load(classes, seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as ``nns search`` writes it in JSON."""

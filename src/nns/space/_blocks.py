@@ -23,9 +23,9 @@ def fingerprint_blocks(zoo: Zoo, rows: NDArray[np.int64] | None = None) -> dict[
         rows: Which networks; None: all.
     """
     chosen = slice(None) if rows is None else rows
-    columns = {"graph": zoo.graphs(), "kernel": zoo.kernels(), "surprise": zoo.surprises()}
+    columns = {"graph": zoo.store.graphs(), "kernel": zoo.store.kernels(), "surprise": zoo.store.surprises()}
     blocks = {name: np.array(column[chosen]) for name, column in columns.items() if column.size}
-    ids = np.array(zoo.ids(), dtype=object)[chosen]
+    ids = np.array(zoo.store.ids(), dtype=object)[chosen]
     ragged: dict[str, NDArray[np.float32]] = {}
     for row, network in enumerate(ids):
         found = zoo.store.fingerprint(str(network))  # one at a time: all of them take as much again as the blocks

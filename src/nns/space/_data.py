@@ -133,11 +133,11 @@ class SpaceData:
         """Collect from a zoo what a space is fitted on."""
         from nns.space._blocks import fingerprint_blocks
 
-        entries, datasets = zoo.entries(), zoo.datasets()
+        entries, datasets = zoo.store.entries(), zoo.datasets()
         index = {record.digest: position for position, record in enumerate(datasets)}
         networks, moved_to, accuracy = known_transfers(zoo, index)
         return cls(
-            network_ids=tuple(zoo.ids()),
+            network_ids=tuple(zoo.store.ids()),
             blocks=fingerprint_blocks(zoo),
             accuracy=np.array([entry.accuracy for entry in entries], dtype=np.float64),
             dataset_index=np.array([index.get(entry.source_digest, -1) for entry in entries], dtype=np.int64),
@@ -203,9 +203,9 @@ def known_transfers(zoo: Zoo, index: Mapping[str, int]) -> tuple[IntArray, IntAr
         zoo: The zoo.
         index: Position of each dataset by its digest; transfers to others are left out.
     """
-    row_of = {network: row for row, network in enumerate(zoo.ids())}
+    row_of = {network: row for row, network in enumerate(zoo.store.ids())}
     found: dict[tuple[int, int], list[float]] = {}
-    for record in zoo.transfers():
+    for record in zoo.store.transfers():
         if record.network_id in row_of and record.dataset_digest in index and np.isfinite(record.accuracy):
             key = row_of[record.network_id], index[record.dataset_digest]
             found.setdefault(key, []).append(record.accuracy)

@@ -74,7 +74,7 @@ class Space:
             UnknownNameError: If there is none of that name, or its method is not installed.
             ZooError: If the method can do nothing with what the zoo holds.
         """
-        record = zoo.space(_choose(zoo, name))
+        record = zoo.store.space(_choose(zoo, name))
         with _usable(record.name):
             method: SpaceMethod = zoo.registry.make("method", record.method, **record.settings)
             method.load_tensors(record.tensors)
@@ -177,7 +177,7 @@ def _choose(zoo: Zoo, name: str | None) -> str:
 
 
 def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[np.float32]:
-    ids = tuple(zoo.ids())
+    ids = tuple(zoo.store.ids())
     embeddings = np.asarray(record.embeddings)
     if ids == record.network_ids:  # the rule; of 14,000 networks the mapping takes as long as all the scores
         return embeddings

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from nns.errors import ZooError
-from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, Provenance, TransferRecord
+from nns.types import (
+    WEIGHTS_KINDS,
+    ArchitectureSpec,
+    NetworkCost,
+    NetworkEntry,
+    Preprocessing,
+    Provenance,
+    StoredWeights,
+    TransferRecord,
+    Weights,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
@@ -158,7 +168,21 @@ def decode_entry(row: Any) -> NetworkEntry:
         math.nan if accuracy is None else number(accuracy),
         text(row["license"]),
         Provenance.of(mapping(row["provenance"])),
+        decode_weights(row["weights_at"]) if "weights_at" in row else StoredWeights(),
     )
+
+
+def decode_weights(row: Any) -> Weights:
+    """Build the place of weights from parsed JSON.
+
+    Raises:
+        KeyError: If this nns knows no such place.
+        TypeError: If a field is missing, unknown, or has the wrong type.
+        ValueError: If a field holds what is not allowed.
+    """
+    fields = dict(mapping(row))
+    weights: Weights = WEIGHTS_KINDS[text(fields.pop("kind"))](**fields)
+    return weights
 
 
 def decode_transfer(row: Any) -> TransferRecord:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
-from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry, TransferRecord
+from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry, StoredWeights, TransferRecord
 
 TIMING_KEYS = frozenset(
     {"created", "device", "finished", "host", "hostname", "platform", "seconds", "started", "threads", "versions"}
@@ -53,7 +53,7 @@ def without_timing(value: Any) -> Any:
 
 def entry_json(entry: NetworkEntry) -> dict[str, Any]:
     """Turn an entry into a JSON-able dict; an unknown accuracy (NaN) becomes null."""
-    return {
+    found = {
         "id": entry.id,
         "spec": {
             "backend": entry.spec.backend,
@@ -70,6 +70,9 @@ def entry_json(entry: NetworkEntry) -> dict[str, Any]:
         "license": entry.license,
         "provenance": _plain(entry.provenance.to_json()),
     }
+    if not isinstance(entry.weights, StoredWeights):  # left out there, so that older zoos keep their digests
+        found["weights_at"] = {"kind": entry.weights.kind, **asdict(entry.weights)}
+    return found
 
 
 def _plain(value: Json) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The published zoo has neither MACs nor bytes, and limits need both. A subnet's cost is a sum over its blocks, and a
 block's depends on its place, kernel size and expansion ratio only, so all networks are counted by one table of
-20 x 3 x 3. Tests hold the counts equal to those of :func:`nns.networks.costs.count_cost` on the networks themselves.
+20 x 3 x 3. Tests hold the counts equal to those of :func:`nns.networks.count_cost` on the networks themselves.
 """
 
 from __future__ import annotations

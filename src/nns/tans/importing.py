@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nns.data.extractors import RESNET18_EXTRACTOR
 from nns.errors import UsageError, ZooError
+from nns.networks import serialise
 from nns.tans.architectures import BACKEND
 from nns.tans.archives import ForeignPickleError
 from nns.tans.layout import read_networks, read_test_set, read_training_sets
@@ -79,7 +80,7 @@ def import_tans(folder: Path, zoo: Zoo, *, trusted: bool = False, progress: Prog
     _check_names([*datasets, *tests])
     told("reading networks", 0, 1)
     records = network_records(read_networks(published[0]), datasets)
-    known = set(zoo.ids())
+    known = set(zoo.store.ids())
     kept = {record.entry.id for record in records}
     unmatched = sum(not record.entry.source_digest for record in records)
     source = _Source(zoo, folder, datasets, trusted)
@@ -109,7 +110,7 @@ def _required(folder: Path) -> tuple[Path, Path]:
 def _check_target(zoo: Zoo) -> None:
     """Refuse a zoo whose networks or datasets cannot be compared with what will be imported."""
     foreign = {dataset.extractor for dataset in zoo.datasets()} - {RESNET18_EXTRACTOR}
-    if foreign or (len(zoo) and zoo.graphs().size):
+    if foreign or (len(zoo) and zoo.store.graphs().size):
         raise UsageError(f"{zoo.path} holds networks or datasets that are not of TANS; import into a zoo of its own")
 
 
@@ -157,8 +158,6 @@ class _Source:
                 progress("adding networks", done, len(records))
 
     def _supernet(self, name: str) -> tuple[Supernet, SupernetRecord] | None:
-        from nns.building.worker import serialise
-
         path, dataset = self.files[name], self.datasets[name]
         try:
             state = read_tensors(path, self.trusted)
@@ -176,8 +175,6 @@ class _Source:
         return supernet, SupernetRecord(entry, weights)
 
     def _cut(self, records: Sequence[NetworkRecord], supernet: Supernet, base: NetworkEntry) -> Iterator[NetworkRecord]:
-        from nns.building.worker import serialise
-
         specs = [record.entry.spec for record in records]
         for record, module in zip(records, cut_subnets(supernet, specs), strict=True):
             self.cut += 1

@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from nns.building.checkpoints import read_state
+from nns.backends.checkpoint import read_state
 from nns.errors import NnsError
 
 

@@ -200,7 +200,7 @@ class BackendContract:
 
     def test_counts(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
         """A count of the body plus the formula of the head is the exact count, whatever the classes."""
-        from nns.networks.costs import count_cost
+        from nns.networks import count_cost
 
         costs = set()
         for classes in (2, 5, 11):
@@ -215,7 +215,7 @@ class BackendContract:
 
     def test_fingerprint(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
         """A fingerprint is finite, of the expected shapes, and the same each time."""
-        from nns.networks.costs import count_cost
+        from nns.networks import count_cost
         from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, fingerprint_network
 
         module = backend.build(spec, self.classes, seed=1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
+from nns.networks.weights import find_problems
 from nns.stores import HDF5Store, network_content_digest, supernet_content_digest
 from nns.stores._codec import count, mapping, parse_json, text
 from nns.types import FINGERPRINT_PARTS, NetworkEntry
@@ -133,6 +134,7 @@ def _network(store: HDF5Store, network_id: str, quick: bool) -> Iterator[str]:
         yield "description or fingerprint is not what was added (digest)"
     if not quick:
         yield from _weights(entry, store.weights(network_id))
+        yield from find_problems(entry)
 
 
 def _weights(entry: NetworkEntry, data: bytes) -> Iterator[str]:

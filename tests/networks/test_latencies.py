@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-import nns.networks.costs
+import nns.networks.latency
 from nns import Zoo
 from nns.errors import UnknownNameError
-from nns.searching import latencies, load_network
+from nns.networks import latencies
+from nns.types import NetworkRecord
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def measured(monkeypatch):
         calls.append(module)
         return preprocessing.size / 1000
 
-    monkeypatch.setattr(nns.networks.costs, "measure_latency", measure)
+    monkeypatch.setattr(nns.networks.latency, "measure_latency", measure)
     return calls
 
 
@@ -28,22 +29,22 @@ def zoo(small_zoo, tmp_path):
     """A zoo of its own with the three networks of the example backend."""
     copied = Zoo(tmp_path / "zoo.h5", must_exist=False)
     with Zoo(small_zoo.path) as zoo:
-        for entry in zoo.entries():
+        for entry in zoo.store.entries():
             if entry.spec.backend == "example":
-                from nns.types import NetworkRecord
-
-                copied.store.add_network(NetworkRecord(entry, zoo.fingerprint(entry.id), zoo.load_weights(entry.id)))
+                fingerprint, weights = zoo.store.fingerprint(entry.id), zoo.store.weights(entry.id)
+                record = NetworkRecord(entry, fingerprint, weights)
+                copied.store.add_network(record)
     return copied
 
 
 def test_a_second_call_measures_nothing(zoo, measured):
     steps = []
-    first = latencies(zoo, zoo.ids()[:2], "cpu", lambda done, total: steps.append((done, total)))
-    assert first == dict.fromkeys(zoo.ids()[:2], 0.032)
+    first = latencies(zoo, zoo.store.ids()[:2], "cpu", lambda done, total: steps.append((done, total)))
+    assert first == dict.fromkeys(zoo.store.ids()[:2], 0.032)
     assert (len(measured), steps) == (2, [(1, 2), (2, 2)])
-    assert latencies(zoo, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
+    assert latencies(zoo, zoo.store.ids(), "cpu") == dict.fromkeys(zoo.store.ids(), 0.032)
     assert len(measured) == 3
-    assert latencies(zoo, zoo.ids(), "cpu") == dict.fromkeys(zoo.ids(), 0.032)
+    assert latencies(zoo, zoo.store.ids(), "cpu") == dict.fromkeys(zoo.store.ids(), 0.032)
     assert len(measured) == 3
 
 
@@ -55,15 +56,15 @@ def test_what_was_measured_before_an_interrupt_is_kept(small_zoo, tmp_path, monk
             return seconds
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nns.networks.costs, "measure_latency", measure)
+    monkeypatch.setattr(nns.networks.latency, "measure_latency", measure)
     path = small_zoo.copy(tmp_path)
     with Zoo(path) as zoo:
-        chosen = [entry.id for entry in zoo.entries() if entry.spec.backend == "example"]
+        chosen = [entry.id for entry in zoo.store.entries() if entry.spec.backend == "example"]
         with pytest.raises(KeyboardInterrupt):
             latencies(zoo, chosen, "cpu")
     with Zoo(path) as zoo:
         (device,) = zoo.info().devices
-        assert zoo.latencies(device) == {chosen[0]: 0.25}
+        assert zoo.store.latencies(device) == {chosen[0]: 0.25}
 
 
 def test_a_zoo_that_cannot_be_written_is_measured_all_the_same(zoo, measured, monkeypatch, caplog):
@@ -72,19 +73,19 @@ def test_a_zoo_that_cannot_be_written_is_measured_all_the_same(zoo, measured, mo
 
     monkeypatch.setattr(zoo.store, "latencies", lambda device: {})
     monkeypatch.setattr(zoo.store, "put_latencies", refuse)
-    assert len(latencies(zoo, zoo.ids(), "cpu")) == 3
+    assert len(latencies(zoo, zoo.store.ids(), "cpu")) == 3
     assert "cannot be kept" in caplog.text
 
 
 def test_a_stored_network_comes_back_as_it_was_trained(zoo):
     import torch
 
-    module = load_network(zoo, zoo.ids()[0])
+    module = zoo.network(zoo.store.ids()[0]).load()
     assert not module.training
     from safetensors.torch import load
 
-    stored = load(zoo.load_weights(zoo.ids()[0]))
+    stored = load(zoo.store.weights(zoo.store.ids()[0]))
     assert stored.keys() == module.state_dict().keys()
     assert all(torch.equal(stored[name], tensor) for name, tensor in module.state_dict().items())
     with pytest.raises(UnknownNameError):
-        load_network(zoo, "zzz")
+        zoo.network("zzz")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """How the weights of some networks and supernets are kept.
+class WeightsBytes:
+    """What the weights of some networks and supernets take in a zoo file.
 
     Attributes:
         decoded: Bytes of the weights, each network's counted whole.
@@ -42,7 +42,7 @@ class Kept:
         return sum(self.codecs.values())
 
 
-def kept(store: HDF5Store, ids: Collection[str]) -> Kept:
+def weights_bytes(store: HDF5Store, ids: Collection[str]) -> WeightsBytes:
     """Count what the weights of networks and supernets take; unknown ids count nothing.
 
     Raises:
@@ -54,7 +54,7 @@ def kept(store: HDF5Store, ids: Collection[str]) -> Kept:
     for each in found:
         for name, frames in each.codecs.items():
             codecs[name] = codecs.get(name, 0) + frames
-    return Kept(
+    return WeightsBytes(
         sum(each.decoded for each in found),
         sum(each.stored for each in found),
         sum(each.own for each in found),
@@ -63,13 +63,13 @@ def kept(store: HDF5Store, ids: Collection[str]) -> Kept:
     )
 
 
-def _of_part(part: Part, wanted: set[str]) -> Kept:
+def _of_part(part: Part, wanted: set[str]) -> WeightsBytes:
     from nns.stores._frames import NAMES
 
     tables: list[WeightsTable] = [table for table in part.weights_tables if len(table)]
     chosen = [np.array([name in wanted for name in table.ids]) for table in tables]
     if not any(mask.any() for mask in chosen):
-        return Kept()
+        return WeightsBytes()
     used = [_frames(table, mask) for table, mask in zip(tables, chosen, strict=True)]
     mine = np.unique(np.concatenate(used))
     rest = np.concatenate([_frames(table, ~mask) for table, mask in zip(tables, chosen, strict=True)])
@@ -78,13 +78,13 @@ def _of_part(part: Part, wanted: set[str]) -> Kept:
         raise ZooError(f"{part.file.path} is damaged: weights have frames that do not exist; restore it from a copy")
     decoded = sum(int(table.lengths[mask].sum()) for table, mask in zip(tables, chosen, strict=True))
     if not count:
-        return Kept(decoded)
+        return WeightsBytes(decoded)
     base = part.frames.base
     needed = np.concatenate([rest, base[rest]])
     stored = np.diff(part.frames.bounds).astype(np.int64)
     codecs, counts = np.unique(part.frames.codec[mine], return_counts=True)
     bases = base[mine]
-    return Kept(
+    return WeightsBytes(
         decoded,
         int(stored[mine].sum()),
         int(stored[np.setdiff1d(mine, needed)].sum()),

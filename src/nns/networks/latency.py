@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nns.types import Preprocessing
+from nns.types import LatencyRecord, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from nns.networks.network import Home
+    from nns.types import PartProgress
 
 
 def device_key(device: str = "cpu") -> str:
@@ -20,17 +23,18 @@ def device_key(device: str = "cpu") -> str:
 
     if device.startswith("cuda"):
         return f"cuda:{torch.cuda.get_device_name(device)}"
-    return f"cpu:{_processor()}:{torch.get_num_threads()}t"
+    return f"cpu:{processor_name()}:{torch.get_num_threads()}t"
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Name the model of this machine's processor."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()
-    except OSError:
-        return platform.processor() or platform.machine()
+    except OSError:  # not Linux
+        pass
     return platform.processor() or platform.machine()
 
 
@@ -75,3 +79,45 @@ def measure_latency(
             module(image)
         timer = Timer("module(image)", globals={"module": module, "image": image}, num_threads=torch.get_num_threads())
         return float(timer.blocked_autorange(min_run_time=seconds).median)
+
+
+def latencies(
+    zoo: Home, network_ids: Sequence[str], device: str, progress: PartProgress | None = None
+) -> dict[str, float]:
+    """Return seconds of one image (batch 1) on this machine; what is measured is kept in the zoo.
+
+    A zoo that cannot be written to is measured all the same.
+
+    Args:
+        zoo: The zoo.
+        network_ids: Which networks.
+        device: ``"cpu"`` or ``"cuda"``.
+        progress: ``progress(done, total)`` over those that must be measured.
+    """
+    from nns.networks.network import Network
+
+    key = device_key(device)
+    known = dict(zoo.store.latencies(key))
+    missing = [network for network in network_ids if network not in known]
+    measured: list[LatencyRecord] = []
+    try:
+        for number, network_id in enumerate(missing, 1):
+            network = Network(zoo.store.entry(network_id), zoo)
+            seconds = measure_latency(network.load(), network.entry.preprocessing, device)
+            measured.append(LatencyRecord(network_id, key, seconds))
+            if progress:
+                progress(number, len(missing))
+    finally:
+        _save(zoo, measured)
+    known.update({record.network_id: record.seconds for record in measured})
+    return {network: known[network] for network in network_ids}
+
+
+def _save(zoo: Home, measured: Sequence[LatencyRecord]) -> None:
+    if not measured:
+        return
+    try:
+        zoo.store.put_latencies(measured)
+        zoo.store.merge()
+    except OSError as error:
+        logging.getLogger("nns").warning("the latencies measured cannot be kept in the zoo: %s", error)

@@ -1,0 +1,118 @@
+"""A network of a zoo: what is known about it, and the network itself when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from nns.networks.latency import latencies
+from nns.networks.weights import read_state
+from nns.types import ArchitectureSpec, Fingerprint, NetworkEntry, TransferRecord
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nns.backends import Backend
+    from nns.plugins import Registry
+    from nns.stores import HDF5Store
+
+
+class Home(Protocol):
+    """Where networks come from: a zoo, of which they need the records and the plugins."""
+
+    @property
+    def store(self) -> HDF5Store:
+        """Reads entries, fingerprints and stored weights."""
+
+    @property
+    def registry(self) -> Registry:
+        """Has the backends, loaded when the first is asked for."""
+
+
+class _FromZoo:
+    """What networks and supernets have in common."""
+
+    def __init__(self, entry: NetworkEntry, home: Home) -> None:
+        """Remember the entry; nothing is read."""
+        self.entry = entry
+        self._home = home
+
+    @property
+    def id(self) -> str:
+        """Its id in the zoo."""
+        return self.entry.id
+
+    @property
+    def spec(self) -> ArchitectureSpec:
+        """Its architecture."""
+        return self.entry.spec
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that builds it.
+
+        Raises:
+            UnknownNameError: If that is not installed.
+        """
+        return self._home.registry.backend(self.spec.backend)
+
+    def __repr__(self) -> str:
+        entry, name = self.entry, type(self).__name__
+        return f"<{name} {entry.id}: {entry.spec.backend}:{entry.spec.name}, trained on {entry.source_dataset}>"
+
+
+class Network(_FromZoo):
+    """A network of a zoo.
+
+    Args:
+        entry: What the zoo says of it.
+        home: The zoo.
+
+    Attributes:
+        entry: The same.
+    """
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What a space sees of it."""
+        return self._home.store.fingerprint(self.id)
+
+    @property
+    def transfers(self) -> tuple[TransferRecord, ...]:
+        """How well it did after fine-tuning on other datasets."""
+        return tuple(record for record in self._home.store.transfers() if record.network_id == self.id)
+
+    def load(self, classes: int | None = None, seed: int = 0) -> nn.Module:
+        """Build the network with its weights, in eval mode on the CPU.
+
+        Args:
+            classes: Width of a fresh head; None: its own head.
+            seed: Of the fresh head's weights.
+
+        Raises:
+            UnknownNameError: If its backend is not installed.
+            WeightsError: If its weights are not at hand, or do not fit.
+            ZooError: If they are damaged.
+        """
+        backend, entry = self.backend, self.entry
+        state = read_state(entry, self._home.store, backend)
+        module = backend.load(entry.spec, state, len(entry.classes)).eval()
+        return module if classes is None else backend.replace_head(module, classes, seed)
+
+    def latency(self, device: str = "cpu") -> float:
+        """Return seconds of one image (batch 1) on this machine; the zoo keeps what is measured."""
+        return latencies(self._home, [self.id], device)[self.id]
+
+
+class Supernet(_FromZoo):
+    """A supernet of a zoo, which subnets are cut from; see :class:`Network`."""
+
+    def load(self) -> nn.Module:
+        """Build the supernet with its weights, in eval mode on the CPU.
+
+        Raises:
+            UnknownNameError: If its backend is not installed.
+            ZooError: If its weights are damaged.
+        """
+        backend, entry = self.backend, self.entry
+        state = read_state(entry, self._home.store, backend, supernet=True)
+        return backend.load_supernet(entry.spec, state, len(entry.classes))
