@@ -85,17 +85,20 @@ def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, An
     for name, column in columns.items():
         if isinstance(column, Pieces) and sum(map(_length, column.parts)) != _nbytes(column):
             raise ValueError(f"pieces of {name} do not fill {column.shape}")
+    # with blank checksums of the real length: where things lie is fixed before the checksums are known
     blank = _header(about, {name: bytes(CHECKSUM_BYTES) for name in columns if name != schema.UNCHECKED})
     fixed: dict[str, Column] = {
         schema.HEADER: np.frombuffer(blank, "<u1"),
         schema.SEAL: np.zeros(SEAL_BYTES, "<u1"),
     }
     structure, offsets_of = _lay_out({**fixed, **columns})
+    # O_EXCL: the name has a random part, so a file that is there is somebody's mistake, not to be written over
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         os.ftruncate(descriptor, structure.size)
         for at, page in structure.pages.items():
             _write_all(descriptor, page[: max(0, structure.size - at)], at)
+        # data before the header, the header before the seal: each holds the checksum of what was written before it
         digests = {}
         for name, column in columns.items():
             digest = None if name == schema.UNCHECKED else xxhash.xxh3_128()
@@ -105,8 +108,9 @@ def write_file(path: Path, columns: Mapping[str, Column], about: Mapping[str, An
                 digests[name] = digest.digest()
         _write_all(descriptor, _header(about, digests), offsets_of[schema.HEADER])
         at = offsets_of[schema.SEAL]
+        # read back what was written, through the page cache: the seal is of the file, not of what was meant
         _write_all(descriptor, seal_of(descriptor, structure.size, at), at)
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # HDF5 issues none in any mode; the caller renames, and the name must not come first
     finally:
         os.close(descriptor)
 
@@ -210,8 +214,8 @@ def _settings() -> Any:
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     settings.set_layout(h5py.h5d.CONTIGUOUS)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    settings.set_obj_track_times(False)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)  # or HDF5 would write zeros over all of it first
+    settings.set_obj_track_times(False)  # the same content gives the same bytes, whenever it is written
     return settings
 
 
@@ -238,6 +242,8 @@ def _write_pieces(descriptor: int, offset: int, parts: Sequence[bytes | memoryvi
                 digest.update(part)
         else:
             with part.source.opened() as source:
+                # copied inside the kernel, where a file system can it shares the blocks; then read for the checksum:
+                # still faster than through this process, as frames/data, which is most of a zoo, has none
                 _copy(source, part.offset, descriptor, offset, part.length)
                 for start in range(0, part.length if digest else 0, BLOCK):
                     digest.update(os.pread(source, min(BLOCK, part.length - start), part.offset + start))
@@ -265,7 +271,7 @@ def _copy(source: int, start: int, target: int, offset: int, length: int) -> Non
                 in_kernel = False
         if not done:
             block = os.pread(source, min(length, BLOCK), start)
-            if not block:
+            if not block:  # never waits for more: a zoo file does not grow, so this one was cut by somebody else
                 raise ZooError("a zoo file became shorter while it was read; it must not be changed in place")
             _write_all(target, block, offset)
             done = len(block)

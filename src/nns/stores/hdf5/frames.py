@@ -48,7 +48,7 @@ class _Bases:
             if row in self._kept:
                 self._kept.move_to_end(row)
                 return self._kept[row]
-        data = decode(row)
+        data = decode(row)  # outside the lock, so that threads decode at once; two may decode the same, which is right
         with self._lock:
             if row not in self._kept and len(data) <= KEPT_BASES:
                 self._kept[row] = data

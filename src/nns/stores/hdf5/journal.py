@@ -27,6 +27,7 @@ _SHARD = re.compile(
     r"|(space|latency|transfer)-([0-9]{20})-[0-9a-f]{32}\.h5",
     re.ASCII,
 )
+# what link says on file systems without hard links, as exFAT and some network ones
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ class Journal:
     def names(self) -> list[str]:
         """List the shards, in the order in which later ones win."""
         self._refuse_link()
+        # a listing is no snapshot: what is linked meanwhile may be missing. A shard that was acknowledged before the
+        # call is always in it, or has been merged, so whoever lists first and opens the main file after misses nothing
         try:
             with os.scandir(self.folder) as found:
                 return sorted(item.name for item in found if _SHARD.fullmatch(item.name))
@@ -73,6 +76,9 @@ class Journal:
 
     def sequenced(self, kind: str) -> str:
         """Make a name for a space or latencies that sorts after every shard seen so far."""
+        # the clock may step back, or that of another machine be ahead: a write that follows an acknowledged one has to
+        # sort after it whatever the clocks say. 20 digits hold every nanosecond until the year 5138, zeros in front
+        # make names sort as numbers. The random part keeps two writers of one nanosecond apart
         seen = [int(match[4]) for name in self.names() if (match := _SHARD.fullmatch(name)) and match[4]]
         return f"{kind}-{max(time.time_ns(), max(seen, default=0) + 1):020d}-{uuid.uuid4().hex}.h5"
 
@@ -103,10 +109,10 @@ class Journal:
         """Do something in the folder, which is made if need be; a merge may remove it, empty, at any moment."""
         self._refuse_link()
         try:
-            for _ in range(100):
+            for _ in range(100):  # each round lost to a merge that found the folder empty; two in a row is rare
                 with suppress(FileNotFoundError):
                     if not self.folder.exists():
-                        self._marked = False
+                        self._marked = False  # the mark went with the folder
                         self.folder.mkdir(parents=True, exist_ok=True)
                     if self.path.exists():
                         self.mark()
@@ -127,11 +133,16 @@ class Journal:
         return temporary
 
     def _commit(self, name: str, columns: Mapping[str, Column], about: Mapping[str, Any]) -> bool:
+        # 1. all bytes under a temporary name, flushed: a shard must be whole from the moment it has its name
         temporary = self._write(columns, about)
         try:
+            # 2. the name. From here readers may show the record, though it is not acknowledged yet; link never
+            # replaces, so of two writers of one name exactly one is told that its shard is fresh
             fresh = _link(temporary, self.folder / name)
         finally:
-            temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)  # killed before this line: a second name of the shard, gone in an hour
+        # 3. flush the name: a cut of power may take it before that. Somebody else's shard too, since the caller
+        # acknowledges it as well, and that somebody may not have come to its own flush
         with suppress(FileNotFoundError):  # merged already: then it is safe in the main file
             flush(self.folder)
             self._flush_name()
@@ -144,6 +155,8 @@ class Journal:
                 if os.path.samestat(os.fstat(self._flushed), self.folder.stat()):
                     return
                 self._forget()
+            # opened before the flush: if the folder is replaced in between, the inode that is kept is not that of the
+            # new one, which is then flushed at the next write
             descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             flush(self.folder.parent)
             self._flushed = descriptor
@@ -164,8 +177,9 @@ class Journal:
             ZooError: If that cannot be.
         """
         try:
+            # in order: of two shards of one space or transfer the later wins, so the earlier must not outlive it
             for name in names:
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):  # a process killed after its rename left some of them to this one
                     (self.folder / name).unlink()
             with suppress(FileNotFoundError):
                 flush(self.folder)
@@ -181,6 +195,7 @@ class Journal:
         path = self.folder / _ADDING
         try:
             try:
+                # not flushed: after a cut of power nobody runs who could be waiting for it
                 path.write_bytes(canonical_json(sorted(names)))
             except OSError as error:
                 raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
@@ -194,6 +209,8 @@ class Journal:
             announced = (self.folder / _ADDING).read_bytes()
         except FileNotFoundError:
             return
+        # one that is only half written is taken to name everybody: waiting costs time, not waiting a network. Ids hold
+        # no quotes, so the quoted id is in the text only if it is in the list
         if f'"{name}"'.encode() in announced or not announced.endswith(b"]"):
             with self.lock():  # whoever announced it has come to an end, or was killed
                 (self.folder / _ADDING).unlink(missing_ok=True)
@@ -215,6 +232,8 @@ class Journal:
         Both times are the file system's, so the clocks of the machines do not matter.
         """
         found = []
+        # an hour is much: 16 MB take 10 ms from the first byte to the name. Even of a writer that was only slow nothing
+        # is lost: it does not find its file, and writes it again
         try:
             (self.folder / _LOCK).touch()
             now = (self.folder / _LOCK).stat().st_mtime
@@ -252,7 +271,9 @@ class Journal:
                 return
             except OSError as error:
                 raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # goes with the process, however it ends: no lock is ever stale
+            # whoever held it may have removed the file; then this lock is of a file without a name, and another
+            # process may hold that of a new one: begin again
             with suppress(FileNotFoundError):
                 if path.stat().st_ino == os.fstat(descriptor).st_ino:
                     break
@@ -260,6 +281,8 @@ class Journal:
         try:
             yield True
         finally:
+            # still under the lock. A writer may link a shard after the look: then rmdir fails, and the shard stays;
+            # the mark is gone then until the next merge, or another process's write, makes it again
             with suppress(OSError):
                 if all(item.name in (_LOCK, _BESIDE) for item in os.scandir(self.folder)):
                     (self.folder / _BESIDE).unlink(missing_ok=True)
@@ -281,7 +304,7 @@ def _link(source: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if target.exists():
+        if target.exists():  # between this look and the rename another may take the name: docs/zoo-format.md says so
             return False
         os.replace(source, target)
     return True

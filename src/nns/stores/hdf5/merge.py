@@ -60,10 +60,10 @@ def merge(path: Path) -> None:
         ZooError: If a file is damaged; then nothing is changed.
     """
     loader = Loader(path)
-    with loader.journal.lock() as locked:
+    with loader.journal.lock() as locked:  # one merge at a time: two would each rename a file without the other's part
         if locked:
             view = _prepare(loader)
-            if view.shards:
+            if view.shards:  # another merge may have done it while this one waited for the lock
                 _rewrite(path, loader.journal, view, _contents(view))
 
 
@@ -80,6 +80,8 @@ def absorb(path: Path, others: Sequence[Part], pack_them: bool = False) -> None:
             another extractor. Then nothing is changed.
     """
     loader = Loader(path)
+    # announced before the zoo is looked at: a writer that links one of these ids from now on waits for the outcome, one
+    # that linked before is seen, by the look here or the one right before the rename
     names = [name for part in others for table in part.weights_tables for name in table.ids]
     with loader.journal.lock(make=True), loader.journal.announce(names):
         view = _prepare(loader)
@@ -90,8 +92,8 @@ def absorb(path: Path, others: Sequence[Part], pack_them: bool = False) -> None:
 
         def look_again() -> None:
             """Refuse if somebody has linked a shard of another network meanwhile: that one is in the zoo."""
-            latest = loader.load()
-            View(latest.main, latest.shards, others)
+            latest = loader.load()  # packing takes minutes with large zoos, so the first look is old
+            View(latest.main, latest.shards, others)  # raises if two networks of one id differ
 
         _rewrite(path, loader.journal, joined, contents, last=look_again, fresh=others if pack_them else ())
 
@@ -125,7 +127,7 @@ def collect_garbage(path: Path) -> Garbage:
     with loader.journal.lock(make=True):
         before = sum(disk_usage(path).values())
         files = loader.journal.stale()
-        unused = _unused(_contents(_prepare(loader)))
+        unused = _unused(_contents(_prepare(loader)))  # the first look says what to announce
         # whoever names one of them as a base from now on waits, or is seen by the second look
         with loader.journal.announce(unused):
             view = loader.load()
@@ -182,6 +184,7 @@ def _prepare(loader: Loader) -> View:
     journal.remove(journal.stale())
     main = loader.main()
     if main is not None:
+        # left by a process killed between its rename and its removals; readers skip them by the same list
         journal.remove([name for name in journal.names() if name in set(main.file.header.merged)])
     return loader.load()
 
@@ -200,6 +203,8 @@ def _contents(view: View, own: View | None = None) -> Contents:
             for network_id, seconds in sorted(values.items())
         ],
         transfers=list(view.transfers.values()),
+        # a shard of a space, latencies or transfers wins over the file, so one that a crash leaves would undo later
+        # writes: the file names those that are in it. One of a network may stay, it is the same as in the file
         merged=[name for name in view.shards if name.startswith(SEQUENCED)],
     )
 
@@ -224,9 +229,12 @@ def _rewrite(
             write_file(temporary, columns, about)
         _confirm_written(temporary, contents)
         if view.main is not None:
-            shutil.copymode(path, temporary)
+            shutil.copymode(path, temporary)  # a zoo that a team may write stays one
         last()
+        # write_file has flushed every byte. Readers that have the old file open keep it; whoever opens the path now
+        # gets the old file or the new one, and for a moment finds the merged shards in both, which count once
         os.replace(temporary, path)
+        # before any shard is removed: a cut of power must not keep the removals and lose the rename
         flush(path.parent)
         journal.mark()
     except (ZooError, FileNotFoundError):
@@ -237,10 +245,12 @@ def _rewrite(
         for leftover in (temporary, spool):
             with suppress(OSError):
                 leftover.unlink()
+    # only those of the view: what was linked since is not in the file. Killed here, they stay and count once
     journal.remove(list(view.shards))
 
 
 def _confirm_written(path: Path, contents: Contents) -> None:
+    # what a reader will check of structure and ids, before the old file goes: milliseconds against a zoo
     written = ZooFile(path)
     expected = tuple(table.ids[row] for table, row in contents.networks)
     if written.header.rows["networks"] != len(expected) or (expected and written.names("networks/id") != expected):

@@ -17,6 +17,7 @@ from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.ids import is_ascending, position, texts_of
 from nns.types import Fingerprint, NetworkEntry
 
+# or four threads that verify would hold four supernets and what they are differences to at one time
 LARGE = 256 << 20
 """Bytes of weights from which no two networks are decoded at the same time."""
 

@@ -64,7 +64,7 @@ class Packer:
         self._unchecked: dict[int, tuple[Frames, int]] = {}
         self._spool = spool
         self._file: BinaryIO | None = None
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))  # zstd and sha256 leave the interpreter to others
 
     def __enter__(self) -> Self:
         """Return the packer itself."""
@@ -101,6 +101,8 @@ class Packer:
         if check:
             frames.checked(row)
         sha256 = frames.sha256[row].tobytes()
+        # by content: two networks that share a layer share its frame. But the sha256 of a frame that was copied
+        # unchecked is only what its file says, and must not make another network's good bytes be left out
         if sha256 in self._known and self._is_true(sha256):
             at = self._known[sha256]
         else:

@@ -25,6 +25,7 @@ from nns.types import DatasetRecord, LatencyRecord, NetworkColumns, NetworkEntry
 ATTEMPTS = 100
 """How often a snapshot is taken anew because of merges meanwhile."""
 
+# 200 ms in all: to take its shard back a writer looks at the main file and unlinks, a few system calls
 PATIENCE = 20
 """How often two networks of one id are looked at again, 10 ms apart, before that is an error."""
 
@@ -237,10 +238,12 @@ class Loader:
     def main(self) -> Part | None:
         """Open the main file, or give the one that is open if it is still the same."""
         try:
+            # by inode, size and time: a new file may get the inode number of the one that it replaced
             if self._main is None or self._main.file.key != file_key(self.path.lstat()):
                 self._main = Part(self.path, stays_open=True)
         except FileNotFoundError:
             self._main = None
+            # looked at again: between the two a merge may have made the first file and marked the journal
             if self.journal.is_marked() and not self.path.exists():
                 raise ZooError(
                     f"{self.path} is gone, what is in {self.journal.folder} was added to it; restore it from a copy"
@@ -269,13 +272,13 @@ class Loader:
         """
         conflicts = 0
         for _ in range(ATTEMPTS):
-            names = self.journal.names()
+            names = self.journal.names()  # before the main file: the other order misses what is merged in between
             main = self.main()
             merged = set(main.file.header.merged) if main else set()
             try:
                 shards = {name: self.shard(name) for name in names if name not in merged}
                 view = View(main, shards)
-            except FileNotFoundError:
+            except FileNotFoundError:  # a shard that was listed has been merged: the main file is another one by now
                 continue
             except ContentConflictError:  # a writer may be about to take its shard back
                 conflicts += 1
@@ -283,7 +286,7 @@ class Loader:
                     raise
                 time.sleep(0.01)
                 continue
-            self._shards = shards
+            self._shards = shards  # parsed once: with 1,000 shards a refresh opens those that are new, no others
             return view
         raise ZooError(f"{self.path} is merged again and again while it is read; try again later")
 
