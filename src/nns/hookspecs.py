@@ -57,3 +57,11 @@ def nns_register_probes(register: Register) -> None:
 @hookspec
 def nns_register_recipes(register: Register) -> None:
     """Register recipes of fine-tuning: ``register(name, factory)``, the factory returns a ``nns.finetuning.Recipe``."""
+
+
+def nns_register_commands(register: Register) -> None:
+    """Register commands: ``register(name, factory)``, the factory returns a function for typer, or a ``typer.Typer``.
+
+    They are needed for ``nns --help``, so they have an entry point of their own whose name ends with ``commands``, and
+    a module that imports nothing heavy.
+    """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,6 +131,55 @@ class Centroid(Probe):
         nearest = ((rows[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
         return float((nearest == members).mean())
 '''
+
+COMMAND = '''
+import typer
+
+from nns.plugins import Register, hookimpl
+
+
+def count(zoo: str, json: bool = False) -> None:
+    """Count the networks of a zoo.
+
+    Example: nns count zoo.h5
+    """
+    import nns  # what is heavy is imported when the command runs
+
+    with nns.Zoo(zoo) as opened:
+        typer.echo(len(opened))
+
+
+@hookimpl
+def nns_register_commands(register: Register) -> None:
+    """Register the command."""
+    register("count", lambda: count)
+    register("broken", lambda: 1 / 0)
+'''
+
+
+def test_nns_register_commands(install, tmp_path, plain_zoo):
+    install("ourcommands", COMMAND)
+    assert "count" in load_plugins().names("command")
+
+    def nns(*words):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-m", "nns", *words], capture_output=True, text=True, check=False, env=environment
+        )
+
+    helped = nns("--help")
+    assert "Count the networks of a zoo." in helped.stdout
+    assert "finetune" in helped.stdout
+    assert nns("count", str(plain_zoo.path)).stdout.split() == [str(len(nns_zoo(plain_zoo.path)))]
+    broken = nns("broken")
+    assert (broken.returncode, broken.stderr.count("\n")) == (1, 1)
+    assert "ZeroDivisionError" in broken.stderr
+
+
+def nns_zoo(path):
+    from nns import Zoo
+
+    return Zoo(path)
 
 
 RECIPE = '''

@@ -1,12 +1,15 @@
-"""The application: its commands, one file a noun."""
+"""The application: commands that the built-ins and plugins registered, one file a noun."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Annotated, Any
 
 import typer
 
-from nns.cli import architectures, bench, data, demo, finetune, handover, plugins, repro, search, space, zoo
+from nns.cli._builtin import nns_register_commands
+from nns.errors import PluginError
 
 app = typer.Typer(
     name="nns",
@@ -37,15 +40,49 @@ def _main(
     """
 
 
-app.command("demo")(demo.demo)
-app.command("doctor")(data.doctor)
-app.command("search")(search.search)
-app.command("finetune")(finetune.finetune)
-app.command("predict")(handover.predict)
-app.command("export")(handover.export)
-app.add_typer(zoo.app, name="zoo")
-app.add_typer(space.app, name="space")
-app.add_typer(bench.app, name="bench")
-app.add_typer(repro.app, name="repro")
-app.command("architectures")(architectures.architectures)
-app.command("plugins")(plugins.plugins)
+COMMANDS = "commands"
+"""How the name of an entry point ends whose module registers commands: no other is loaded for ``nns --help``."""
+
+
+def _commands() -> dict[str, Callable[..., Any]]:
+    """Collect what makes each command; those of plugins come after the built-in ones and replace none."""
+    commands: dict[str, Callable[..., Any]] = {}
+
+    def register(name: str, factory: Callable[..., Any]) -> None:
+        commands.setdefault(name, factory)
+
+    nns_register_commands(register)
+    points = [point for point in entry_points(group="nns") if point.name.endswith(COMMANDS)]
+    if outside := [point for point in points if point.dist is None or point.dist.name != "nns"]:
+        from nns.plugins import load_plugins  # pluggy takes a third of the time of nns --help
+
+        for name, factory in load_plugins(outside).factories["command"].items():
+            register(name, factory)
+    return commands
+
+
+def _broken(name: str, error: BaseException) -> Callable[[], None]:
+    """Return a command in place of one that cannot be made: it must not break the others."""
+
+    def broken() -> None:
+        raise PluginError(f"command {name!r} cannot be made: {type(error).__name__}: {error}") from error
+
+    broken.__doc__ = "Broken; run it to see why."
+    return broken
+
+
+def _add(name: str, factory: Callable[..., Any]) -> None:
+    try:
+        command = factory()
+        if not isinstance(command, typer.Typer) and not callable(command):
+            raise TypeError(f"a {type(command).__name__} is neither a function nor a typer.Typer")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a factory of a plugin may raise anything
+        command = _broken(name, error)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
+
+
+for _name, _factory in _commands().items():
+    _add(_name, _factory)

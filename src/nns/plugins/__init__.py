@@ -4,13 +4,43 @@ The author of a plugin imports all that a backend needs from here, in one import
 it. See docs/plugins.md.
 """
 
-from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem
-from nns.backends.seeding import seeded
-from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
-from nns.hookspecs import Register, hookimpl
-from nns.plugins._loading import LoadedPlugin, PluginFailure, installed_plugins, load_plugins
-from nns.plugins._registry import Registry
-from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem
+    from nns.backends.seeding import seeded
+    from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
+    from nns.hookspecs import Register, hookimpl
+    from nns.plugins._loading import LoadedPlugin, PluginFailure, installed_plugins, load_plugins
+    from nns.plugins._registry import Registry
+    from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
+
+_HOMES = {
+    "ArchitectureSpec": "nns.types",
+    "Backend": "nns.backends",
+    "LoadedPlugin": "nns.plugins._loading",
+    "PluginError": "nns.errors",
+    "PluginFailure": "nns.plugins._loading",
+    "Preprocessing": "nns.types",
+    "PretrainedOffer": "nns.backends",
+    "ProducedNetwork": "nns.backends",
+    "Register": "nns.hookspecs",
+    "Registry": "nns.plugins._registry",
+    "SplitArrays": "nns.types",
+    "Trainer": "nns.backends",
+    "Training": "nns.types",
+    "UnknownNameError": "nns.errors",
+    "UsageError": "nns.errors",
+    "WeightsError": "nns.errors",
+    "WorkItem": "nns.backends",
+    "hookimpl": "nns.hookspecs",
+    "installed_plugins": "nns.plugins._loading",
+    "load_plugins": "nns.plugins._loading",
+    "seeded": "nns.backends.seeding",
+}
 
 __all__ = [
     "ArchitectureSpec",
@@ -35,3 +65,10 @@ __all__ = [
     "load_plugins",
     "seeded",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds ``name`` at first use: commands need plugins, but no backend and no numpy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

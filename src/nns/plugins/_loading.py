@@ -112,8 +112,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
             failures.append(PluginFailure(point.name, _distribution(point), f"{type(error).__name__}: {error}"))
             continue
         version = point.dist.version if point.dist else ""
-        builtin = _distribution(point) == BUILTIN_DISTRIBUTION
-        loaded.append(LoadedPlugin(point.name, _distribution(point), version, builtin, tuple(registered)))
+        loaded.append(LoadedPlugin(point.name, _distribution(point), version, _builtin(point), tuple(registered)))
     return Registry(tuple(loaded), tuple(failures), {kind: table.factories for kind, table in tables.items()})
 
 
@@ -142,12 +141,16 @@ def _register(point: EntryPoint, owner: str, tables: dict[str, _Table]) -> list[
 
 
 def _wanted(points: Iterable[EntryPoint]) -> list[EntryPoint]:
-    ordered = sorted(points, key=lambda p: (_distribution(p) != BUILTIN_DISTRIBUTION, p.name, p.value))
+    ordered = sorted(points, key=lambda p: (not _builtin(p), p.name, p.value))
     limit = os.environ.get(LOAD_VARIABLE)
     if limit is None:
         return ordered
     names = {name.strip() for name in limit.split(",")}
-    return [p for p in ordered if _distribution(p) == BUILTIN_DISTRIBUTION or p.name in names]
+    return [p for p in ordered if _builtin(p) or p.name in names]
+
+
+def _builtin(point: EntryPoint) -> bool:
+    return _distribution(point) == BUILTIN_DISTRIBUTION
 
 
 def _distribution(point: EntryPoint) -> str:
