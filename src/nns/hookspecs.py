@@ -59,6 +59,7 @@ def nns_register_recipes(register: Register) -> None:
     """Register recipes of fine-tuning: ``register(name, factory)``, the factory returns a ``nns.finetuning.Recipe``."""
 
 
+@hookspec
 def nns_register_commands(register: Register) -> None:
     """Register commands: ``register(name, factory)``, the factory returns a function for typer, or a ``typer.Typer``.
 
