@@ -10,7 +10,7 @@ import numpy as np
 
 from nns.searching.probes import moved_accuracy
 from nns.searching.results import Candidate, Gain
-from nns.searching.together import choose_together
+from nns.searching.together import POOL, choose_together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,11 +88,10 @@ class Ranking:
             probed: How many were to be probed.
         """
         complete = len(self.found) >= max(min(probed, len(self.order)), tries)
-        pool = self.order[: len(self.found)] if complete else self.order
-        predicted = self.scores.predicted.astype(np.float64)
-        for index, logits in self.added.items():
-            predicted[index] = moved_accuracy(float(predicted[index]), logits)
-        return choose_together(pool, predicted, self.scores.residuals, tries)
+        pool = (self.order[: len(self.found)] if complete else self.order)[: max(POOL, tries)].tolist()
+        predicted = [moved_accuracy(float(self.scores.predicted[i]), self.added.get(i, 0.0)) for i in pool]
+        residuals = self.space.residuals(self.rows[pool])
+        return [pool[i] for i in choose_together(range(len(pool)), np.array(predicted), residuals, tries)]
 
     def candidates(self, indices: Sequence[int]) -> tuple[Candidate, ...]:
         """Describe some of the networks."""

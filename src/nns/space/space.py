@@ -36,7 +36,6 @@ class Scores:
         prior: Accuracy expected whatever the dataset, 0..1.
         predicted: Accuracy predicted for the dataset, 0..1.
         terms: The parts of the score, by name, each (n,).
-        residuals: (d, n) what scores missed on d known datasets, in logits; NaN where a network has no result there.
     """
 
     score: NDArray[np.float32]
@@ -44,7 +43,6 @@ class Scores:
     prior: NDArray[np.float32]
     predicted: NDArray[np.float32]
     terms: Mapping[str, NDArray[np.float32]]
-    residuals: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +72,25 @@ class Space:
             UnknownNameError: If there is none of that name, or its method is not installed.
             ZooError: If the method can do nothing with what the zoo holds.
         """
-        record = zoo.store.space(_choose(zoo, name))
+        record = cls.read(zoo, name)
+        return cls.of(zoo, record, cls.make_method(zoo, record))
+
+    @staticmethod
+    def read(zoo: Zoo, name: str | None = None) -> SpaceRecord:
+        """Read what is stored of a space: the first step of :meth:`load`."""
+        return zoo.store.space(_choose(zoo, name))
+
+    @staticmethod
+    def make_method(zoo: Zoo, record: SpaceRecord) -> SpaceMethod:
+        """Make the method of a space, not yet fitted; the first of its kind imports the libraries that it needs."""
         with _usable(record.name):
             method: SpaceMethod = zoo.registry.make("method", record.method, **record.settings)
+            return method
+
+    @classmethod
+    def of(cls, zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> Space:
+        """Give a method its fitted numbers, and every network of the zoo its embedding: the last step of `load`."""
+        with _usable(record.name):
             method.load_tensors(record.tensors)
             return cls(record, method, _embeddings(zoo, record, method))
 
@@ -137,8 +151,18 @@ class Space:
                 self.prior[rows],
                 self.method.predict_accuracy(embedding, networks),
                 self.method.terms(embedding, networks),
-                self.method.residuals(networks),
             )
+
+    def residuals(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what the scores of the networks at ``rows`` missed on d known datasets, (d, n), in logits.
+
+        NaN where a network has no result. As many numbers as all scores together, so it is asked for few networks.
+
+        Raises:
+            ZooError: If the method can do nothing with what the zoo holds.
+        """
+        with _usable(self.name):
+            return self.method.residuals(self.embeddings[rows])
 
     def interval_margin(self) -> float | None:
         """Return the half-width of the 80 % interval of a predicted accuracy, from held-out errors; None if unknown."""
