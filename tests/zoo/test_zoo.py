@@ -8,7 +8,7 @@ from nns.errors import MissingZooError, UnknownNameError, ZooError
 from nns.stores import HDF5Store
 from nns.testing._store import sample_dataset, sample_network, sample_space
 from nns.types import ArchitectureSpec
-from nns.zoo import Problem, Zoo, default_zoo_path, network_id, verify, verify_path
+from nns.zoo import Problem, Zoo, default_zoo_path, merge_zoos, network_id, verify, verify_path
 
 
 @pytest.fixture
@@ -65,16 +65,17 @@ def test_info(zoo):
     assert info.digest == zoo.store.digest()
 
 
-def test_merge_from(zoo, tmp_path):
+def test_what_a_merge_brings(zoo, tmp_path):
     target = Zoo(tmp_path / "target.h5", must_exist=False)
     target.store.add_network(sample_network(0x1A, id="1a" + "0" * 14))
-    assert target.merge_from(zoo.store) == 2
-    assert target.merge_from(zoo.store) == 0
+    assert [merged.added for merged in merge_zoos(target.path, [zoo.path])] == [2]
+    assert [merged.added for merged in merge_zoos(target.path, [zoo.path])] == [0]
+    target.store.refresh()
     assert target.store.digest() == zoo.store.digest()
     other = HDF5Store(tmp_path / "other.h5")
     other.add_network(sample_network(9, id="1a" + "0" * 14))
     with pytest.raises(ZooError, match="1a0"):
-        target.merge_from(other)
+        merge_zoos(target.path, [other.path])
 
 
 def test_default_path(monkeypatch):

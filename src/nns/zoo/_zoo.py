@@ -202,21 +202,6 @@ class Zoo:
             waiting_bytes=waiting_bytes,
         )
 
-    def merge_from(self, other: HDF5Store) -> int:
-        """Add the networks, supernets, datasets and transfers of another store; those here already change nothing.
-
-        Spaces and latencies stay behind: they belong to the zoo they were fitted and measured with.
-
-        Returns:
-            Number of networks that were new.
-
-        Raises:
-            ZooError: If a network has the id of one that is here, and other content.
-        """
-        before = len(self.store.ids())
-        self.store.absorb(other)
-        return len(self.store.ids()) - before
-
     def close(self) -> None:
         """Let go of files."""
         self.store.close()
