@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nns.building import BuildSettings
 from nns.building.pairs import describe_architecture, join_descriptors
-from nns.building.selection import AtRandom, ByGain, Chooser, Rounds, Volume
+from nns.building.selection import AtRandom, ByGain, PairSelector, Rounds, Volume
 from nns.building.threads import limited_threads
 from nns.data import Dataset
 from nns.data.extractors import EfficientNetLite0Extractor
@@ -62,7 +62,7 @@ def dataset_means(bank: Path, tasks: list[str], cache: Path) -> FloatArray:
     return np.array([known[task] for task in tasks])
 
 
-def replay(chooser: Chooser, accuracies: FloatArray, size: int, volume: Volume) -> list[float]:
+def replay(chooser: PairSelector, accuracies: FloatArray, size: int, volume: Volume) -> list[float]:
     """Choose all pairs; give the mean volume after each number of pairs."""
     rounds = Rounds(chooser, size, accuracies.size)
     curves = [np.zeros(len(volume.limits)) for _ in accuracies]
@@ -70,7 +70,7 @@ def replay(chooser: Chooser, accuracies: FloatArray, size: int, volume: Volume) 
     while fresh := rounds.advance():
         for _, pairs in fresh:
             for d, a in pairs:
-                rounds.settle((d, a), float(accuracies[d, a]))
+                rounds.record((d, a), float(accuracies[d, a]))
                 np.maximum(curves[d], np.where(volume.within[a], accuracies[d, a], 0.0), out=curves[d])
                 found.append(float(np.mean([curve.mean() for curve in curves])))
     return found
@@ -93,7 +93,7 @@ def main() -> None:
         descriptors = describe(names)
         volume = Volume.of(wanted)
         size = BuildSettings().pairs_a_round(len(tasks))
-        ways: dict[str, Callable[[int], Chooser]] = {
+        ways: dict[str, Callable[[int], PairSelector]] = {
             "random": lambda seed: AtRandom(*accuracies.shape, seed),
             "pareto": lambda seed: ByGain(means, descriptors, wanted, seed),
         }

@@ -282,7 +282,7 @@ def build_settings(
     """
     from dataclasses import fields
 
-    from nns.building import BuildSettings, read_recipe
+    from nns.building import BuildSettings, read_build_file
     from nns.errors import UnknownNameError
 
     if isinstance(data, str | os.PathLike):
@@ -291,7 +291,9 @@ def build_settings(
         backends = [backends]
     if recipe is not None and data:
         raise UsageError("give either `recipe` or `data`, not both")
-    settings = recipe if isinstance(recipe, BuildSettings) else read_recipe(Path(recipe)) if recipe else BuildSettings()
+    settings = (
+        recipe if isinstance(recipe, BuildSettings) else read_build_file(Path(recipe)) if recipe else BuildSettings()
+    )
     known = {field.name for field in fields(BuildSettings)}
     for name in more:
         if name not in known:

@@ -118,7 +118,7 @@ def play(rounds, table, order=lambda pairs: pairs):
             return rounds.rounds
         pair = order(out)[0]
         out.remove(pair)
-        rounds.settle(pair, table[pair])
+        rounds.record(pair, table[pair])
 
 
 def test_rounds_are_the_same_whatever_finishes_first():
@@ -142,9 +142,9 @@ def test_the_round_before_may_be_running():
     rounds = Rounds(choosers()[0][2], 12, 60)
     assert [number for number, _ in rounds.advance()] == [0, 1]
     for pair in rounds.rounds[0][1:]:
-        rounds.settle(pair, table[pair])
+        rounds.record(pair, table[pair])
     assert rounds.advance() == []
-    rounds.settle(rounds.rounds[0][0], None)  # it failed
+    rounds.record(rounds.rounds[0][0], None)  # it failed
     ((number, _),) = rounds.advance()
     assert number == 2
     assert rounds.known(1).keys() == set(rounds.rounds[0][1:])

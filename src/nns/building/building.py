@@ -272,7 +272,7 @@ class _Build:
         if isinstance(result, ItemResult):
             self.unmerged += result.added
             for identity, accuracy in zip(result.ids, result.accuracies, strict=True):
-                pairs.settle(identity, accuracy)
+                pairs.record(identity, accuracy)
             self.emit("network", item=item, result=result)
         else:
             self.unmerged += 1
@@ -284,7 +284,7 @@ class _Build:
             self.store.refresh()
             present = set(self.store.ids())
             for identity in item.ids:
-                pairs.settle(identity, self.store.entry(identity).accuracy if identity in present else None)
+                pairs.record(identity, self.store.entry(identity).accuracy if identity in present else None)
         self.failed.append((item.dataset_name, item.backend, reason))
         self.emit("failed", item=item, message=reason)
 

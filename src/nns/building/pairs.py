@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.building.plan import BuildItem, item_seed, make_item
-from nns.building.selection import AtRandom, ByGain, Chooser, InOrder, Pair, Rounds
+from nns.building.selection import AtRandom, ByGain, InOrder, Pair, PairSelector, Rounds
 from nns.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ CLASSES = 10
 
 
 class PairPlan:
-    """The pairs of a build: chosen in rounds, turned into items, settled as results come in.
+    """The pairs of a build: chosen in rounds, turned into items, recorded as results come in.
 
     Args:
         settings: Of the build.
@@ -74,7 +74,7 @@ class PairPlan:
         self._pairs: dict[str, Pair] = {}
         self.rounds = Rounds(chooser, settings.pairs_a_round(len(datasets)), self.total)
 
-    def _chooser(self, registry: Registry, on_counted: Callable[[str, int, int], None] | None) -> Chooser:
+    def _chooser(self, registry: Registry, on_counted: Callable[[str, int, int], None] | None) -> PairSelector:
         seed = item_seed(self.settings.seed, "pairs")
         if self.settings.strategy != "pareto":
             make = InOrder if self.settings.strategy == "all" else AtRandom
@@ -103,7 +103,7 @@ class PairPlan:
         return self.rounds.succeeded
 
     def next_items(self) -> list[BuildItem]:
-        """Choose what can be chosen now, as items; networks that are in the zoo are settled at once."""
+        """Choose what can be chosen now, as items; networks that are in the zoo count at once."""
         items: list[BuildItem] = []
         while fresh := self.rounds.advance():
             present = set(self.store.ids())
@@ -130,14 +130,14 @@ class PairPlan:
                 self.ids[pair], self._pairs[identity] = identity, pair
             there = [identity for identity in item.ids if identity in present]
             for identity in there:
-                self.settle(identity, self.store.entry(identity).accuracy)
+                self.record(identity, self.store.entry(identity).accuracy)
             if len(there) < len(item.ids):
                 items.append(item)
         return sorted(items, key=lambda item: -item.work.seconds)
 
-    def settle(self, identity: str, accuracy: float | None) -> None:
+    def record(self, identity: str, accuracy: float | None) -> None:
         """Note the accuracy of a network, or None if its training failed."""
-        self.rounds.settle(self._pairs[identity], accuracy)
+        self.rounds.record(self._pairs[identity], accuracy)
 
     def stop_below(self, known: Mapping[Pair, float], pair: Pair) -> dict[int, float]:
         """Return the accuracies that a network must have on its way: the medians of those that are no larger.

@@ -24,7 +24,7 @@ SHARPNESS = 8
 """Power of the expected gain to which draws are proportional. The paper has 1, which takes more pairs."""
 
 
-class Chooser(ABC):
+class PairSelector(ABC):
     """Proposes pairs in rounds.
 
     The same results, pairs taken and round give the same proposal, whoever trains the pairs and in whatever order;
@@ -56,7 +56,7 @@ class Chooser(ABC):
         """
 
 
-class InOrder(Chooser):
+class InOrder(PairSelector):
     """All pairs, dataset by dataset."""
 
     def choose(self, number: int, count: int, known: Mapping[Pair, float], taken: Collection[Pair]) -> list[Pair]:
@@ -65,7 +65,7 @@ class InOrder(Chooser):
         return [pair for pair in np.ndindex(*self.shape) if pair not in gone][:count]
 
 
-class AtRandom(Chooser):
+class AtRandom(PairSelector):
     """Pairs at random, the same number for each dataset as long as there are any."""
 
     def __init__(self, datasets: int, architectures: int, seed: int) -> None:
@@ -159,31 +159,31 @@ class Rounds:
         budget: Pairs in all.
     """
 
-    def __init__(self, chooser: Chooser, size: int, budget: int) -> None:
+    def __init__(self, chooser: PairSelector, size: int, budget: int) -> None:
         """Begin with no round."""
         self.chooser, self.size, self.budget = chooser, size, budget
         self.rounds: list[list[Pair]] = []
-        self._settled: dict[Pair, float | None] = {}
+        self._results: dict[Pair, float | None] = {}
 
-    def settle(self, pair: Pair, accuracy: float | None) -> None:
+    def record(self, pair: Pair, accuracy: float | None) -> None:
         """Note the accuracy of a pair, or None if it failed."""
-        self._settled[pair] = accuracy
+        self._results[pair] = accuracy
 
     @property
     def succeeded(self) -> int:
         """Pairs that have an accuracy."""
-        return sum(accuracy is not None for accuracy in self._settled.values())
+        return sum(accuracy is not None for accuracy in self._results.values())
 
     def known(self, rounds: int) -> dict[Pair, float]:
         """Return the accuracies that the first ``rounds`` rounds came to."""
-        found = ((pair, self._settled.get(pair)) for each in self.rounds[: max(0, rounds)] for pair in each)
+        found = ((pair, self._results.get(pair)) for each in self.rounds[: max(0, rounds)] for pair in each)
         return {pair: accuracy for pair, accuracy in found if accuracy is not None}
 
     def advance(self) -> list[tuple[int, list[Pair]]]:
         """Choose as many rounds as the results so far allow; give the number of each and its pairs."""
         fresh: list[tuple[int, list[Pair]]] = []
         taken = [pair for each in self.rounds for pair in each]
-        while len(taken) < self.budget and self._is_settled(len(self.rounds) - 1):
+        while len(taken) < self.budget and self._is_complete(len(self.rounds) - 1):
             number = len(self.rounds)
             count = min(self.size, self.budget - len(taken))
             pairs = self.chooser.choose(number, count, self.known(number - 1), taken)
@@ -194,5 +194,5 @@ class Rounds:
             fresh.append((number, pairs))
         return fresh
 
-    def _is_settled(self, rounds: int) -> bool:
-        return all(pair in self._settled for each in self.rounds[: max(0, rounds)] for pair in each)
+    def _is_complete(self, rounds: int) -> bool:
+        return all(pair in self._results for each in self.rounds[: max(0, rounds)] for pair in each)

@@ -13,9 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nns import UnknownNameError, UsageError
-from nns.building import BuildSettings, SearchSpace, read_recipe, write_recipe
-from nns.building.recipes import MAX_BYTES, KeyFinder
+from nns.building import BuildSettings, SearchSpace, read_build_file, write_build_file
+from nns.building.build_file import MAX_BYTES
 from nns.building.settings import OBJECTIVES, STRATEGIES, WEIGHTS
+from nns.building.toml_lines import KeyFinder
 
 DOCS = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 
@@ -35,7 +36,7 @@ def recipe(tmp_path):
 def complaint(path):
     """The message about a recipe, which must be of one line, and the line that it names (None: none)."""
     with pytest.raises(UsageError) as caught:
-        read_recipe(path)
+        read_build_file(path)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert len(message) < 1000
@@ -48,8 +49,8 @@ def complaint(path):
 
 
 def test_an_empty_recipe_has_the_defaults(recipe):
-    assert read_recipe(recipe("")) == BuildSettings()
-    assert read_recipe(recipe("# nothing yet\n\n")) == BuildSettings()
+    assert read_build_file(recipe("")) == BuildSettings()
+    assert read_build_file(recipe("# nothing yet\n\n")) == BuildSettings()
 
 
 def test_a_recipe_is_read_relative_to_its_file(recipe, tmp_path):
@@ -57,7 +58,7 @@ def test_a_recipe_is_read_relative_to_its_file(recipe, tmp_path):
         'data = ["birds", "/abs/tiles", "torchvision:CIFAR10"]\nbackends = ["timm:mobilenet*"]\n'
         "networks = 12\nimage_size = 48\nmax_images = 100\npretrained = false\nepochs = 2\nseed = 7\n"
     )
-    assert read_recipe(path) == BuildSettings(
+    assert read_build_file(path) == BuildSettings(
         data=(str(tmp_path / "birds"), "/abs/tiles", "torchvision:CIFAR10"),
         backends=("timm:mobilenet*",),
         networks=12,
@@ -84,7 +85,7 @@ SPACES = {"timm": SearchSpace(("resnet10t",), 20, 32, 15), "ofa": SearchSpace()}
 )
 def test_search_spaces_however_they_are_written(spaces, recipe):
     text = 'strategy = "random"\nobjectives = ["latency", "macs"]\nround = 5\ntransfers = 4\ntransfer_epochs = 2\n'
-    assert read_recipe(recipe(f'{text}halving = false\nweights = "fp16"\nmax_images = "all"\n{spaces}')) == (
+    assert read_build_file(recipe(f'{text}halving = false\nweights = "fp16"\nmax_images = "all"\n{spaces}')) == (
         BuildSettings(
             strategy="random",
             objectives=("latency", "macs"),
@@ -103,7 +104,7 @@ def test_search_spaces_however_they_are_written(spaces, recipe):
     "change", [lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"\n", b"\r\n")], ids=["bom", "crlf"]
 )
 def test_files_of_windows(change, recipe):
-    assert read_recipe(recipe(change(b"networks = 3\n\nseed = 4\n"))) == BuildSettings(networks=3, seed=4)
+    assert read_build_file(recipe(change(b"networks = 3\n\nseed = 4\n"))) == BuildSettings(networks=3, seed=4)
 
 
 # what is wrong with it, and where
@@ -219,7 +220,7 @@ def test_a_mistake_is_named_with_its_line(content, line, words, recipe):
 def test_what_is_not_there_is_an_unknown_name(recipe):
     for text in ("netwroks = 3", "strategy = 'x'", "objectives = ['x']", "[spaces.x]", "candidates = 1"):
         with pytest.raises(UnknownNameError):
-            read_recipe(recipe(text))
+            read_build_file(recipe(text))
 
 
 @pytest.mark.parametrize(
@@ -241,13 +242,13 @@ def test_rather_no_line_than_a_wrong_one(text, words, recipe):
 def test_what_cannot_be_read(recipe, tmp_path):
     for path, why in ((tmp_path, "Is a directory"), (tmp_path / "none.toml", "No such file"), ("a\0b", "null")):
         with pytest.raises(UsageError, match=rf"cannot read recipe .*: .*{why}"):
-            read_recipe(path)
-    assert read_recipe(recipe("seed = 1\n" + "#" * (MAX_BYTES - 9))).seed == 1
+            read_build_file(path)
+    assert read_build_file(recipe("seed = 1\n" + "#" * (MAX_BYTES - 9))).seed == 1
     with pytest.raises(UsageError, match=r"recipe '.*' is larger than 1 MB"):
-        read_recipe(recipe("seed = 1\n" + "#" * (MAX_BYTES - 8)))
+        read_build_file(recipe("seed = 1\n" + "#" * (MAX_BYTES - 8)))
     if Path("/dev/zero").exists():
         with pytest.raises(UsageError, match="larger than 1 MB"):
-            read_recipe("/dev/zero")
+            read_build_file("/dev/zero")
 
 
 # lines
@@ -413,7 +414,7 @@ def test_a_damaged_recipe_is_read_or_complained_about(tmp_path_factory, data):
         damaged[start : start + data.draw(st.integers(0, 12))] = data.draw(st.sampled_from(PIECES))
     path.write_bytes(damaged)
     try:
-        read_recipe(path)
+        read_build_file(path)
     except UsageError as error:
         assert re.match(r"recipe '.*damaged.toml', line \d+: ", str(error)), str(error)
         assert len(str(error).splitlines()) == 1
@@ -462,15 +463,15 @@ def all_settings(draw):
 @example(BuildSettings(backends=("a.b:x", '"]\n'), spaces={"a.b": SearchSpace(epochs=1), '"]\n': SearchSpace()}))
 def test_what_is_written_reads_back_the_same(tmp_path_factory, settings):
     with contextlib.chdir(tmp_path_factory.getbasetemp()):
-        Path("written.toml").write_text(write_recipe(settings), encoding="utf-8", newline="")
-        assert read_recipe("written.toml") == settings
+        Path("written.toml").write_text(write_build_file(settings), encoding="utf-8", newline="")
+        assert read_build_file("written.toml") == settings
 
 
 def test_what_is_written_can_be_read_by_people():
     folders = tuple(f"/data/images/number-{number}" for number in range(5))
     spaces = {"timm": SearchSpace(("resnet10t", "lcnet_*"), epochs=3), "gone": SearchSpace(epochs=1)}
     settings = BuildSettings(data=folders, max_images=None, transfers=0, spaces=spaces)
-    assert write_recipe(settings) == (
+    assert write_build_file(settings) == (
         "data = [\n" + "".join(f'    "{folder}",\n' for folder in folders) + "]\n"
         'backends = ["ofa", "timm"]\nnetworks = 400\nimage_size = 64\nmax_images = "all"\npretrained = true\n'
         'weights = "fp32"\nseed = 0\nstrategy = "pareto"\nobjectives = ["params"]\ntransfers = 0\n'
@@ -480,9 +481,9 @@ def test_what_is_written_can_be_read_by_people():
 
 def test_what_toml_cannot_hold_is_not_written():
     with pytest.raises(UsageError, match=r"'bad\\udcff' cannot be written in a recipe: it is not Unicode"):
-        write_recipe(BuildSettings(data=("bad\udcff",)))
+        write_build_file(BuildSettings(data=("bad\udcff",)))
     with pytest.raises(UsageError, match="whole numbers of 64 bits"):
-        write_recipe(BuildSettings(seed=2**63))
+        write_build_file(BuildSettings(seed=2**63))
 
 
 # the settings themselves
@@ -524,7 +525,7 @@ def test_settings_can_be_keys():
 
 
 def test_the_example_of_the_docs_is_right(recipe, tmp_path):
-    settings = read_recipe(recipe(EXAMPLE))
+    settings = read_build_file(recipe(EXAMPLE))
     assert settings.data == (str(tmp_path / "birds"), "/srv/images/tiles", "torchvision:FashionMNIST")
     assert settings.spaces == {"timm": SearchSpace(("mobilenetv3_small_*", "resnet10t"), candidates=20, epochs=15)}
     assert (settings.transfers, settings.objectives) == (200, ("params", "macs"))
@@ -541,7 +542,7 @@ def test_searches_have_something_to_learn_from_unless_it_is_not_wanted():
 
 def test_the_docs_list_every_key_with_its_default():
     spaces = {"timm": SearchSpace()}
-    written = dict(re.findall(r"^(\w+) = (.*)$", write_recipe(BuildSettings(spaces=spaces)), re.MULTILINE))
+    written = dict(re.findall(r"^(\w+) = (.*)$", write_build_file(BuildSettings(spaces=spaces)), re.MULTILINE))
     expected = [key.name for cls in (BuildSettings, SearchSpace) for key in fields(cls) if key.name != "spaces"]
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| .* \|$", DOCS, re.MULTILINE)
     assert [key for key, _ in rows] == expected
@@ -559,7 +560,7 @@ def test_the_errors_in_the_docs_are_what_is_said(text, message, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Path("team.toml").write_text(text, encoding="utf-8")
     with pytest.raises(UsageError) as caught:
-        read_recipe("team.toml")
+        read_build_file("team.toml")
     assert str(caught.value) == message
 
 

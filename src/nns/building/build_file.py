@@ -1,4 +1,4 @@
-"""Recipes: the settings of a build in a TOML file. What is wrong with one is said with its line."""
+"""Build files: the settings of a build in TOML, ``--recipe FILE.toml``. What is wrong is said with its line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import re
 import tomllib
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from nns.building.settings import BuildSettings, SearchSpace
+from nns.building.toml_lines import KeyFinder, KeyPath
 from nns.data.names import TORCHVISION_PREFIX
 from nns.errors import UnknownNameError, UsageError
 
@@ -36,14 +36,8 @@ MESSAGE = 500
 WIDE = 100
 """Characters of a line of a written recipe; longer lists take a line for each item."""
 
-DEEP = 100
-"""Names in a key, beyond which no lines are looked for."""
-
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 """A key that needs no quotes."""
-
-KeyPath = tuple[str | int, ...]
-"""Names of tables and key, and places in lists, that lead to a value."""
 
 Settings = TypeVar("Settings", BuildSettings, SearchSpace)
 
@@ -57,7 +51,7 @@ _KINDS: Mapping[object, tuple[type, str]] = {
 """Type of an attribute to that of the value in TOML, and what the value must."""
 
 
-def read_recipe(path: str | os.PathLike[str]) -> BuildSettings:
+def read_build_file(path: str | os.PathLike[str]) -> BuildSettings:
     """Read settings from a TOML file: the attributes of :class:`BuildSettings` as keys, see ``docs/recipes.md``.
 
     Relative paths in ``data`` are relative to the file.
@@ -67,11 +61,11 @@ def read_recipe(path: str | os.PathLike[str]) -> BuildSettings:
         UnknownNameError: If a key does not exist, or what a name stands for.
     """
     path = Path(path)
-    settings = _Recipe(f"recipe {str(path)!r}", _read_text(path)).settings()
+    settings = _BuildFile(f"recipe {str(path)!r}", _read_text(path)).settings()
     return replace(settings, data=tuple(_beside(path.parent, data) for data in settings.data))
 
 
-def write_recipe(settings: BuildSettings) -> str:
+def write_build_file(settings: BuildSettings) -> str:
     """Write settings as a recipe, each key with its value.
 
     Read back from a file in the working directory, which relative paths refer to, it gives the same settings. Search
@@ -135,7 +129,7 @@ def _read_text(path: Path) -> str:
         raise UsageError(f"{name}, line {line}: this is no TOML: it is not UTF-8; save the file as UTF-8") from error
 
 
-class _Recipe:
+class _BuildFile:
     """A recipe while it is read.
 
     Args:
@@ -280,95 +274,3 @@ def _shown(found: object) -> str:
     if isinstance(found, list):
         return "a list"
     return "a table" if isinstance(found, dict) else "a date or time"
-
-
-class KeyFinder:
-    """Finds the lines of keys and of items of lists in a TOML document, which tomllib does not tell.
-
-    The document is taken to be right: it is read token by token, and nothing is checked. Where that fails, no line
-    is found, rather than a wrong one.
-
-    Args:
-        text: The document.
-
-    Attributes:
-        lines: Path of a key, table or item to the line on which it begins first, from 1 on.
-        twice: Path of the first key or table that is given twice, and the lines of both; None if there is none.
-    """
-
-    TOKENS = re.compile(
-        r"""(?P<text> "{3}(?:\\.|[^\\])*?"{3,5} | '{3}.*?'{3,5} | "(?:\\.|[^"\\\n])*" | '[^'\n]*')
-        | \#[^\n]* | [ \t\r]+ | (?P<other> \n | [][{},=.] | [^][{},=.\s\#"']+ | . )""",
-        re.VERBOSE | re.DOTALL,
-    )
-
-    def __init__(self, text: str) -> None:
-        """Look through the document."""
-        self.lines: dict[KeyPath, int] = {}
-        self.twice: tuple[KeyPath, int, int] | None = None
-        self._given: dict[KeyPath, int] = {}
-        self._tokens: deque[tuple[str, int]] = deque()
-        line = 1
-        for found in self.TOKENS.finditer(text):
-            if found.lastgroup:  # neither blank nor comment
-                self._tokens.append((found[0], line))
-            line += found[0].count("\n")
-        try:
-            self._document()
-        except (IndexError, RecursionError, tomllib.TOMLDecodeError):
-            self.lines = {}
-
-    def _document(self) -> None:
-        table: KeyPath = ()
-        while self._tokens:
-            token, _ = self._tokens[0]
-            if token in ("\n", "]"):  # the second bracket of [[name]]
-                self._tokens.popleft()
-            elif token == "[":
-                self._tokens.popleft()
-                if self._tokens[0][0] == "[":
-                    self._tokens.popleft()
-                    self._given = {}  # each table of [[name]] has its own keys
-                table = self._key((), "]")
-            else:
-                self._value(self._key(table, "="))
-
-    def _key(self, path: KeyPath, end: str) -> KeyPath:
-        line = 0
-        while (token := self._tokens.popleft())[0] != end:
-            if token[0] not in (".", "\n"):
-                line = token[1]
-                path = (*path, _name(token[0]))
-                if len(path) > DEEP:
-                    raise RecursionError
-                self.lines.setdefault(path, line)
-        if path in self._given and not self.twice:
-            self.twice = path, self._given[path], line
-        self._given[path] = line
-        return path
-
-    def _next(self) -> tuple[str, int]:
-        while self._tokens[0][0] in ("\n", ","):
-            self._tokens.popleft()
-        return self._tokens[0]
-
-    def _value(self, path: KeyPath) -> None:
-        opening, _ = self._next()
-        if opening not in ("[", "{"):
-            while self._tokens and self._tokens[0][0] not in ("\n", ",", "]", "}"):
-                self._tokens.popleft()
-            return
-        self._tokens.popleft()
-        index = 0
-        while self._next()[0] not in ("]", "}"):
-            if opening == "{":
-                self._value(self._key(path, "="))
-            else:
-                self.lines[(*path, index)] = self._next()[1]
-                self._value((*path, index))
-            index += 1
-        self._tokens.popleft()
-
-
-def _name(token: str) -> str:
-    return str(tomllib.loads(f"name = {token}")["name"]) if token[0] in "\"'" else token
