@@ -21,10 +21,13 @@ def test_extensions_splits_and_variables_are_named() -> None:
         assert word in PAGE
 
 
-def test_the_example_runs(
+def test_the_examples_run(
     make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(make_folder(class_files({"cat": 5, "dog": 5}), "pets").parent)
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(example, {})
-    assert "(6, 3, 64, 64) ()" in capsys.readouterr().out
+    examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec("".join(examples), {})
+    out = capsys.readouterr().out
+    assert "(6, 3, 64, 64) ()" in out
+    assert "Dataset('pets', 10 images, 2 classes)" in out
+    assert "Dataset('10 images', 10 images, unlabelled)" in out

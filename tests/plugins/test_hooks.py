@@ -13,6 +13,9 @@ import pytest
 
 import nns.hookspecs
 from nns import PluginError, UnknownNameError
+from nns.data import Dataset
+from nns.data.extractors import extractor_of, make_extractor
+from nns.errors import DatasetError
 from nns.finetuning import Recipe, named_recipe
 from nns.plugins import load_plugins
 from nns.searching.probes import make_probe
@@ -95,6 +98,129 @@ class Nearest(SpaceMethod):
     def predict_accuracy(self, query_embedding, network_embeddings):
         return np.full(len(network_embeddings), 0.5, np.float32)
 '''
+
+EXTRACTOR = '''
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nns.plugins import Register, hookimpl
+
+if TYPE_CHECKING:
+    from nns.data.extractors import Extractor
+
+
+def make_colours() -> Extractor:
+    """Make the extractor; its module, and numpy with it, is imported when it is first used."""
+    from colours import Colours
+
+    return Colours()
+
+
+@hookimpl
+def nns_register_extractors(register: Register) -> None:
+    """Register the extractor under the name that zoos store beside its features."""
+    register("colours@8", make_colours)
+'''
+
+COLOURS = '''
+import numpy as np
+
+
+class Colours:
+    """An extractor: how light and how varied each of the three colours is."""
+
+    name = "colours@8"
+    feature_dim = 6
+    image_size = 8
+
+    def extract(self, images, progress=None):
+        pixels = images.reshape(len(images), 3, self.image_size**2) / np.float32(255)
+        if progress:
+            progress(len(images), len(images))
+        return np.concatenate([pixels.mean(axis=2), pixels.std(axis=2)], axis=1).astype(np.float32)
+'''
+
+FORMAT = '''
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nns.plugins import Register, hookimpl
+
+if TYPE_CHECKING:
+    from nns.data.formats import Format
+
+
+def make_listing() -> Format:
+    """Make the format; its module is imported when a dataset is first opened."""
+    from listing import ListingFormat
+
+    return ListingFormat()
+
+
+@hookimpl
+def nns_register_formats(register: Register) -> None:
+    """Register the format."""
+    register("listing", make_listing)
+'''
+
+LISTING = '''
+from pathlib import Path
+
+from nns.data import Dataset, ImageItem
+from nns.data.formats import Format
+from nns.errors import DatasetError
+
+
+class ListingFormat(Format):
+    """A text file of lines ``CLASS PATH``, paths beside the file."""
+
+    example = "a .lst"
+
+    def can_open(self, data):
+        return data.endswith(".lst") and Path(data).expanduser().is_file()
+
+    def open(self, data):
+        file = Path(data).expanduser().absolute()
+        rows = [line.split(maxsplit=1) for line in file.read_text().splitlines() if line]
+        if not rows or any(len(row) < 2 for row in rows):
+            raise DatasetError(f"{data!r} is no listing; write lines of CLASS PATH")
+        classes = tuple(sorted({name for name, _ in rows}))
+        items = (ImageItem(file.parent / path, classes.index(name), None, path) for name, path in rows)
+        return Dataset(file.stem, data, classes, tuple(sorted(items, key=lambda item: item.key)))
+'''
+
+EXTRACTOR_SUITE = """
+import pytest
+from colours import Colours
+
+from nns.testing import ExtractorContract
+
+
+class TestColours(ExtractorContract):
+    @pytest.fixture
+    def extractor(self):
+        return Colours()
+"""
+
+FORMAT_SUITE = """
+import os
+
+import pytest
+from listing import ListingFormat
+
+from nns.testing import FormatContract, tiny_image_folder
+
+
+class TestListingFormat(FormatContract):
+    @pytest.fixture
+    def opened(self, tmp_path):
+        folder = tiny_image_folder(tmp_path)
+        lines = [f"{image.parent.name} {image}" for image in sorted(folder.rglob("*.png"))]
+        (tmp_path / "images.lst").write_text(os.linesep.join(lines))
+        return ListingFormat(), str(tmp_path / "images.lst")
+"""
 
 
 PROBE = '''
@@ -258,6 +384,45 @@ def test_a_factory_that_makes_no_probe_is_named(install):
     install("ourprobe", PROBE.replace("    from centroid import Centroid\n\n    return Centroid()", "    return 7"))
     with pytest.raises(PluginError, match="probe 'centroid' is a int"):
         make_probe(load_plugins(), "centroid")
+
+
+def test_nns_register_extractors(install, tmp_path, small_zoo):
+    install("ourextractor", EXTRACTOR)
+    (tmp_path / "colours.py").write_text(COLOURS)
+    registry = load_plugins()
+    assert "colours@8" in registry.names("extractor")
+    assert "colours" not in sys.modules, "made at first use"
+    record = Dataset.open(small_zoo.query).features(make_extractor("colours@8", registry))
+    assert (record.extractor, record.features.shape) == ("colours@8", (20, 6))
+    assert extractor_of([record], registry).name == "colours@8"
+
+
+def test_nns_register_formats(install, tmp_path, small_zoo):
+    install("ourformat", FORMAT)
+    (tmp_path / "listing.py").write_text(LISTING)
+    registry = load_plugins()
+    assert "listing" in registry.names("format")
+    assert "listing" not in sys.modules, "made at first use"
+    images = sorted(small_zoo.query.glob("*/*.png"))
+    (tmp_path / "digits.lst").write_text("".join(f"{image.parent.name} {image}\n" for image in images))
+    dataset = Dataset.open(tmp_path / "digits.lst", registry=registry)
+    assert dataset.digest == Dataset.open(small_zoo.query).digest
+    with pytest.raises(DatasetError, match="give a folder, a .csv, torchvision:NAME or a .lst"):
+        Dataset.open(tmp_path / "nowhere", registry=registry)
+
+
+@pytest.fixture(params=[EXTRACTOR_SUITE, FORMAT_SUITE], ids=["extractor", "format"])
+def suite(request, tmp_path):
+    (tmp_path / "colours.py").write_text(COLOURS)
+    (tmp_path / "listing.py").write_text(LISTING)
+    (tmp_path / "test_ours.py").write_text(request.param)
+    return tmp_path / "test_ours.py"
+
+
+def test_the_suites_pass_in_the_hands_of_an_author(suite):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite)]
+    done = subprocess.run(command, cwd=suite.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_hook_has_a_test():

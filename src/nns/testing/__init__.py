@@ -5,15 +5,20 @@ Nothing of nns imports this package. See docs/plugins.md.
 
 import pytest
 
-pytest.register_assert_rewrite("nns.testing._backend", "nns.testing._probe", "nns.testing._space", "nns.testing._store")
+MODULES = ("backend", "extractor", "format", "probe", "space")
+pytest.register_assert_rewrite(*(f"nns.testing._{name}" for name in MODULES))
 
 from nns.testing._backend import BackendContract  # noqa: E402 - after pytest knows which modules to rewrite
 from nns.testing._data import tiny_image_folder, tiny_split_arrays  # noqa: E402
+from nns.testing._extractor import ExtractorContract  # noqa: E402
+from nns.testing._format import FormatContract  # noqa: E402
 from nns.testing._probe import ProbeContract  # noqa: E402
 from nns.testing._space import SpaceMethodContract, planted_zoo  # noqa: E402
 
 __all__ = [
     "BackendContract",
+    "ExtractorContract",
+    "FormatContract",
     "ProbeContract",
     "SpaceMethodContract",
     "planted_zoo",
