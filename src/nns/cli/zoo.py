@@ -11,7 +11,7 @@ import typer
 
 from nns.cli import build, import_tans, options, zoo_writing
 from nns.cli.text import counted
-from nns.cli.zoo_documents import entry_document, info_document, milliseconds, show_document
+from nns.cli.zoo_documents import entry_document, milliseconds, show_document
 
 if TYPE_CHECKING:
     from nns.types import NetworkEntry, TransferRecord
@@ -136,7 +136,7 @@ def info(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
     with options.open_zoo(zoo) as opened:
         found = opened.info()
     if json:
-        print_json(info_document(found))
+        print_json(found.to_dict())
     else:
         _render_info(zoo, found)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nns.types import StoredWeights
 
 if TYPE_CHECKING:
-    from nns.types import NetworkEntry, Packing, TransferRecord
-    from nns.zoo import WeightsBytes, ZooInfo
+    from nns.types import NetworkEntry, TransferRecord
+    from nns.zoo import WeightsBytes
 
 
 def entry_document(entry: NetworkEntry) -> dict[str, Any]:
@@ -73,38 +73,3 @@ def show_document(
 def milliseconds(seconds: float | None) -> float | None:
     """Return a latency as JSON has it, None if it is not known."""
     return None if seconds is None else round(seconds * 1e3, 4)
-
-
-def info_document(found: ZooInfo) -> dict[str, Any]:
-    """Return what is in a zoo, counted."""
-    return {
-        "path": str(found.path),
-        "format_version": found.format_version,
-        "digest": found.digest,
-        "networks": found.networks,
-        "by_backend": dict(found.by_backend),
-        "by_dataset": dict(found.by_dataset),
-        "supernets": found.supernets,
-        "datasets": list(found.datasets),
-        "transfers": found.transfers,
-        "transfer_datasets": list(found.transfer_datasets),
-        "spaces": list(found.spaces),
-        "devices": list(found.devices),
-        "bytes": dict(found.bytes),
-        "weights": packing_document(found.packing),
-        "file_bytes": found.file_bytes,
-        "journal": {"files": found.waiting, "bytes": found.waiting_bytes},
-    }
-
-
-def packing_document(packing: Packing) -> dict[str, Any]:
-    """Return how weights are kept: in all, and by codec."""
-    return {
-        "decoded": packing.decoded,
-        "stored": packing.stored,
-        "ratio": round(packing.ratio, 4),
-        "codecs": {
-            name: {"frames": frames, "decoded": decoded, "stored": stored}
-            for name, (frames, decoded, stored) in packing.codecs.items()
-        },
-    }

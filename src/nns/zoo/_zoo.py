@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from nns.data.extractors import Extractor, extractor_of
 from nns.errors import UnknownNameError
@@ -65,6 +65,36 @@ class ZooInfo:
     file_bytes: int
     waiting: int
     waiting_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document of ``nns zoo info``."""
+        packing = self.packing
+        return {
+            "path": str(self.path),
+            "format_version": self.format_version,
+            "digest": self.digest,
+            "networks": self.networks,
+            "by_backend": dict(self.by_backend),
+            "by_dataset": dict(self.by_dataset),
+            "supernets": self.supernets,
+            "datasets": list(self.datasets),
+            "transfers": self.transfers,
+            "transfer_datasets": list(self.transfer_datasets),
+            "spaces": list(self.spaces),
+            "devices": list(self.devices),
+            "bytes": dict(self.bytes),
+            "weights": {
+                "decoded": packing.decoded,
+                "stored": packing.stored,
+                "ratio": round(packing.ratio, 4),
+                "codecs": {
+                    name: {"frames": frames, "decoded": decoded, "stored": stored}
+                    for name, (frames, decoded, stored) in packing.codecs.items()
+                },
+            },
+            "file_bytes": self.file_bytes,
+            "journal": {"files": self.waiting, "bytes": self.waiting_bytes},
+        }
 
 
 class Zoo:
