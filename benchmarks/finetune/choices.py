@@ -21,7 +21,7 @@ import numpy as np
 
 from nns.data import Dataset
 from nns.finetuning import Recipe, climb
-from nns.finetuning.finetune_zoo import candidate
+from nns.finetuning.finetune_zoo import entrant_of
 from nns.quantities import parse_count
 from nns.searching import search
 from nns.types import LabelledArrays, Limits, Preprocessing, SplitArrays
@@ -97,7 +97,7 @@ def _run(args: argparse.Namespace, zoo: Zoo, name: str, rows: dict[tuple[str, st
             continue
         key = (pick.entry.id, role == "scratch")
         if key not in done:
-            climber = candidate(zoo.network(pick.entry.id), len(dataset.classes), random_weights=role == "scratch")
+            climber = entrant_of(zoo.network(pick.entry.id), len(dataset.classes), random_weights=role == "scratch")
             result = climb([climber], arrays, recipe)
             done[key] = {"val": result.val_accuracy, "test": result.test_accuracy, "seconds": result.seconds}
         row = {

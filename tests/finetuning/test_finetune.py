@@ -9,7 +9,7 @@ import pytest
 
 from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, predict
 from nns.data import Dataset
-from nns.finetuning.finetune_zoo import SizedData, candidate, export_network, networks_of_search
+from nns.finetuning.finetune_zoo import SizedData, entrant_of, export_network, networks_of_search
 from nns.networks import Network
 from nns.types import Preprocessing
 
@@ -33,9 +33,9 @@ def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
 
     entry = zoo.store.entries()[0]
     stored = zoo.registry.backend("example").build(entry.spec, 2)
-    made = candidate(zoo.network(entry.id), 5, seed=1)
-    module, again = made.build(), candidate(zoo.network(entry.id), 5, seed=1).build()
-    fresh = candidate(zoo.network(entry.id), 5, seed=1, random_weights=True).build()
+    made = entrant_of(zoo.network(entry.id), 5, seed=1)
+    module, again = made.build(), entrant_of(zoo.network(entry.id), 5, seed=1).build()
+    fresh = entrant_of(zoo.network(entry.id), 5, seed=1, random_weights=True).build()
     assert (made.id, made.preprocessing) == (entry.id, entry.preprocessing)
     assert module.head.out_features == fresh.head.out_features == 5
     assert torch.equal(module.head.weight, again.head.weight)
@@ -47,7 +47,7 @@ def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):
 def test_another_image_size_keeps_mean_and_deviation(zoo):
     entry = zoo.store.entries()[0]
     entry = replace(entry, preprocessing=Preprocessing(16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
-    made = candidate(Network(entry, zoo), 2, image_size=48)
+    made = entrant_of(Network(entry, zoo), 2, image_size=48)
     assert made.preprocessing == Preprocessing(48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 

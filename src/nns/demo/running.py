@@ -13,7 +13,7 @@ from nns.building import BuildReport, BuildSettings, SearchSpace, build_zoo
 from nns.data import Dataset
 from nns.demo.data import lay_out
 from nns.finetuning import LadderResult, Recipe, climb
-from nns.finetuning.finetune_zoo import SizedData, candidate, hand_over
+from nns.finetuning.finetune_zoo import SizedData, entrant_of, hand_over
 from nns.searching import Candidate, SearchResult, search
 from nns.space import Space
 from nns.types import Limits
@@ -166,7 +166,7 @@ def _compare(
         if same is not None:
             runs.append(replace(same, choice=choice))
             continue
-        climber = candidate(zoo.network(picked.entry.id), found.dataset.classes or 0, seed=seed)
+        climber = entrant_of(zoo.network(picked.entry.id), found.dataset.classes or 0, seed=seed)
         runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt

@@ -138,7 +138,7 @@ class SizedData:
         return self._decoded[size]
 
 
-def candidate(
+def entrant_of(
     network: Network,
     classes: int,
     *,
@@ -146,7 +146,7 @@ def candidate(
     image_size: int | None = None,
     random_weights: bool = False,
 ) -> Entrant:
-    """Make a zoo's network a candidate for fine-tuning, with a fresh head.
+    """Make a zoo's network an entrant of a ladder, with a fresh head.
 
     Args:
         network: The network.
@@ -233,7 +233,7 @@ def finetune(
     networks = [zoo.network(beginning) for beginning in dict.fromkeys(network_ids)]
     classes = len(dataset.classes)
     sized = SizedData(dataset, seed, on_decode)
-    candidates = [candidate(network, classes, seed=seed, image_size=image_size) for network in networks]
+    candidates = [entrant_of(network, classes, seed=seed, image_size=image_size) for network in networks]
     tell = (lambda event: on_event(event, sized.train_images)) if on_event else None
     result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
     winner = next(network for network in networks if network.id == result.winner.id)
