@@ -138,7 +138,7 @@ def wide(plain_zoo):
 @pytest.fixture(scope="module")
 def wide_zoo(wide, tmp_path_factory):
     path = tmp_path_factory.mktemp("wide") / "zoo.h5"
-    return path, build_zoo(path, wide, narrow(), workers=0)
+    return path, build_zoo(path, wide, registry=narrow(), workers=0)
 
 
 def narrow():
@@ -172,7 +172,7 @@ def test_interrupted_again_and_again_it_is_the_same_zoo(wide, wide_zoo, tmp_path
         if event.kind in ("network", "transfer"):
             raise KeyboardInterrupt
 
-    while (report := build_zoo(path, wide, narrow(), workers=0, on_event=interrupt)).interrupted:
+    while (report := build_zoo(path, wide, registry=narrow(), workers=0, on_event=interrupt)).interrupted:
         runs += 1
         assert runs < 30
     assert runs >= 10
@@ -289,7 +289,11 @@ def test_an_item_that_fails_half_way_keeps_its_finished_networks(plain_zoo, tmp_
     report = build_zoo(path, settings, registry=registry_of(Cuts(4)), workers=0)
     assert (len(report.failed), report.added, report.networks) == (2, 2, 2)
     again = build_zoo(
-        path, settings, registry_of(Cuts()), workers=0, on_event=lambda event: done.append((event.kind, event.done))
+        path,
+        settings,
+        registry=registry_of(Cuts()),
+        workers=0,
+        on_event=lambda event: done.append((event.kind, event.done)),
     )
     assert (again.failed, again.added, again.networks) == ((), 2, 4)
     assert [number for kind, number in done if kind in ("plan", "merge")] == [2, 4]

@@ -427,7 +427,7 @@ def test_the_suites_pass_in_the_hands_of_an_author(suite):
 
 def test_every_hook_has_a_test():
     assert {f"test_{name}" for name in HOOKS} <= globals().keys()
-    assert len(HOOKS) == 7
+    assert len(HOOKS) == 8
 
 
 def test_every_hook_is_documented_with_its_exact_signature():

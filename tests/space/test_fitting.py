@@ -31,7 +31,7 @@ def test_the_report_of_a_fit_on_two_datasets(fitted):
 
 
 def test_a_fit_leaves_the_digest_of_the_zoo_as_it_was(fitted, plain_zoo):
-    assert fitted[0].digest() == plain_zoo.report.digest
+    assert fitted[0].store.digest() == plain_zoo.report.digest
 
 
 def test_held_out_numbers_are_kept_with_the_space(small_zoo):

@@ -1,17 +1,37 @@
 """Images of a dataset: opening, identity, sampling, decoding, splits, and what is wrong with it.
 
-Importing this loads Pillow and numpy; torchvision is loaded when a ``torchvision:NAME`` is opened.
+Importing this loads nothing heavy: names are loaded at first use, Pillow and numpy with them.
 """
 
 from __future__ import annotations
 
-from nns.data.cache import cached_arrays
-from nns.data.contents import QUERY_IMAGES
-from nns.data.dataset import Dataset
-from nns.data.decoding import decode
-from nns.data.doctor import diagnose, inspect_dataset
-from nns.data.items import ImageItem, MemoryImage, Skipped
-from nns.data.report import DoctorReport, DuplicateGroup, Finding
+from typing import TYPE_CHECKING
+
+from nns._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from nns.data.cache import cached_arrays
+    from nns.data.contents import QUERY_IMAGES
+    from nns.data.dataset import Dataset
+    from nns.data.decoding import decode
+    from nns.data.doctor import diagnose, inspect_dataset
+    from nns.data.items import ImageItem, MemoryImage, Skipped
+    from nns.data.report import DoctorReport, DuplicateGroup, Finding
+
+_HOMES = {
+    "QUERY_IMAGES": "contents",
+    "Dataset": "dataset",
+    "DoctorReport": "report",
+    "DuplicateGroup": "report",
+    "Finding": "report",
+    "ImageItem": "items",
+    "MemoryImage": "items",
+    "Skipped": "items",
+    "cached_arrays": "cache",
+    "decode": "decoding",
+    "diagnose": "doctor",
+    "inspect_dataset": "doctor",
+}
 
 __all__ = [
     "QUERY_IMAGES",
@@ -27,3 +47,10 @@ __all__ = [
     "diagnose",
     "inspect_dataset",
 ]
+
+__getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__
