@@ -1,0 +1,175 @@
+"""Step 3: teaching one student for a number of seconds, in as many runs as it takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from starter.augmenting import shifted
+from starter.lites import to_input
+from starter.students import OfaStudent, create_student
+
+SAVED_EVERY = 120.0
+"""Seconds between checkpoints."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a student is taught.
+
+    Attributes:
+        seconds: Training time in all; the learning rate follows it, so a busy machine teaches less, not worse.
+        batch: Pictures a step.
+        rate: Peak learning rate of AdamW, one cycle.
+        decay: Weight decay of tensors of two dimensions and more.
+        shift: Random shifts in pixels.
+        warmup: Share of the time in which the rate rises.
+        first: Only so many pictures from the beginning; 0: all that the teachers have seen.
+    """
+
+    seconds: float
+    batch: int = 128
+    rate: float = 2e-3
+    decay: float = 0.02
+    shift: int = 6
+    warmup: float = 0.1
+    first: int = 0
+    seed: int = 0
+
+
+class Lectures:
+    """Batches of pictures with what the teachers see in them, in an order that depends on seed and step alone."""
+
+    def __init__(self, crops: Path, teachers: list[Path], lesson: Lesson) -> None:
+        """Open the arrays; as many pictures count as all teachers have seen."""
+        self.images = np.load(crops / "images64.npy", mmap_mode="r")
+        self.teachers = [path.name for path in teachers]
+        self.targets = [np.load(path / "targets.npy", mmap_mode="r") for path in teachers]
+        seen = [int(json.loads((path / "progress.json").read_text())["done"]) for path in teachers]
+        self.count = min(seen) if not lesson.first else min(*seen, lesson.first)
+        self.outputs = sum(target.shape[1] for target in self.targets)
+        self.lesson = lesson
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give (n, 3, 64, 64) float32, channels last, and (n, components) float32."""
+        rows = np.sort(self._rows(step))  # in the order of the file: kinder to the page cache
+        rng = np.random.default_rng([self.lesson.seed, 1, step])
+        images = to_input(torch.from_numpy(shifted(self.images[rows], self.lesson.shift, rng)))
+        targets = np.concatenate([target[rows] for target in self.targets], axis=1)
+        return images, torch.from_numpy(targets).float()
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        a_pass = self.count // self.lesson.batch
+        epoch, place = divmod(step, a_pass)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.lesson.seed, 0, epoch]).permutation(self.count)
+        return self._order[place * self.lesson.batch : (place + 1) * self.lesson.batch]
+
+
+def rate_at(progress: float, warmup: float) -> float:
+    """Rise linearly, then fall as half a cosine; a share of the peak."""
+    if progress < warmup:
+        return max(progress / warmup, 0.04)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+
+
+def teach(name: str, crops: Path, teachers: list[Path], out: Path, lesson: Lesson) -> None:
+    """Teach a student, from its last checkpoint on if there is one; leave when its seconds are over."""
+    lectures = Lectures(crops, teachers, lesson)
+    student = create_student(name, lectures.outputs, lesson.seed)
+    student.network.to(memory_format=torch.channels_last)
+    optimizer = _optimizer(student, lesson)
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0}
+    checkpoint = out / "checkpoint.pt"
+    out.mkdir(parents=True, exist_ok=True)
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        student.load_state_dict(saved["student"])
+        optimizer.load_state_dict(saved["optimizer"])
+        state = saved["state"]
+    student.train()
+    with ExitStack() as stack:
+        _speed_up(student, stack)
+        losses: list[float] = []
+        before, last_step = state["seconds"], state["step"]
+        began = saved_at = time.perf_counter()
+        while state["seconds"] < lesson.seconds:
+            for group in optimizer.param_groups:
+                group["lr"] = lesson.rate * rate_at(state["seconds"] / lesson.seconds, lesson.warmup)
+            losses.append(_step(student, lectures, optimizer, state["step"]))
+            state["step"] += 1
+            state["seconds"] = before + time.perf_counter() - began
+            if time.perf_counter() - saved_at > SAVED_EVERY or state["seconds"] >= lesson.seconds:
+                steps = state["step"] - last_step
+                speed = steps * lesson.batch / (time.perf_counter() - saved_at)
+                _save(
+                    checkpoint, {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
+                )
+                _log(out, name, lesson, lectures, state, float(np.mean(losses)), speed)
+                losses, saved_at, last_step = [], time.perf_counter(), state["step"]
+
+
+def _step(student: Any, lectures: Lectures, optimizer: torch.optim.Optimizer, step: int) -> float:
+    images, targets = lectures.batch(step)
+    optimizer.zero_grad(set_to_none=True)
+    first = math.nan
+    for network in student.passes(np.random.default_rng([lectures.lesson.seed, 2, step])):
+        loss = torch.nn.functional.mse_loss(network(images), targets)
+        loss.backward()
+        first = float(loss.detach()) if math.isnan(first) else first  # of a supernet, the largest subnet's
+    torch.nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+    optimizer.step()
+    return first
+
+
+def _optimizer(student: torch.nn.Module, lesson: Lesson) -> torch.optim.Optimizer:
+    matrices = [p for p in student.parameters() if p.ndim > 1]
+    vectors = [p for p in student.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": lesson.decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lesson.rate)
+
+
+def _speed_up(student: Any, stack: ExitStack) -> None:
+    """Compute convolutions on small maps as matrix products, where this checkout of nns has that."""
+    try:
+        from nns.backends.convolutions import quick_convolutions
+        from nns.backends.ofa.reach import crop_kernels_to_reach
+    except ImportError:
+        return
+    kinds: tuple[type, ...] = ()
+    if isinstance(student, OfaStudent):
+        from ofa.imagenet_classification.elastic_nn.modules import dynamic_op
+
+        crop_kernels_to_reach(student.network)
+        kinds = (dynamic_op.DynamicConv2d, dynamic_op.DynamicSeparableConv2d, dynamic_op.DynamicSE)
+    stack.enter_context(quick_convolutions(student.network, *kinds))
+
+
+def _save(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    torch.save(value, temporary)
+    temporary.rename(path)  # whole or not at all
+
+
+def _log(
+    out: Path, name: str, lesson: Lesson, lectures: Lectures, state: dict[str, Any], loss: float, speed: float
+) -> None:
+    row = {
+        "student": name, "step": state["step"], "images": state["step"] * lesson.batch, "of": lectures.count,
+        "seconds": round(state["seconds"], 1), "images_a_second": round(speed), "loss": round(loss, 4), "teachers": lectures.teachers,
+        "at": time.strftime("%FT%TZ", time.gmtime()), **{f"lesson_{k}": v for k, v in asdict(lesson).items()},
+    }  # fmt: skip
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+    print(json.dumps({k: v for k, v in row.items() if not k.startswith(("lesson_", "teachers"))}), flush=True)
