@@ -15,7 +15,8 @@ def main(crops: Path) -> None:
     """Look at every picture in the joined arrays.
 
     Raises:
-        SystemExit: If one is, or is a twin of, a picture of a task that measures; or if there was nothing to compare with.
+        SystemExit: If one is, or is a twin of, a picture of a task that measures.
+        FileNotFoundError: If such a task was never read, so that nothing could be compared with it.
     """
     with np.load(crops / "index.npz") as index:
         names = [str(name) for name in index["names"]]

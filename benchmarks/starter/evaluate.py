@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from torch import nn
+
 from nns.finetuning import Recipe, evaluate, train
 from nns.images import load_arrays, open_dataset
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
-from torch import nn
-
 from starter import lites
 from starter.excluded import BENCHMARKS
 from starter.exporting import load_subnet, load_trunk

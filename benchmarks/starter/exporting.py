@@ -41,14 +41,14 @@ def export(name: str, tag: str, crops: Path, students: Path, weights: Path) -> N
     supernet = isinstance(student, OfaStudent)
     about = {
         "architecture": name,
-        "layout": "OFAMobileNetV3 of PyPI's ofa, without classifier" if supernet else f"timm {timm.__version__}, without classifier",
+        "layout": "OFAMobileNetV3 of ofa" if supernet else f"timm {timm.__version__}",
         "input": 64,
         "mean": lites.MEAN,
         "std": lites.STD,
         "parameters": sum(t.numel() for n, t in student.trunk().items() if _is_parameter(n)),
         "teachers": last["teachers"],
         "data": {"pictures": last["of"], "kinds": json.loads((crops / "manifest.json").read_text())["kinds"]},
-        "recipe": {key.removeprefix("lesson_"): value for key, value in last.items() if key.startswith("lesson_")},
+        "recipe": last["lesson"],
         "images_seen": last["images"],
         "epochs": round(last["images"] / last["of"], 2),
         "seconds": last["seconds"],

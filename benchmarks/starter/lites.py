@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from itertools import pairwise
 
 import timm
 import torch
@@ -39,7 +40,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
     for module in list(network.modules()):
         children = list(module.named_children())
-        for (name, conv), (next_name, norm) in zip(children, children[1:], strict=False):
+        for (name, conv), (next_name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, next_name, getattr(norm, "act", nn.Identity()))  # timm's norms hold the activation

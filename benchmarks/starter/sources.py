@@ -39,9 +39,8 @@ PACKAGES = PHOTOGRAPHS | SURFACES | SCENES
 
 def kind(package: str) -> str:
     """Name what a package shows."""
-    return next(
-        n for n, p in (("photographs", PHOTOGRAPHS), ("surfaces", SURFACES), ("scenes", SCENES)) if package in p
-    )
+    kinds = {"photographs": PHOTOGRAPHS, "surfaces": SURFACES, "scenes": SCENES}
+    return next(name for name, packages in kinds.items() if package in packages)
 
 
 def fetch(folder: Path) -> None:
@@ -69,4 +68,5 @@ def licences(package: str, folder: Path) -> list[str]:
     if not path.exists():
         return ["see the package's copyright file"]
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith("License:")} - {""})
+    found = {line.split(":", 1)[1].strip() for line in lines if line.startswith("License:")} - {""}
+    return sorted(found) or [f"see /usr/share/doc/{package}/copyright"]

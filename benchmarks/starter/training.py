@@ -111,12 +111,12 @@ def teach(name: str, crops: Path, teachers: list[Path], out: Path, lesson: Lesso
             state["step"] += 1
             state["seconds"] = before + time.perf_counter() - began
             if time.perf_counter() - saved_at > SAVED_EVERY or state["seconds"] >= lesson.seconds:
-                steps = state["step"] - last_step
-                speed = steps * lesson.batch / (time.perf_counter() - saved_at)
-                _save(
-                    checkpoint, {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
-                )
-                _log(out, name, lesson, lectures, state, float(np.mean(losses)), speed)
+                speed = (state["step"] - last_step) * lesson.batch / (time.perf_counter() - saved_at)
+                both = {"student": student.state_dict(), "optimizer": optimizer.state_dict()}
+                _save(checkpoint, {**both, "state": state})
+                images, loss = state["step"] * lesson.batch, round(float(np.mean(losses)), 4)
+                row = {"student": name, "images": images, "images_a_second": round(speed), "loss": loss, **state}
+                _log(out, lesson, lectures, row)
                 losses, saved_at, last_step = [], time.perf_counter(), state["step"]
 
 
@@ -137,7 +137,7 @@ def _optimizer(student: torch.nn.Module, lesson: Lesson) -> torch.optim.Optimize
     matrices = [p for p in student.parameters() if p.ndim > 1]
     vectors = [p for p in student.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": lesson.decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lesson.rate)
+    return torch.optim.AdamW(groups, lr=lesson.rate, fused=True)
 
 
 def _speed_up(student: Any, stack: ExitStack) -> None:
@@ -162,14 +162,9 @@ def _save(path: Path, value: dict[str, Any]) -> None:
     temporary.rename(path)  # whole or not at all
 
 
-def _log(
-    out: Path, name: str, lesson: Lesson, lectures: Lectures, state: dict[str, Any], loss: float, speed: float
-) -> None:
-    row = {
-        "student": name, "step": state["step"], "images": state["step"] * lesson.batch, "of": lectures.count,
-        "seconds": round(state["seconds"], 1), "images_a_second": round(speed), "loss": round(loss, 4), "teachers": lectures.teachers,
-        "at": time.strftime("%FT%TZ", time.gmtime()), **{f"lesson_{k}": v for k, v in asdict(lesson).items()},
-    }  # fmt: skip
+def _log(out: Path, lesson: Lesson, lectures: Lectures, row: dict[str, Any]) -> None:
+    row |= {"at": time.strftime("%FT%TZ", time.gmtime())}
+    print(json.dumps(row), flush=True)
+    row |= {"of": lectures.count, "teachers": lectures.teachers, "lesson": asdict(lesson)}
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
-    print(json.dumps({k: v for k, v in row.items() if not k.startswith(("lesson_", "teachers"))}), flush=True)
