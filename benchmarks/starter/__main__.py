@@ -30,6 +30,7 @@ def main() -> None:
     student.add_argument("--batch", type=int, default=128)
     student.add_argument("--rate", type=float, default=2e-3)
     student.add_argument("--shift", type=int, default=6)
+    student.add_argument("--early", type=int, default=0, help="pixels in the first 60 %% of the time; 0: all 64")
     student.add_argument("--first", type=int, default=0, help="only so many pictures; 0: all that were seen")
     student.add_argument("--tag", default="", help="to tell experiments with one architecture apart")
     export = steps.add_parser("export", help="write a student's weights and what is known of them")
@@ -64,7 +65,9 @@ def run(options: argparse.Namespace) -> None:
     elif options.step == "teach":
         from starter import training
 
-        lesson = training.Lesson(options.seconds, options.batch, options.rate, shift=options.shift, first=options.first)
+        lesson = training.Lesson(
+            options.seconds, options.batch, options.rate, shift=options.shift, early=options.early, first=options.first
+        )
         teachers = [work / "teachers" / name for name in options.teachers.split(",")]
         training.teach(options.name, crops, teachers, work / "students" / (options.name + options.tag), lesson)
     elif options.step == "export":

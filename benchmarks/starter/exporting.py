@@ -60,9 +60,8 @@ def export(name: str, tag: str, crops: Path, students: Path, weights: Path) -> N
     if supernet:
         images = np.load(crops / "images64.npy", mmap_mode="r")[:CALIBRATION]
         np.save(weights / "calibration.npy", images)
-    print(
-        f"{name}{tag}: {about['parameters']:,} parameters, {(weights / f'{name}.safetensors').stat().st_size:,} bytes"
-    )
+    size = (weights / f"{name}{tag}.safetensors").stat().st_size
+    print(f"{name}{tag}: {about['parameters']:,} parameters, {size:,} bytes")
 
 
 def _is_parameter(name: str) -> bool:
@@ -103,7 +102,8 @@ def load_subnet(path: Path, size: str, classes: int) -> nn.Module:
 
 
 def _load(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    lacking = network.load_state_dict({n: t.float() for n, t in state.items()}, strict=False)
+    # nn.Module's own method: ofa's supernets override it with one that says nothing of what is lacking
+    lacking = nn.Module.load_state_dict(network, {n: t.float() for n, t in state.items()}, strict=False)
     classifier = {n for n, _ in network.named_parameters() if n.startswith(("classifier", "fc", "head.fc"))}
     if lacking.unexpected_keys or set(lacking.missing_keys) - classifier:
         raise ValueError(f"{path} does not fit: {lacking}")
