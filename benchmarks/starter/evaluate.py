@@ -18,8 +18,8 @@ import timm
 import torch
 from torch import nn
 
+from nns.data import Dataset
 from nns.finetuning import Recipe, evaluate, train
-from nns.images import load_arrays, open_dataset
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
 from starter import lites
 from starter.excluded import BENCHMARKS
@@ -75,7 +75,7 @@ def _with_head(network: Any, classes: int) -> nn.Module:
 
 
 def _finetune(folder: Path, make: Callable[[int], nn.Module], seed: int) -> dict[str, Any]:
-    loaded, _ = load_arrays(open_dataset(str(folder)), SIZE, workers=1)
+    loaded, _ = Dataset.open(folder).decode_splits(SIZE, workers=1)
     data = SplitArrays(loaded.name, loaded.classes, _few(loaded.train), loaded.val, loaded.test)
     began = time.perf_counter()
     torch.manual_seed(seed)
