@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Any
 
 
 def jsonable(value: Any, digits: int | None = None, leave_out: str | None = None) -> Any:
-    """Return a value as JSON can hold it: NaN and infinity as null, NumPy's numbers as Python's, keys as strings.
+    """Return a value as JSON can hold it: NaN and infinity as null, NumPy's numbers as Python's, paths
+    and keys as strings.
 
     Args:
         value: Mappings, lists, tuples, numbers and what JSON knows, nested.
@@ -29,4 +31,4 @@ def jsonable(value: Any, digits: int | None = None, leave_out: str | None = None
         if not math.isfinite(value):
             return None
         return float(value) if digits is None else round(float(value), digits) + 0.0
-    return value
+    return str(value) if isinstance(value, PurePath) else value

@@ -7,7 +7,7 @@ pass of one image, ``bytes`` counts bytes of the weights as fp32, latencies are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
@@ -268,6 +268,29 @@ class NetworkEntry:
     license: str
     provenance: Provenance = field(default_factory=Provenance)
     weights: Weights = StoredWeights()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the network as ``nns zoo ls --json`` prints it, counted with its own head."""
+        classes = len(self.classes)
+        place = {} if isinstance(self.weights, StoredWeights) else {"kind": self.weights.kind, **asdict(self.weights)}
+        return {
+            "id": self.id,
+            "backend": self.spec.backend,
+            "architecture": self.spec.name,
+            "config": dict(self.spec.config),
+            "weights_from": self.spec.source,
+            "source_dataset": self.source_dataset,
+            "classes": classes,
+            "accuracy": self.accuracy,
+            "params": self.cost.params(classes),
+            "macs": self.cost.macs(classes),
+            "bytes": self.cost.bytes(classes),
+            "feature_dim": self.cost.feature_dim,
+            "image_size": self.preprocessing.size,
+            "license": self.license,
+            "provenance": self.provenance.to_json(),
+            **({"weights_at": place} if place else {}),
+        }
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from nns.cli._builtin import nns_register_commands
 from nns.errors import PluginError
@@ -30,9 +32,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Neural Network Search: which already trained network should I start from, for these images?
 
@@ -52,6 +52,10 @@ def _commands() -> dict[str, Callable[..., Any]]:
         commands.setdefault(name, factory)
 
     nns_register_commands(register)
+    if not _others_register():
+        return commands
+    from importlib.metadata import entry_points
+
     points = [point for point in entry_points(group="nns") if point.name.endswith(COMMANDS)]
     if outside := [point for point in points if point.dist is None or point.dist.name != "nns"]:
         from nns.plugins import load_plugins  # pluggy takes a third of the time of nns --help
@@ -59,6 +63,18 @@ def _commands() -> dict[str, Callable[..., Any]]:
         for name, factory in load_plugins(outside).factories["command"].items():
             register(name, factory)
     return commands
+
+
+def _others_register() -> bool:
+    """Whether any distribution but nns names commands: importlib.metadata takes 30 ms to say the same, this takes 3."""
+    for folder in map(Path, sys.path):
+        if folder.suffix in {".egg", ".whl", ".zip"}:  # whose files this does not see
+            return True
+        for listing in folder.glob("*-info/entry_points.txt"):
+            text = "" if listing.parent.name.startswith("nns-") else listing.read_text("utf-8")
+            if "[nns]" in text and COMMANDS in text:
+                return True
+    return False
 
 
 def _broken(name: str, error: BaseException) -> Callable[[], None]:

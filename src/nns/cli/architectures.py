@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from nns.cli import options
 
 
 def architectures(
-    pattern: Annotated[str, typer.Argument(metavar="BACKEND[:PATTERN]", help="e.g. timm:mobilenetv3*")],
+    pattern: Annotated[str, Argument(metavar="BACKEND[:PATTERN]", help="e.g. timm:mobilenetv3*")],
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,
-    classes: Annotated[int, typer.Option("--classes", min=1, help="Classes of the head that is counted.")] = 10,
-    image_size: Annotated[int, typer.Option("--image-size", min=16, help="Side of the images in pixels.")] = 64,
+    classes: Annotated[int, Option(min=1, help="Classes of the head that is counted.")] = 10,
+    image_size: Annotated[int, Option(min=16, help="Side of the images in pixels.")] = 64,
     json: options.JsonFlag = False,
 ) -> None:
     """List architectures that a backend offers, counted, within limits; they need be in no zoo.

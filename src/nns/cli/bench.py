@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from nns.cli import options
 
@@ -21,18 +22,17 @@ DOCUMENT = Path("benchmarks/matrix/bank.json")
 
 @app.command("run")
 def run(
-    matrix: Annotated[Path, typer.Argument(metavar="MATRIX", help="Matrix of nns bench make (.npz).")] = MATRIX,
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of the methods that are fitted.")] = 3,
+    matrix: Annotated[Path, Argument(metavar="MATRIX", help="Matrix of nns bench make (.npz).")] = MATRIX,
+    method: Annotated[str, Option(metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
+    seeds: Annotated[int, Option(min=1, help="Seeds of the methods that are fitted.")] = 3,
     limit: Annotated[
-        list[str] | None,
-        typer.Option("--limit", metavar="N", help="Parameters, e.g. 2M, or none; repeat it. Default: six limits."),
+        list[str] | None, Option(metavar="N", help="Parameters, e.g. 2M, or none; repeat it. Default: six limits.")
     ] = None,
     ablations: Annotated[
-        bool, typer.Option("--ablations/--no-ablations", help="Also run the method without its parts.")
+        bool, Option("--ablations/--no-ablations", help="Also run the method without its parts.")
     ] = True,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE.json", help="Keep all numbers, for nns bench show.")
+        Path | None, Option("-o", "--out", metavar="FILE.json", help="Keep all numbers, for nns bench show.")
     ] = None,
     json: options.JsonFlag = False,
 ) -> None:
@@ -71,7 +71,7 @@ def run(
 
 @app.command("show")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE.json", help="What nns bench run -o wrote.")] = DOCUMENT,
+    file: Annotated[Path, Argument(metavar="FILE.json", help="What nns bench run -o wrote.")] = DOCUMENT,
     json: options.JsonFlag = False,
 ) -> None:
     """Show the tables of a finished run again.
@@ -91,37 +91,32 @@ def show(
 @app.command("make")
 def make(
     zoo: options.ZooArgument,
-    data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Query datasets, none of them in the zoo.")],
+    data: Annotated[list[str], Argument(metavar="DATA...", help="Query datasets, none of them in the zoo.")],
     tasks: Annotated[
-        list[Path],
-        typer.Option("--tasks", metavar="FILE.csv", help="Columns task,family,set of all datasets; repeat it."),
+        list[Path], Option(metavar="FILE.csv", help="Columns task,family,set of all datasets; repeat it.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="MATRIX.npz", help="The matrix.")],
+    out: Annotated[Path, Option("-o", "--out", metavar="MATRIX.npz", help="The matrix.")],
     candidates: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--candidates",
             metavar="N|FILE.csv",
             help="Networks to draw from the zoo, or a table of architecture,source. Default: all.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fine-tunings of each pair.")] = 1,
+    seeds: Annotated[int, Option(min=1, help="Fine-tunings of each pair.")] = 1,
     repeat_best: Annotated[
         int | None,
-        typer.Option(
-            "--repeat-best", min=1, metavar="K", help="Repeat only what is among the best K of a dataset at some limit."
-        ),
+        Option(min=1, metavar="K", help="Repeat only what is among the best K of a dataset at some limit."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each fine-tuning (default 8).")] = None,
-    max_images: Annotated[
-        int | None, typer.Option("--max-images", min=2, help="Training images a dataset (default 256).")
-    ] = None,
+    epochs: Annotated[int | None, Option(min=1, help="Of each fine-tuning (default 8).")] = None,
+    max_images: Annotated[int | None, Option(min=2, help="Training images a dataset (default 256).")] = None,
     executor: options.Executor = "local",
     address: options.Address = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Fine-tunings at a time; 0: this process; default: by cores.")
+        int | None, Option(min=0, help="Fine-tunings at a time; 0: this process; default: by cores.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
+    device: Annotated[str, Option(metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
     json: options.JsonFlag = False,
 ) -> None:
     """Fine-tune every candidate of a zoo on every dataset, for nns bench run. Run it again to go on.

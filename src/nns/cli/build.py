@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from nns.cli import options
 
@@ -17,44 +18,28 @@ if TYPE_CHECKING:
 def build(
     zoo: options.ZooArgument,
     more: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="MORE", help="More of --data, or of --backend.", show_default=False),
+        list[str] | None, Argument(metavar="MORE", help="More of --data, or of --backend.", show_default=False)
     ] = None,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="DATA", help="Datasets to train on: --data A B C.")
-    ] = None,
+    data: Annotated[list[str] | None, Option(metavar="DATA", help="Datasets to train on: --data A B C.")] = None,
     backend: Annotated[
-        list[str] | None,
-        typer.Option("--backend", metavar="NAME", help="Backends, or BACKEND:PATTERN of architectures."),
+        list[str] | None, Option(metavar="NAME", help="Backends, or BACKEND:PATTERN of architectures.")
     ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="FILE.toml", help="Settings from a file, instead of --data.")
-    ] = None,
-    networks: Annotated[
-        int | None, typer.Option("--networks", min=1, help="Networks to train in all (default 400).")
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", help="Side of the images in pixels at most (default 64).")
-    ] = None,
-    max_images: Annotated[
-        int | None, typer.Option("--max-images", min=2, help="Training images a dataset (default 300).")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of every training.")] = None,
+    recipe: Annotated[Path | None, Option(metavar="FILE.toml", help="Settings from a file, instead of --data.")] = None,
+    networks: Annotated[int | None, Option(min=1, help="Networks to train in all (default 400).")] = None,
+    image_size: Annotated[int | None, Option(help="Side of the images in pixels at most (default 64).")] = None,
+    max_images: Annotated[int | None, Option(min=2, help="Training images a dataset (default 300).")] = None,
+    epochs: Annotated[int | None, Option(min=1, help="Epochs of every training.")] = None,
     pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
+        bool | None, Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="fp32|fp16", help="Precision of the stored weights (fp32).")
-    ] = None,
+    weights: Annotated[str | None, Option(metavar="fp32|fp16", help="Precision of the stored weights (fp32).")] = None,
     strategy: Annotated[
         str | None,
-        typer.Option(
-            "--strategy", metavar="pareto|random|all", help="How pairs of dataset and network are chosen (pareto)."
-        ),
+        Option(metavar="pareto|random|all", help="How pairs of dataset and network are chosen (pareto)."),
     ] = None,
     transfers: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--transfers",
             min=0,
             help="Also fine-tune so many networks on other datasets; searches learn most from that. Default: one for "
@@ -64,18 +49,16 @@ def build(
     executor: options.Executor = "local",
     address: options.Address = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=0, help="Items at a time; 0: this process alone; default: by cores."),
+        int | None, Option(min=0, help="Items at a time; 0: this process alone; default: by cores.")
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each worker.")] = 1,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random (default 0).")] = None,
+    threads: Annotated[int, Option(min=1, help="Threads of each worker.")] = 1,
+    device: Annotated[str, Option(metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
+    seed: Annotated[int | None, Option(help="Seed of everything random (default 0).")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained, how long and how large; train nothing.")
+        bool, Option("--dry-run", help="Say what would be trained, how long and how large; train nothing.")
     ] = False,
     log: Annotated[
-        Path | None,
-        typer.Option("--log", metavar="FILE", help="Append what happens to a file, one JSON object a line."),
+        Path | None, Option(metavar="FILE", help="Append what happens to a file, one JSON object a line.")
     ] = None,
     json: options.JsonFlag = False,
 ) -> None:

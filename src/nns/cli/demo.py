@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from nns.cli import options
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for images, zoo and network.")
-    ] = Path("nns-demo"),
-    networks: Annotated[int, typer.Option("--networks", min=6, help="Networks to train for the zoo.")] = 24,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of each of three fine-tunings.")] = 3,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one a core.")] = None,
+    output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder for images, zoo and network.")] = Path(
+        "nns-demo"
+    ),
+    networks: Annotated[int, Option(min=6, help="Networks to train for the zoo.")] = 24,
+    epochs: Annotated[int, Option(min=1, help="Epochs of each of three fine-tunings.")] = 3,
+    workers: Annotated[int | None, Option(min=1, help="Processes; default: one a core.")] = None,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
 ) -> None:
@@ -59,18 +59,11 @@ def demo_document(report: DemoReport) -> dict[str, Any]:
         "zoo": {"path": report.build.zoo, "networks": report.build.networks, "datasets": report.build.datasets},
         "search": report.search.to_dict(),
         "runs": [
-            {
-                "choice": run.choice,
-                "network": run.candidate.entry.id,
-                "architecture": run.candidate.entry.spec.name,
-                "source_dataset": run.candidate.entry.source_dataset,
-                "params": run.candidate.params,
-                "rank": run.candidate.rank,
-                "val_accuracy": run.result.val_accuracy,
-                "test_accuracy": run.result.test_accuracy,
-                "epochs": run.result.epochs,
-                "seconds": round(run.result.seconds, 2),
-            }
+            {"choice": run.choice, "network": run.candidate.entry.id, "architecture": run.candidate.entry.spec.name}
+            | {"source_dataset": run.candidate.entry.source_dataset}
+            | {name: getattr(run.candidate, name) for name in ("params", "rank")}
+            | {name: getattr(run.result, name) for name in ("val_accuracy", "test_accuracy", "epochs")}
+            | {"seconds": round(run.result.seconds, 2)}
             for run in report.runs
         ],
         "chance": report.chance,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from nns.cli import options
 
@@ -16,19 +17,16 @@ if TYPE_CHECKING:
 
 def finetune(
     data: options.Data,
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="MORE", help="More of --network.", show_default=False)
-    ] = None,
+    more: Annotated[list[str] | None, Argument(metavar="MORE", help="More of --network.", show_default=False)] = None,
     zoo: options.ZooOption = None,
     network: Annotated[
-        list[str] | None,
-        typer.Option("--network", metavar="ID", help="Networks to start from: --network A B; the best is kept."),
+        list[str] | None, Option(metavar="ID", help="Networks to start from: --network A B; the best is kept.")
     ] = None,
     from_search: Annotated[
-        Path | None, typer.Option("--from", metavar="SEARCH.json", help="What `nns search --json` printed.")
+        Path | None, Option("--from", metavar="SEARCH.json", help="What `nns search --json` printed.")
     ] = None,
     tries: Annotated[
-        int, typer.Option("--try", min=1, metavar="K", help="Networks of the search to try, chosen together.")
+        int, Option("--try", min=1, metavar="K", help="Networks of the search to try, chosen together.")
     ] = 3,
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
@@ -36,27 +34,21 @@ def finetune(
     max_latency: options.MaxLatency = None,
     backend: options.BackendLimit = None,
     license: options.LicenseLimit = None,
-    budget: Annotated[
-        str | None, typer.Option("--budget", metavar="TIME", help="Time for everything, e.g. 10m.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, metavar="N", help="Epochs at most.")] = None,
+    budget: Annotated[str | None, Option(metavar="TIME", help="Time for everything, e.g. 10m.")] = None,
+    epochs: Annotated[int | None, Option(min=1, metavar="N", help="Epochs at most.")] = None,
     recipe: Annotated[
-        str,
-        typer.Option("--recipe", metavar="NAME", help="How to train: default, tans, or what a plugin brings."),
+        str, Option(metavar="NAME", help="How to train: default, tans, or what a plugin brings.")
     ] = "default",
-    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Peak learning rate.")] = None,
-    head_only: Annotated[bool, typer.Option("--head-only", help="Train the classifier alone.")] = False,
-    flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
+    lr: Annotated[float | None, Option(min=0, help="Peak learning rate.")] = None,
+    head_only: Annotated[bool, Option("--head-only", help="Train the classifier alone.")] = False,
+    flip: Annotated[bool, Option("--flip", help="Also train on mirrored images.")] = False,
     image_size: Annotated[
-        int | None,
-        typer.Option("--image-size", min=16, max=1024, help="Side of the input; default: the network's own."),
+        int | None, Option(min=16, max=1024, help="Side of the input; default: the network's own.")
     ] = None,
-    patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="Stop after so many epochs that are no better.")
-    ] = None,
+    patience: Annotated[int | None, Option(min=1, help="Stop after so many epochs that are no better.")] = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Train the best networks of a zoo on your images, and hand over the one that does best.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from nns.cli import options
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `nns finetune` wrote.")]
+Folder = Annotated[Path, Argument(metavar="DIR", help="Folder that `nns finetune` wrote.")]
 
 
 def predict(
     folder: Folder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Classes to name for each image.")] = 3,
+    images: Annotated[list[Path], Argument(metavar="IMAGE...", help="Image files.")],
+    top: Annotated[int, Option(min=1, metavar="K", help="Classes to name for each image.")] = 3,
     json: options.JsonFlag = False,
 ) -> None:
     """Classify images with a fine-tuned network; the zoo is not needed.
@@ -31,15 +32,11 @@ def predict(
         print_json(
             {
                 "predictions": [
-                    {
-                        "path": str(p.path),
-                        "label": p.label,
-                        "probability": round(p.probability, 6),
-                        "top": [{"label": label, "probability": round(chance, 6)} for label, chance in p.top],
-                    }
+                    {"path": p.path, "label": p.label, "probability": round(p.probability, 6)}
+                    | {"top": [{"label": label, "probability": round(chance, 6)} for label, chance in p.top]}
                     for p in predictions
                 ],
-                "skipped": [{"path": item.path, "reason": item.reason} for item in skipped],
+                "skipped": [asdict(item) for item in skipped],
             }
         )
     else:
@@ -63,8 +60,8 @@ def predict(
 
 def export(
     folder: Folder,
-    format: Annotated[str, typer.Option("--format", metavar="safetensors|onnx", help="What to write.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")] = None,
+    format: Annotated[str, Option(metavar="safetensors|onnx", help="What to write.")],
+    output: Annotated[Path | None, Option("--output", "-o", metavar="FILE", help="Where to write it.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Write a fine-tuned network in another format.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from nns.cli import options
 from nns.cli.text import counted
-
-if TYPE_CHECKING:
-    from nns.tans import TansImport
 
 NAMED = 3
 """Files that are named on the terminal at most; ``--json`` has them all."""
@@ -19,14 +16,12 @@ NAMED = 3
 
 def import_tans(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with p_mod_zoo.pt, meta_train.pt, meta_test_*.pt, supernets.")
+        Path, Argument(metavar="DIR", help="Folder with p_mod_zoo.pt, meta_train.pt, meta_test_*.pt, supernets.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="ZOO", help="Zoo file to write, or to add to.")],
+    output: Annotated[Path, Option("--output", "-o", metavar="ZOO", help="Zoo file to write, or to add to.")],
     trust_pickle: Annotated[
         bool,
-        typer.Option(
-            "--trust-pickle", help="Unpickle supernets, in a process of its own, which can run any code in them."
-        ),
+        Option("--trust-pickle", help="Unpickle supernets, in a process of its own, which can run any code in them."),
     ] = False,
     json: options.JsonFlag = False,
 ) -> None:
@@ -52,7 +47,12 @@ def import_tans(
             "give --trust-pickle if you know where they come from"
         )
     if json:
-        print_json(import_document(output, done, networks, digest))
+        keys = ("added", "unmatched", "datasets", "with_weights", "supernets", "refused")
+        found = {key: getattr(done, key) for key in keys} | {
+            "published": done.networks,
+            "test_datasets": done.test_sets,
+        }
+        print_json({"zoo": output, "networks": networks, **found, "digest": digest})
         return
     note(
         f"{output}: {counted(networks, 'network')}, {done.added} new, of {counted(done.datasets, 'dataset')} and "
@@ -61,20 +61,3 @@ def import_tans(
     if done.unmatched:
         note(f"{counted(done.unmatched, 'network')} of datasets that meta_train.pt lacks: no space is fitted to them")
     note(f"next: nns space fit {output} --method tans")
-
-
-def import_document(output: Path, done: TansImport, networks: int, digest: str) -> dict[str, Any]:
-    """Return what an import came to as JSON."""
-    return {
-        "zoo": str(output),
-        "networks": networks,
-        "added": done.added,
-        "published": done.networks,
-        "unmatched": done.unmatched,
-        "datasets": done.datasets,
-        "test_datasets": done.test_sets,
-        "with_weights": done.with_weights,
-        "supernets": list(done.supernets),
-        "refused": [str(path) for path in done.refused],
-        "digest": digest,
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from nns.plugins import Registry
@@ -15,41 +15,39 @@ LIMITS = "Limits"
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="Folder of class folders, or with train/ val/ test/; .csv; torchvision:NAME."),
+    Argument(metavar="DATA", help="Folder of class folders, or with train/ val/ test/; .csv; torchvision:NAME."),
 ]
-ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Zoo file (.h5).")]
+ZooArgument = Annotated[Path, Argument(metavar="ZOO", help="Zoo file (.h5).")]
 ZooOption = Annotated[
-    Path | None, typer.Option("--zoo", metavar="ZOO", help="Zoo file; default $NNS_ZOO, else an installed plugin's.")
+    Path | None, Option("--zoo", metavar="ZOO", help="Zoo file; default $NNS_ZOO, else an installed plugin's.")
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+JsonFlag = Annotated[bool, Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
+Seed = Annotated[int, Option("--seed", help="Seed of everything random.")]
 MaxParams = Annotated[
-    str | None, typer.Option("--max-params", metavar="N", help="Parameters, e.g. 5M.", rich_help_panel=LIMITS)
+    str | None, Option("--max-params", metavar="N", help="Parameters, e.g. 5M.", rich_help_panel=LIMITS)
 ]
 MaxMacs = Annotated[
     str | None,
-    typer.Option("--max-macs", metavar="N", help="Multiply-accumulates an image, e.g. 300M.", rich_help_panel=LIMITS),
+    Option("--max-macs", metavar="N", help="Multiply-accumulates an image, e.g. 300M.", rich_help_panel=LIMITS),
 ]
 MaxSize = Annotated[
     str | None,
-    typer.Option("--max-size", metavar="SIZE", help="Bytes of the weights, e.g. 20MB.", rich_help_panel=LIMITS),
+    Option("--max-size", metavar="SIZE", help="Bytes of the weights, e.g. 20MB.", rich_help_panel=LIMITS),
 ]
 MaxLatency = Annotated[
     str | None,
-    typer.Option("--max-latency", metavar="TIME", help="One image on this machine, e.g. 10ms.", rich_help_panel=LIMITS),
+    Option("--max-latency", metavar="TIME", help="One image on this machine, e.g. 10ms.", rich_help_panel=LIMITS),
 ]
 BackendLimit = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="Only networks of this backend.", rich_help_panel=LIMITS)
+    str | None, Option("--backend", metavar="NAME", help="Only networks of this backend.", rich_help_panel=LIMITS)
 ]
 LicenseLimit = Annotated[
     str | None,
-    typer.Option("--license", metavar="NAME", help="Only networks under this licence.", rich_help_panel=LIMITS),
+    Option("--license", metavar="NAME", help="Only networks under this licence.", rich_help_panel=LIMITS),
 ]
-Executor = Annotated[str, typer.Option("--executor", metavar="local|ray", help="Where the training runs.")]
-Address = Annotated[
-    str | None, typer.Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")
-]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
+Executor = Annotated[str, Option("--executor", metavar="local|ray", help="Where the training runs.")]
+Address = Annotated[str | None, Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")]
+Device = Annotated[str, Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
 
 
 def open_zoo(path: Path | None) -> Zoo:

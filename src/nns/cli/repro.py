@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from nns.cli import options
 
@@ -14,39 +15,33 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="For CI: does the same input still give the same answer?", no_args_is_help=True)
 
-Lock = Annotated[Path, typer.Argument(metavar="LOCK", help="Lock file (.json).")]
+Lock = Annotated[Path, Argument(metavar="LOCK", help="Lock file (.json).")]
 Work = Annotated[
-    Path | None, typer.Option("--work", metavar="DIR", help="Empty folder to keep the zoo in; default: temporary.")
+    Path | None, Option("--work", metavar="DIR", help="Empty folder to keep the zoo in; default: temporary.")
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=0, help="Processes that train (0: this one); changes no result. Default: up to 2."),
+    Option("--workers", min=0, help="Processes that train (0: this one); changes no result. Default: up to 2."),
 ]
 
 
 @app.command("record")
 def record(
     lock: Lock,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="DATA", help="Dataset of the zoo, twice or more.")
-    ] = None,
-    query: Annotated[str | None, typer.Option("--query", metavar="DATA", help="Dataset to search with.")] = None,
-    backend: Annotated[
-        list[str] | None, typer.Option("--backend", metavar="NAME", help="Backend, as in nns zoo build.")
-    ] = None,
-    networks: Annotated[int | None, typer.Option("--networks", min=2, help="Networks of the zoo in all.")] = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the training images.")] = None,
-    max_images: Annotated[int | None, typer.Option("--max-images", help="Training images a dataset at most.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of every training.")] = None,
-    method: Annotated[str | None, typer.Option("--method", metavar="NAME", help="Space method.")] = None,
-    space_epochs: Annotated[int | None, typer.Option("--space-epochs", min=1, help="Epochs of the fit.")] = None,
+    data: Annotated[list[str] | None, Option(metavar="DATA", help="Dataset of the zoo, twice or more.")] = None,
+    query: Annotated[str | None, Option(metavar="DATA", help="Dataset to search with.")] = None,
+    backend: Annotated[list[str] | None, Option(metavar="NAME", help="Backend, as in nns zoo build.")] = None,
+    networks: Annotated[int | None, Option(min=2, help="Networks of the zoo in all.")] = None,
+    image_size: Annotated[int | None, Option(help="Side of the training images.")] = None,
+    max_images: Annotated[int | None, Option(help="Training images a dataset at most.")] = None,
+    epochs: Annotated[int | None, Option(min=1, help="Epochs of every training.")] = None,
+    method: Annotated[str | None, Option(metavar="NAME", help="Space method.")] = None,
+    space_epochs: Annotated[int | None, Option(min=1, help="Epochs of the fit.")] = None,
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,
     seed: options.Seed = 0,
-    tolerance: Annotated[
-        float | None, typer.Option("--tolerance", help="How far an accuracy may be off on other machines.")
-    ] = None,
+    tolerance: Annotated[float | None, Option(help="How far an accuracy may be off on other machines.")] = None,
     work: Work = None,
     workers: Workers = None,
     json: options.JsonFlag = False,
@@ -92,16 +87,10 @@ def record(
 @app.command("check")
 def check(
     lock: Lock,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Another seed than the lock's, to see that the check notices.")
-    ] = None,
-    stage: Annotated[
-        str | None, typer.Option("--stage", metavar="build|fit|search", help="Give --seed to this stage only.")
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Demand equality, also in another environment.")] = False,
-    tolerance: Annotated[
-        float | None, typer.Option("--tolerance", help="Let an accuracy be this much off, in any environment.")
-    ] = None,
+    seed: Annotated[int | None, Option(help="Another seed than the lock's, to see that the check notices.")] = None,
+    stage: Annotated[str | None, Option(metavar="build|fit|search", help="Give --seed to this stage only.")] = None,
+    exact: Annotated[bool, Option("--exact", help="Demand equality, also in another environment.")] = False,
+    tolerance: Annotated[float | None, Option(help="Let an accuracy be this much off, in any environment.")] = None,
     work: Work = None,
     workers: Workers = None,
     json: options.JsonFlag = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from nns.cli import options
 
@@ -22,24 +22,18 @@ def search(
     max_latency: options.MaxLatency = None,
     backend: options.BackendLimit = None,
     license: options.LicenseLimit = None,
-    top: Annotated[int, typer.Option("--top", metavar="K", help="Candidates to list.")] = 10,
-    classes: Annotated[
-        int | None, typer.Option("--classes", min=1, help="Classes of the head, if DATA has no labels.")
-    ] = None,
-    space: Annotated[str | None, typer.Option("--space", metavar="NAME", help="Fitted space to rank by.")] = None,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Re-rank the best twenty by a linear probe on your images.")
-    ] = False,
-    probe_seconds: Annotated[
-        float, typer.Option("--probe-seconds", min=0.1, metavar="S", help="Time for --probe at most.")
-    ] = 10.0,
+    top: Annotated[int, Option(metavar="K", help="Candidates to list.")] = 10,
+    classes: Annotated[int | None, Option(min=1, help="Classes of the head, if DATA has no labels.")] = None,
+    space: Annotated[str | None, Option(metavar="NAME", help="Fitted space to rank by.")] = None,
+    probe: Annotated[bool, Option("--probe", help="Re-rank the best twenty by a linear probe on your images.")] = False,
+    probe_seconds: Annotated[float, Option(min=0.1, metavar="S", help="Time for --probe at most.")] = 10.0,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say why: like which datasets, and what counts how much.")
+        bool, Option("--explain", help="Say why: like which datasets, and what counts how much.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the answer as a page, with figures.")
+        Path | None, Option(metavar="FILE.html", help="Write the answer as a page, with figures.")
     ] = None,
-    images: Annotated[int, typer.Option("--images", metavar="N", help="Images to look at, at most.")] = 200,
+    images: Annotated[int, Option(metavar="N", help="Images to look at, at most.")] = 200,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.JsonFlag = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from nns.cli import options
 
@@ -17,11 +18,9 @@ app = typer.Typer(help="The learned map of datasets and networks in a zoo.", no_
 @app.command("fit")
 def fit(
     zoo: options.ZooArgument,
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Steps; default: the method's choice.")] = None,
-    held_out: Annotated[
-        bool, typer.Option("--held-out/--no-held-out", help="Also measure on held-out datasets.")
-    ] = True,
+    method: Annotated[str, Option(metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
+    epochs: Annotated[int | None, Option(min=1, help="Steps; default: the method's choice.")] = None,
+    held_out: Annotated[bool, Option("--held-out/--no-held-out", help="Also measure on held-out datasets.")] = True,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
 ) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from nns.cli import build, import_tans, options, zoo_writing
 from nns.cli.text import counted
-from nns.cli.zoo_documents import entry_document, milliseconds, show_document
 
 if TYPE_CHECKING:
     from nns.types import NetworkEntry, TransferRecord
@@ -37,14 +38,13 @@ def ls(
     backend: options.BackendLimit = None,
     license: options.LicenseLimit = None,
     dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", metavar="NAME", help="Only networks trained on it.", rich_help_panel=options.LIMITS),
+        str | None, Option(metavar="NAME", help="Only networks trained on it.", rich_help_panel=options.LIMITS)
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="params|macs|size|accuracy|dataset|architecture|id", help="Order.")
+        str, Option(metavar="params|macs|size|accuracy|dataset|architecture|id", help="Order.")
     ] = "dataset",
-    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Rows at most.")] = None,
+    reverse: Annotated[bool, Option("--reverse", help="The other way round.")] = False,
+    limit: Annotated[int | None, Option(min=1, metavar="N", help="Rows at most.")] = None,
     device: options.Device = "auto",
     json: options.JsonFlag = False,
 ) -> None:
@@ -75,7 +75,7 @@ def ls(
         ids = opened.store.ids()
     shown = entries[:limit]
     if json:
-        rows = [entry_document(entry) | {"latency_ms": milliseconds(seconds.get(entry.id))} for entry in shown]
+        rows = [entry.to_dict() | {"latency_ms": _milliseconds(seconds.get(entry.id))} for entry in shown]
         print_json({"networks": rows, "total": len(entries)})
         return
     title = f"{len(entries)} of " * (len(entries) < len(ids)) + counted(len(ids), "network")
@@ -181,9 +181,7 @@ def _some(names: Sequence[str]) -> str:
 @app.command("show")
 def show(
     zoo: options.ZooArgument,
-    network: Annotated[
-        str, typer.Argument(metavar="ID", help="Id of a network or supernet, or a unique beginning of it.")
-    ],
+    network: Annotated[str, Argument(metavar="ID", help="Id of a network or supernet, or a unique beginning of it.")],
     json: options.JsonFlag = False,
 ) -> None:
     """Show one network or supernet: numbers, provenance, classes, what it takes, transfers, latencies.
@@ -201,9 +199,34 @@ def show(
         measured = {device: opened.store.latencies(device).get(entry.id) for device in opened.store.devices()}
     latencies = {device: seconds for device, seconds in measured.items() if seconds is not None and not supernet}
     if json:
-        print_json(show_document(entry, supernet, kept, transfers, latencies))
+        print_json(_show_document(entry, supernet, kept, transfers, latencies))
     else:
         _render_network(entry, supernet, kept, transfers, latencies)
+
+
+def _show_document(
+    entry: NetworkEntry,
+    supernet: bool,
+    kept: WeightsBytes,
+    transfers: Sequence[TransferRecord],
+    latencies: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return everything about one network or supernet; ``latencies`` are seconds by device."""
+    return entry.to_dict() | {
+        "class_names": list(entry.classes),
+        "kind": "supernet" if supernet else "network",
+        "kept": {name: getattr(kept, name) for name in ("decoded", "stored", "own", "frames", "codecs")},
+        "bases": list(kept.bases),
+        "transfers": [
+            {name: value for name, value in asdict(record).items() if name != "network_id"} for record in transfers
+        ],
+        "latency_ms": {device: _milliseconds(seconds) for device, seconds in sorted(latencies.items())},
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """Return a latency as JSON has it, None if it is not known."""
+    return None if seconds is None else round(seconds * 1e3, 4)
 
 
 def _render_network(
@@ -256,7 +279,7 @@ def _render_network(
 @app.command("verify")
 def verify(
     zoo: options.ZooArgument,
-    quick: Annotated[bool, typer.Option("--quick", help="Do not read the weights.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Do not read the weights.")] = False,
     json: options.JsonFlag = False,
 ) -> None:
     """Check a zoo against its own digests, every byte of it. Exits with 4 if anything is damaged.
@@ -285,15 +308,8 @@ def verify(
     seconds = time.perf_counter() - started
     if json:
         print_json(
-            {
-                "ok": not problems,
-                "networks": networks,
-                "problems": [{"id": problem.id, "what": problem.what} for problem in problems],
-                "quick": quick,
-                "supernets": supernets,
-                "bytes": size,
-                "seconds": round(seconds, 3),
-            }
+            {"ok": not problems, "networks": networks, "problems": [asdict(problem) for problem in problems]}
+            | {"quick": quick, "supernets": supernets, "bytes": size, "seconds": round(seconds, 3)}
         )
     elif problems:
         rows = [[problem.id or "(zoo)", problem.what] for problem in problems]

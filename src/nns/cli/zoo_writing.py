@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from nns.cli import options
 from nns.cli.text import counted
-from nns.cli.zoo_documents import entry_document
 
 if TYPE_CHECKING:
     from nns.networks import Network, Supernet
     from nns.types import Garbage
-    from nns.zoo import Conflict, Merged, Zoo
+    from nns.zoo import Zoo
 
 NAMED = 10
 """Networks that are named before they are removed, at most."""
 
 
 def merge(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zoo file to write, or to add to.")],
-    zoos: Annotated[list[Path], typer.Argument(metavar="ZOO...", help="Zoos to bring together.")],
+    out: Annotated[Path, Argument(metavar="OUT", help="Zoo file to write, or to add to.")],
+    zoos: Annotated[list[Path], Argument(metavar="ZOO...", help="Zoos to bring together.")],
     json: options.JsonFlag = False,
 ) -> None:
     """Bring zoos together in one file; networks that are the same count once.
@@ -41,14 +42,15 @@ def merge(
         merged = merge_zoos(out, zoos)
     except MergeConflictError as error:
         if json:
-            print_json({"zoo": str(out), "conflicts": [_conflict(each) for each in error.conflicts]})
+            print_json({"zoo": out, "conflicts": [asdict(each) for each in error.conflicts]})
         raise
     with Zoo(out) as opened:
         networks, supernets, digest = len(opened), len(opened.store.supernets()), opened.store.digest()
     added = sum(each.added for each in merged)
     if json:
-        sources = [_merged(each) for each in merged]
-        document = {"zoo": str(out), "networks": networks, "added": added, "digest": digest}
+        keys = ("zoo", "networks", "added", "known")
+        sources = [{key: getattr(each, key) for key in keys} for each in merged]
+        document = {"zoo": out, "networks": networks, "added": added, "digest": digest}
         print_json(document | {"supernets": supernets, "sources": sources, "conflicts": []})
         return
     for each in merged:
@@ -57,24 +59,13 @@ def merge(
     note(f"{out}: {counted(networks, 'network')}, {added} new; fit a space with `nns space fit {out}`")
 
 
-def _merged(each: Merged) -> dict[str, Any]:
-    return {"zoo": str(each.zoo), "networks": each.networks, "added": each.added, "known": each.known}
-
-
-def _conflict(each: Conflict) -> dict[str, Any]:
-    return {"id": each.id, "kind": each.kind, "zoos": [str(path) for path in each.zoos]}
-
-
 def rm(
     zoo: options.ZooArgument,
     networks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="ID...", help="Ids of networks or supernets, or unique beginnings of them."),
+        list[str] | None, Argument(metavar="ID...", help="Ids of networks or supernets, or unique beginnings of them.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="All that were trained on this dataset.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dataset: Annotated[str | None, Option(metavar="NAME", help="All that were trained on this dataset.")] = None,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
     json: options.JsonFlag = False,
 ) -> None:
     """Remove networks and supernets from a zoo, for good. On a terminal it asks first.
@@ -101,15 +92,8 @@ def rm(
         leftover = opened.garbage()
     if json:
         print_json(
-            {
-                "zoo": str(zoo),
-                "removed": ids,
-                "supernets": supernets,
-                "networks": left,
-                "digest": digest,
-                "bytes_before": before,
-                "bytes_after": after,
-            }
+            {"zoo": zoo, "removed": ids, "supernets": supernets, "networks": left, "digest": digest}
+            | {"bytes_before": before, "bytes_after": after}
         )
         return
     sizes = f"{format_bytes(before)} before, {format_bytes(after)} now"
@@ -169,7 +153,7 @@ def _agreed() -> bool:
 
 def gc(
     zoo: options.ZooArgument,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would go.")] = False,
     json: options.JsonFlag = False,
 ) -> None:
     """Remove what no network refers to any more, bring in the journal, and pack all weights anew.
@@ -186,7 +170,8 @@ def gc(
         garbage = opened.garbage() if dry_run else opened.store.collect_garbage()
         networks, digest = len(opened), opened.store.digest()
     if json:
-        print_json(_garbage(zoo, garbage, networks, digest, dry_run))
+        after = {"bytes_after": None, "dry_run": True} if dry_run else {"dry_run": False}
+        print_json({"zoo": zoo, "networks": networks, "digest": digest, **asdict(garbage), **after})
         return
     note(f"{zoo}: {'would remove' if dry_run else 'removed'} {', '.join(_parts(garbage)) or 'nothing'}")
     after = "" if dry_run else f" before, {format_bytes(garbage.bytes_after)} now"
@@ -203,35 +188,16 @@ def _parts(garbage: Garbage) -> list[str]:
     return parts + [text for text in counts if not text.startswith("0 ")]
 
 
-def _garbage(zoo: Path, garbage: Garbage, networks: int, digest: str, dry_run: bool) -> dict[str, Any]:
-    return {
-        "zoo": str(zoo),
-        "networks": networks,
-        "digest": digest,
-        "supernets": list(garbage.supernets),
-        "latencies": garbage.latencies,
-        "transfers": garbage.transfers,
-        "files": list(garbage.files),
-        "bytes_before": garbage.bytes_before,
-        "bytes_after": None if dry_run else garbage.bytes_after,
-        "dry_run": dry_run,
-    }
-
-
 def add(
     zoo: options.ZooArgument,
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.")],
-    backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="Backend that builds it.")],
-    architecture: Annotated[
-        str, typer.Option("--architecture", metavar="NAME", help="Architecture, as the backend names it.")
-    ],
-    data: Annotated[str, typer.Option("--data", metavar="DATA", help="Dataset it was trained on: DATA, or a name.")],
-    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of its images in pixels.")] = None,
-    license: Annotated[
-        str | None, typer.Option("--license", metavar="NAME", help="Licence of the weights (SPDX).")
-    ] = None,
+    checkpoint: Annotated[Path, Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.")],
+    backend: Annotated[str, Option(metavar="NAME", help="Backend that builds it.")],
+    architecture: Annotated[str, Option(metavar="NAME", help="Architecture, as the backend names it.")],
+    data: Annotated[str, Option(metavar="DATA", help="Dataset it was trained on: DATA, or a name.")],
+    image_size: Annotated[int | None, Option(help="Side of its images in pixels.")] = None,
+    license: Annotated[str | None, Option(metavar="NAME", help="Licence of the weights (SPDX).")] = None,
     trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Unpickle the checkpoint, which can run any code in it.")
+        bool, Option("--trust-pickle", help="Unpickle the checkpoint, which can run any code in it.")
     ] = False,
     json: options.JsonFlag = False,
 ) -> None:
@@ -249,15 +215,15 @@ def add(
             image_size=image_size, license=license, trust_pickle=trust_pickle,
         )  # fmt: skip
     if json:
-        print_json(entry_document(entry))
+        print_json(entry.to_dict())
     else:
         note(f"added {entry.id}: {entry.spec.name}, trained on {entry.source_dataset}")
 
 
 def export(
     zoo: options.ZooArgument,
-    network: Annotated[str, typer.Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
+    network: Annotated[str, Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],
+    output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     json: options.JsonFlag = False,
 ) -> None:
     """Write one network, as it is in the zoo, to a folder: weights as safetensors, a JSON card, class names.
