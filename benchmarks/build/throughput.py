@@ -165,7 +165,7 @@ def machine() -> dict[str, Any]:
 def nns_item(item: Item, cache: str, dataset: Dataset) -> Done:
     """Do an item as a worker of a build does."""
     from nns.backends import WorkItem
-    from nns.building.worker import train_network
+    from nns.building.worker import CurveTrainer
     from nns.data import cached_arrays
     from nns.types import ArchitectureSpec, Preprocessing
 
@@ -182,7 +182,7 @@ def nns_item(item: Item, cache: str, dataset: Dataset) -> Done:
         spec = ArchitectureSpec("timm", item.architecture, {}, item.source)
         training = Training(epochs=item.epochs, lr=item.lr, batch_size=BATCH)
         work = WorkItem("timm", (spec,), item.size, training)
-        list(timm_backend().produce(work, arrays, train_network, 0))
+        list(timm_backend().produce(work, arrays, CurveTrainer(), 0))
     return done(item, len(arrays.train), started, processor)
 
 

@@ -20,7 +20,7 @@ from nns.backends import WorkItem
 from nns.backends.ofa.space import largest_spec, sample_spec
 from nns.backends.timm import FINETUNE, PRETRAINED_CHOICES, SCRATCH, SMALL_CHOICES, SMALL_SIZE
 from nns.building.plan import item_seed
-from nns.building.worker import Place, train_network
+from nns.building.worker import CurveTrainer, Place
 from nns.data import Dataset
 from nns.networks import count_cost
 from nns.plugins import load_plugins
@@ -72,7 +72,7 @@ def main() -> None:
             arrays = place.arrays(dataset.path, dataset.digest, item.image_size, 0, 300)
             seed = item_seed(0, dataset.digest, key)
             rows = []
-            for network in backend.produce(item, arrays, train_network, seed):
+            for network in backend.produce(item, arrays, CurveTrainer(), seed):
                 preprocessing = backend.preprocessing(network.spec, item.image_size)
                 cost = count_cost(backend, network.module, preprocessing, len(arrays.classes))
                 rows.append(

@@ -19,7 +19,7 @@ from nns.building import SearchSpace, default_workers
 from nns.building.building import named_datasets
 from nns.building.pairs import PairPlan
 from nns.building.plan import plan_architectures
-from nns.building.worker import train_network
+from nns.building.worker import CurveTrainer
 from nns.errors import UnknownNameError
 from nns.finetuning._run import Run
 from nns.plugins import Registry
@@ -52,7 +52,7 @@ class Cuts(Faulty):
         return [WorkItem(self.name, specs, 16, Training(lr=1e-3), supernet=self._spec(8, 5))]
 
     def train_supernet(self, item, data, seed):
-        (largest,) = super().produce(replace(item, specs=(item.supernet,), supernet=None), data, train_network, seed)
+        (largest,) = super().produce(replace(item, specs=(item.supernet,), supernet=None), data, CurveTrainer(), seed)
         return largest
 
     def load_supernet(self, spec, state, classes):

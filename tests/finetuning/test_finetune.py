@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 
 import pytest
 
 from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, predict
 from nns.data import Dataset
-from nns.finetuning.finetune_zoo import SizedData, entrant_of, export_network, networks_of_search
+from nns.finetuning.finetune_zoo import entrant_of, export_network, networks_of_search
 from nns.networks import Network
 from nns.types import Preprocessing
 
@@ -21,11 +22,12 @@ def zoo(plain_zoo):
 
 
 def test_data_is_decoded_once_a_size_and_split_alike(plain_zoo, monkeypatch):
-    sized = SizedData(Dataset.open(plain_zoo.settings.data[0]), seed=0)
-    small, same, large = (sized(Preprocessing(size)) for size in (16, 16, 24))
+    dataset = Dataset.open(plain_zoo.settings.data[0])
+    small, same, large = (dataset.splits_at(size)[0] for size in (16, 16, 24))
     assert small is same
     assert large.train.images.shape[-1] == 24
     assert (small.train.labels == large.train.labels).all()
+    assert len(pickle.dumps(dataset)) < small.train.images.nbytes
 
 
 def test_a_candidate_starts_from_the_stored_weights_with_a_new_head(zoo):

@@ -156,7 +156,7 @@ def _head(features: dict[str, NDArray[np.float32]], arrays: SplitArrays) -> tupl
 def _tuned(
     module: Any, preprocessing: Preprocessing, arrays: SplitArrays, item: CellItem, seed: int, device: str
 ) -> dict[str, Any]:
-    from nns.finetuning.evaluating import evaluate
+    from nns.backends.steps import evaluate
     from nns.finetuning.training import train
 
     assert arrays.test is not None
@@ -168,9 +168,8 @@ def _tuned(
         item.recipe.training(device),
         seed=seed,
         on_epoch=lambda _: marks.append(time.process_time()),
+        keep_interrupted=False,
     )
-    if result.stopped == "interrupted":
-        raise KeyboardInterrupt
     _, test = evaluate(result.module, arrays.test, preprocessing)
     return {
         "val": round(result.val_accuracy, 6),

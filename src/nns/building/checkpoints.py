@@ -193,7 +193,7 @@ def _describe_dataset(zoo: Zoo, source: _Source, dataset: Dataset) -> tuple[_Sou
 
 
 def _accuracy(module: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> float:
-    from nns.finetuning.evaluating import evaluate
+    from nns.backends.steps import evaluate
 
     arrays, _ = dataset.decode_splits(preprocessing.size, seed=SEED, test=0.0)
     _, accuracy = evaluate(module, arrays.val, preprocessing)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nns.building.plan import BuildItem
 from nns.data import Dataset, cached_arrays
 from nns.networks import Origin, Supernet, describe_network, describe_supernet
 from nns.plugins import installed_plugins
-from nns.types import NetworkEntry, Preprocessing, Provenance, SplitArrays, Training
+from nns.types import Preprocessing, Provenance, SplitArrays, SupernetRecord, Training
 from nns.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Worker:
             work = replace(work, specs=tuple(spec for _, spec in wanted))
             produced = self._cut(work) if work.supernet is not None else self._trained(work)
             for (identity, _), (network, provenance) in zip(wanted, produced, strict=True):
-                self._add(identity, network, provenance)
+                self.store.add_network(self._described(describe_network, identity, network, provenance))
                 self.added += 1
         self.store.refresh()
         return tuple(self.store.entry(identity).accuracy for identity in self.item.ids)
@@ -142,7 +142,11 @@ class _Worker:
     def _cut(self, work: WorkItem) -> Iterator[tuple[ProducedNetwork, Provenance]]:
         entry = next((each for each in self.store.supernets() if each.id == self.item.supernet_id), None)
         if entry is None:
-            entry = self._add_supernet(train_supernet(self.backend, work, self.arrays, self.item.seed, self.device))
+            made = train_supernet(self.backend, work, self.arrays, self.item.seed, self.device)
+            told = Provenance.of(made.provenance)
+            record: SupernetRecord = self._described(describe_supernet, self.item.supernet_id, made, told)
+            self.store.add_supernet(record)
+            entry = record.entry
             self.images += (work.training.epochs or 1) * len(self.arrays.train)
         # from what was stored in either case, so that what is cut later comes out the same
         module = Supernet(entry, self.zoo).load()
@@ -152,34 +156,16 @@ class _Worker:
             for network in self.backend.cut(work, module, self.arrays)
         )
 
-    def _add_supernet(self, supernet: ProducedNetwork) -> NetworkEntry:
-        preprocessing = self.backend.preprocessing(supernet.spec, self.item.work.image_size)
-        provenance = self._described(Provenance.of(supernet.provenance), preprocessing)
-        origin = self._origin(self.item.supernet_id)
-        module, accuracy = supernet.module, supernet.accuracy
-        record = describe_supernet(
-            self.backend, supernet.spec, module, preprocessing, origin, accuracy, provenance, half=self.half
-        )
-        self.store.add_supernet(record)
-        return record.entry
-
-    def _add(self, identity: str, network: ProducedNetwork, provenance: Provenance) -> None:
-        preprocessing = self.backend.preprocessing(network.spec, self.item.work.image_size)
-        provenance = self._described(provenance, preprocessing)
-        origin = self._origin(identity)
-        module, accuracy = network.module, network.accuracy
-        record = describe_network(
-            self.backend, network.spec, module, preprocessing, origin, accuracy, provenance, half=self.half
-        )
-        self.store.add_network(record)
-
-    def _origin(self, identity: str) -> Origin:
-        return Origin(identity, self.arrays.classes, self.item.dataset_name, self.item.dataset_digest)
-
-    def _described(self, provenance: Provenance, preprocessing: Preprocessing) -> Provenance:
-        more = {"image_size": preprocessing.size, "images": len(self.arrays.train)}
-        half = {"weights": "fp16"} if self.half else {}
-        return replace(provenance, extra={**provenance.extra, **more, **half})
+    def _described(self, describe: Callable[..., Any], identity: str, made: ProducedNetwork, told: Provenance) -> Any:
+        """Return the record of a network or of a supernet, whichever ``describe`` makes."""
+        preprocessing = self.backend.preprocessing(made.spec, self.item.work.image_size)
+        more: dict[str, Any] = {"image_size": preprocessing.size, "images": len(self.arrays.train)}
+        if self.half:
+            more["weights"] = "fp16"
+        told = replace(told, extra={**told.extra, **more})
+        origin = Origin(identity, self.arrays.classes, self.item.dataset_name, self.item.dataset_digest)
+        arguments = (self.backend, made.spec, made.module, preprocessing, origin, made.accuracy, told)
+        return describe(*arguments, half=self.half)
 
 
 class CurveTrainer:
@@ -207,11 +193,9 @@ class CurveTrainer:
         from nns.finetuning.training import train
 
         recipe = training.over(Recipe(device=self.device))
-        result = train(module, data, preprocessing, recipe, seed=seed, stop_below=self.stop_below)
-        if result.stopped == "interrupted":
-            raise KeyboardInterrupt
-        self._last = result
-        return result.module, result.val_accuracy
+        stop = self.stop_below
+        self._last = train(module, data, preprocessing, recipe, seed=seed, stop_below=stop, keep_interrupted=False)
+        return self._last.module, self._last.val_accuracy
 
     def add_curve(self, provenance: Provenance) -> Provenance:
         """Return a provenance with the learning curve of the last training, if there was one since the last call."""
@@ -243,10 +227,3 @@ def train_supernet(backend: Backend, work: WorkItem, data: SplitArrays, seed: in
     if where == "cpu" or "device" not in signature(backend.train_supernet).parameters:
         return backend.train_supernet(work, data, seed)
     return backend.train_supernet(work, data, seed, device=where)
-
-
-def train_network(
-    module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, training: Training, seed: int
-) -> tuple[nn.Module, float]:
-    """Train to the end, whatever happens, as :class:`CurveTrainer` does."""
-    return CurveTrainer()(module, data, preprocessing, training, seed)

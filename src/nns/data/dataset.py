@@ -199,6 +199,18 @@ class Dataset(Contents):
         arrays = SplitArrays(self.name, self.classes, parts["train"], parts["val"], parts.get("test"))
         return arrays, skipped
 
+    def splits_at(
+        self, size: int, *, seed: int = 0, progress: Progress | None = None
+    ) -> tuple[SplitArrays, tuple[Skipped, ...]]:
+        """Return what :meth:`decode_splits` does; each size is decoded once, and kept as long as the dataset."""
+        if (size, seed) not in self._decoded:
+            self._decoded[size, seed] = self.decode_splits(size, seed=seed, progress=progress)
+        return self._decoded[size, seed]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out decoded images: workers share those in a file."""
+        return {**vars(self), "_decoded": {}}
+
     def unreadable(
         self, *, max_bytes: int = CHECKED_BYTES, workers: int | None = None, progress: Progress | None = None
     ) -> tuple[Skipped, ...]:

@@ -13,10 +13,10 @@ from nns.building import BuildReport, BuildSettings, SearchSpace, build_zoo
 from nns.data import Dataset
 from nns.demo.data import lay_out
 from nns.finetuning import LadderResult, Recipe, climb
-from nns.finetuning.finetune_zoo import SizedData, entrant_of, hand_over
+from nns.finetuning.finetune_zoo import entrant_of, hand_over
 from nns.searching import Candidate, SearchResult, search
 from nns.space import Space
-from nns.types import Limits
+from nns.types import Limits, Preprocessing, SplitArrays
 from nns.zoo import Zoo
 
 Progress = Callable[[str, int, int | None, str], None]
@@ -132,14 +132,13 @@ def run_demo(folder: Path, settings: DemoSettings, progress: Progress) -> DemoRe
         query = Dataset.of(data.query)
         found = _search_all(query, zoo, settings)
         progress("3. searching", 1, 1, "")
-        sized = SizedData(query, settings.seed)
         recipe = Recipe(epochs=settings.finetune_epochs)
-        runs = _compare(sized, zoo, found, recipe, progress)
+        runs = _compare(query, settings.seed, zoo, found, recipe, progress)
         best = runs[0]
         _, output = hand_over(
-            folder / "model", zoo, best.result, best.candidate.entry, sized.dataset, recipe, seed=settings.seed
+            folder / "model", zoo, best.result, best.candidate.entry, query, recipe, seed=settings.seed
         )
-    test = sized(best.result.winner.preprocessing).test
+    test = query.splits_at(best.result.winner.preprocessing.size, seed=settings.seed)[0].test
     chance = float(np.bincount(test.labels).max() / len(test)) if test is not None else float("nan")
     seconds = time.perf_counter() - started
     shown = replace(found, candidates=found.candidates[:5])
@@ -153,13 +152,16 @@ def _search_all(query: Dataset, zoo: Zoo, settings: DemoSettings) -> SearchResul
 
 
 def _compare(
-    sized: SizedData, zoo: Zoo, found: SearchResult, recipe: Recipe, progress: Progress
+    query: Dataset, seed: int, zoo: Zoo, found: SearchResult, recipe: Recipe, progress: Progress
 ) -> tuple[DemoRun, ...]:
     ranked = found.candidates
     largest = max(ranked, key=lambda c: (c.params, -c.rank))
-    drawn = ranked[int(np.random.default_rng(sized.seed).integers(len(ranked)))]
-    seed = sized.seed
+    drawn = ranked[int(np.random.default_rng(seed).integers(len(ranked)))]
     runs: list[DemoRun] = []
+
+    def data_of(preprocessing: Preprocessing) -> SplitArrays:
+        return query.splits_at(preprocessing.size, seed=seed)[0]
+
     for choice, picked in ((CHOSEN, ranked[0]), (LARGEST, largest), (RANDOM, drawn)):
         progress("4. fine-tuning", len(runs), 3, f"{choice}: {picked.entry.spec.name}")
         same = next((run for run in runs if run.candidate.entry.id == picked.entry.id), None)
@@ -167,7 +169,7 @@ def _compare(
             runs.append(replace(same, choice=choice))
             continue
         climber = entrant_of(zoo.network(picked.entry.id), found.dataset.classes or 0, seed=seed)
-        runs.append(DemoRun(choice, picked, climb([climber], sized, recipe, seed=seed)))
+        runs.append(DemoRun(choice, picked, climb([climber], data_of, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt
     progress("4. fine-tuning", 3, 3, "")

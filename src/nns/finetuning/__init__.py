@@ -12,13 +12,12 @@ from nns._lazy import lazy_names
 if TYPE_CHECKING:
     from nns.finetuning._run import Epoch
     from nns.finetuning.card import Card, card_json, make_card
-    from nns.finetuning.evaluating import evaluate
     from nns.finetuning.exporting import Exported, export
     from nns.finetuning.handover import FineTuned, check_target, load_handover, read_card, write_handover
     from nns.finetuning.ladder import Entrant, LadderEvent, LadderResult, Tried, climb
     from nns.finetuning.predicting import Prediction, predict
     from nns.finetuning.recipe import Recipe, named_recipe
-    from nns.finetuning.training import TrainingResult, resolve_device, train
+    from nns.finetuning.training import TrainingResult, evaluate, resolve_device, train
 
 _HOMES = {
     "Entrant": "ladder",
@@ -35,7 +34,7 @@ _HOMES = {
     "card_json": "card",
     "check_target": "handover",
     "climb": "ladder",
-    "evaluate": "evaluating",
+    "evaluate": "training",
     "export": "exporting",
     "load_handover": "handover",
     "make_card": "card",

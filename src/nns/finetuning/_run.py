@@ -9,11 +9,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nns.backends.batches import augmenter, batches, shared_tensor
+from nns.backends.batches import batches, shared_tensor
 from nns.backends.convolutions import quick_convolutions
+from nns.backends.steps import Preparation, evaluate, train_step
 from nns.errors import UsageError
 from nns.finetuning._budget import FORWARD_SHARE, Budget
-from nns.finetuning.evaluating import evaluate
 from nns.finetuning.recipe import Recipe
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
 
@@ -76,7 +76,7 @@ class Run:
         self.budget = Budget(recipe.seconds)
         self.history: list[Epoch] = []
         self.best: _Best | None = None
-        self._prepare = _Preparation(preprocessing, device, flip=recipe.flip)
+        self._prepare = Preparation(preprocessing, device, flip=recipe.flip)
         self._images, self._labels = self._training_tensors(data.train)
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0
@@ -103,19 +103,20 @@ class Run:
             return self._train_epoch(number, max_steps)
 
     def _train_epoch(self, number: int, max_steps: int | None) -> int:
-        import torch
-
         self.module.train(not self.recipe.head_only)  # in eval mode the statistics of a frozen body stay as they are
         self.loss.zero_()
         self._seen = 0
         each = max(1, math.ceil(len(self._labels) / self.recipe.batch_size))
-        autocast = torch.autocast(self.device, dtype=torch.float16, enabled=self.cuda)
         began, step = self.budget.elapsed, 0
         for images, labels in batches(self._images, self._labels, self.recipe.batch_size, self._prepare):
             if self.budget.spent or step == max_steps:
                 break
             self._set_rate(max(((number - 1) * each + step) / (self.recipe.epochs * each), self.budget.share))
-            self._step(images, labels.to(self.device, non_blocking=True), autocast)
+            labels = labels.to(self.device, non_blocking=True)
+            smoothing = self.recipe.label_smoothing
+            loss = train_step(self.module, images, labels, self._optimizer, self._scaler, smoothing)
+            self.loss += loss.double() * len(labels)
+            self._seen += len(labels)
             step += 1
             if not self.history:
                 a_second = self._seen / max(self.budget.elapsed - began, 1e-9)
@@ -127,18 +128,6 @@ class Run:
     def _set_rate(self, progress: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.lr * cosine(progress, self.recipe.warmup) * group.get("lr_scale", 1.0)
-
-    def _step(self, images: torch.Tensor, labels: torch.Tensor, autocast: torch.autocast) -> None:
-        from torch.nn import functional as F
-
-        self._optimizer.zero_grad(set_to_none=True)
-        with autocast:
-            loss = F.cross_entropy(self.module(images), labels, label_smoothing=self.recipe.label_smoothing)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self.loss += loss.detach().double() * len(labels)  # stays on the GPU: reading it would wait for the step
-        self._seen += len(labels)
 
     def measure(self, number: int) -> Epoch:
         """Measure on the validation split and keep the weights if they are the best so far."""
@@ -164,24 +153,6 @@ class Run:
         self._optimizer.zero_grad(set_to_none=True)
         module: nn.Module = self.module.to("cpu").eval()
         return module
-
-
-class _Preparation:
-    """Makes float images of a batch of uint8 ones: on the device, normalised, augmented, channels last."""
-
-    def __init__(self, preprocessing: Preprocessing, device: str, *, flip: bool) -> None:
-        import torch
-
-        self.device = device
-        self.mean = (torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255).to(device)
-        self.std = (torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255).to(device)
-        self.augment = augmenter(preprocessing.size, flip=flip)
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        images = (images.to(self.device, non_blocking=True).float() - self.mean) / self.std
-        return self.augment(images).to(memory_format=torch.channels_last)
 
 
 def rank(epoch: Epoch) -> tuple[float, float]:

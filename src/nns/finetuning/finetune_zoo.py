@@ -112,32 +112,6 @@ def _percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{share:.1%}"
 
 
-class SizedData:
-    """A dataset decoded at the sizes that are asked for, each once; always the same split.
-
-    Attributes:
-        skipped: Images that could not be read, known after the first decoding.
-    """
-
-    def __init__(self, dataset: Dataset, seed: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Remember what to decode."""
-        self.dataset, self.seed, self.progress = dataset, seed, progress
-        self.skipped: tuple[Skipped, ...] = ()
-        self._decoded: dict[int, SplitArrays] = {}
-
-    @property
-    def train_images(self) -> int:
-        """Images of the training split; 0 before anything is decoded."""
-        return max((len(splits.train) for splits in self._decoded.values()), default=0)
-
-    def __call__(self, preprocessing: Preprocessing) -> SplitArrays:
-        """Return the splits at the size of an input."""
-        size = preprocessing.size
-        if size not in self._decoded:
-            self._decoded[size], self.skipped = self.dataset.decode_splits(size, seed=self.seed, progress=self.progress)
-        return self._decoded[size]
-
-
 def entrant_of(
     network: Network,
     classes: int,
@@ -232,14 +206,22 @@ def finetune(
     dataset = Dataset.of(data, registry=zoo.registry)
     networks = [zoo.network(beginning) for beginning in dict.fromkeys(network_ids)]
     classes = len(dataset.classes)
-    sized = SizedData(dataset, seed, on_decode)
+    images = 0
+
+    def data_of(preprocessing: Preprocessing) -> SplitArrays:
+        nonlocal images
+        splits, _ = dataset.splits_at(preprocessing.size, seed=seed, progress=on_decode)
+        images = len(splits.train)
+        return splits
+
     candidates = [entrant_of(network, classes, seed=seed, image_size=image_size) for network in networks]
-    tell = (lambda event: on_event(event, sized.train_images)) if on_event else None
-    result = climb(candidates, sized, recipe, seed=seed, on_event=tell)
+    tell = (lambda event: on_event(event, images)) if on_event else None
+    result = climb(candidates, data_of, recipe, seed=seed, on_event=tell)
     winner = next(network for network in networks if network.id == result.winner.id)
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
-    return FinetuneReport(card, result, folder, sized.skipped)
+    _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
+    return FinetuneReport(card, result, folder, skipped)
 
 
 def hand_over(

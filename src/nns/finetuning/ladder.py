@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nns.backends.steps import evaluate
 from nns.errors import UsageError
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
 from nns.finetuning._run import Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
-from nns.finetuning.evaluating import evaluate
 from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe
 from nns.finetuning.training import resolve_device, train

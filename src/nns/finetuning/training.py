@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nns.backends.seeding import seeded
+from nns.backends.steps import evaluate
 from nns.errors import UsageError
 from nns.finetuning._run import Epoch, Run
-from nns.finetuning.evaluating import evaluate
 from nns.finetuning.recipe import Recipe
 from nns.types import Preprocessing, SplitArrays
 
@@ -71,6 +71,7 @@ def train(
     on_epoch: Callable[[Epoch], None] | None = None,
     on_images: Callable[[int], None] | None = None,
     stop_below: Mapping[int, float] | None = None,
+    keep_interrupted: bool = True,
 ) -> TrainingResult:
     """Train a network in place and give it back at its best epoch.
 
@@ -90,6 +91,7 @@ def train(
         on_epoch: Called after each epoch.
         on_images: Called after each step with the number of images.
         stop_below: Epoch to validation accuracy: with less than that at that epoch, training ends.
+        keep_interrupted: Whether Ctrl-C hands back what there is; if not, it is raised.
 
     Returns:
         The network at its best epoch, with the history.
@@ -102,6 +104,8 @@ def train(
         try:
             stopped = _epochs(run, on_epoch, stop_below or {})
         except KeyboardInterrupt:
+            if not keep_interrupted:
+                raise
             stopped = "interrupted"
     best = run.best.epoch if run.best else run.measure(len(run.history) + 1)
     trained = run.finish()

@@ -1,0 +1,100 @@
+"""One step of training, and measuring a split: the loops that every network goes through, backends' own and others.
+
+They are beside the convolutions that they run through, so that nothing between two batches leaves this package.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from nns.backends.batches import augmenter, normalise, shared_tensor
+from nns.backends.convolutions import quick_convolutions
+from nns.types import LabelledArrays, Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Preparation:
+    """Makes float images of a batch of uint8 ones: on the device, normalised, augmented, channels last."""
+
+    def __init__(self, preprocessing: Preprocessing, device: str, *, flip: bool) -> None:
+        """Bring mean and deviation to the device once."""
+        import torch
+
+        self.device = device
+        self.mean = (torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255).to(device)
+        self.std = (torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255).to(device)
+        self.augment = augmenter(preprocessing.size, flip=flip)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Prepare (n, 3, size, size)."""
+        import torch
+
+        images = (images.to(self.device, non_blocking=True).float() - self.mean) / self.std
+        return self.augment(images).to(memory_format=torch.channels_last)
+
+
+def train_step(
+    module: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Take one step down the cross-entropy of a batch, in half precision where the scaler is enabled.
+
+    Args:
+        module: The network, on the device of the batch.
+        images: (n, 3, size, size) float32.
+        labels: (n,) int64.
+        optimizer: Of the network's weights.
+        scaler: Of the gradients.
+        label_smoothing: 0..1.
+
+    Returns:
+        The mean loss, detached; it stays on the device, as reading it would wait for the step.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(images.device.type, dtype=torch.float16, enabled=scaler.is_enabled()):
+        loss = F.cross_entropy(module(images), labels, label_smoothing=label_smoothing)
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    scaler.step(optimizer)
+    scaler.update()
+    return loss.detach()
+
+
+def evaluate(
+    module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str = "cpu", batch_size: int = 128
+) -> tuple[float, float]:
+    """Compute mean cross-entropy and top-1 accuracy (0..1) of one split; NaN without images.
+
+    Args:
+        module: The network, on ``device``; it is left in eval mode.
+        split: The images.
+        preprocessing: The network's input.
+        device: ``"cpu"``, or ``"cuda"`` for half precision.
+        batch_size: Images a forward pass; only so many are held as floats.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    module.eval()
+    if not len(split):
+        return float("nan"), float("nan")
+    loss, hits = 0.0, 0
+    quick = quick_convolutions(module) if device == "cpu" else nullcontext()
+    with quick, torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=device == "cuda"):
+        for start in range(0, len(split), batch_size):
+            images = normalise(split.images[start : start + batch_size], preprocessing).to(device)
+            target = shared_tensor(split.labels[start : start + batch_size]).to(device)
+            logits = module(images).float()
+            loss += float(F.cross_entropy(logits, target, reduction="sum"))
+            hits += int((logits.argmax(1) == target).sum())
+    return loss / len(split), hits / len(split)
