@@ -10,11 +10,10 @@ from typing import Any
 
 
 def jsonable(value: Any, digits: int | None = None, leave_out: str | None = None) -> Any:
-    """Return a value as JSON can hold it: NaN and infinity as null, NumPy's numbers as Python's, paths
-    and keys as strings.
+    """Return a value as JSON can hold it: NaN and infinity null, NumPy's numbers Python's, paths and keys strings.
 
     Args:
-        value: Mappings, lists, tuples, numbers and what JSON knows, nested.
+        value: Mappings, lists, tuples, numbers, paths and what JSON knows, nested.
         digits: Decimals to round to; then -0.0 becomes 0.0.
         leave_out: Drop keys that contain this.
     """

@@ -170,8 +170,8 @@ def gc(
         garbage = opened.garbage() if dry_run else opened.store.collect_garbage()
         networks, digest = len(opened), opened.store.digest()
     if json:
-        after = {"bytes_after": None, "dry_run": True} if dry_run else {"dry_run": False}
-        print_json({"zoo": zoo, "networks": networks, "digest": digest, **asdict(garbage), **after})
+        found = asdict(garbage) | {"dry_run": dry_run} | ({"bytes_after": None} if dry_run else {})
+        print_json({"zoo": zoo, "networks": networks, "digest": digest, **found})
         return
     note(f"{zoo}: {'would remove' if dry_run else 'removed'} {', '.join(_parts(garbage)) or 'nothing'}")
     after = "" if dry_run else f" before, {format_bytes(garbage.bytes_after)} now"
