@@ -71,7 +71,10 @@ def _others_register() -> bool:
         if folder.suffix in {".egg", ".whl", ".zip"}:  # whose files this does not see
             return True
         for listing in folder.glob("*-info/entry_points.txt"):
-            text = "" if listing.parent.name.startswith("nns-") else listing.read_text("utf-8")
+            try:
+                text = "" if listing.parent.name.startswith("nns-") else listing.read_text("utf-8", "replace")
+            except OSError:
+                continue
             if "[nns]" in text and COMMANDS in text:
                 return True
     return False
