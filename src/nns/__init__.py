@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nns._lazy import lazy_names
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.backends import Backend
@@ -45,40 +45,24 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_HOMES = {
-    "ArchitectureSpec": "types",
-    "Backend": "backends",
-    "BuildReport": "building",
-    "BuildSettings": "building",
-    "Candidate": "searching",
-    "Dataset": "data",
-    "DatasetError": "errors",
-    "FinetuneReport": "finetuning.finetune_zoo",
-    "Limits": "types",
-    "MissingZooError": "errors",
-    "NetworkEntry": "types",
-    "NnsError": "errors",
-    "NoNetworkError": "errors",
-    "PluginError": "errors",
-    "Recipe": "finetuning",
-    "Registry": "plugins",
-    "ReproError": "errors",
-    "SearchResult": "searching",
-    "Space": "space",
-    "UnknownNameError": "errors",
-    "UsageError": "errors",
-    "WeightsError": "errors",
-    "Zoo": "zoo",
-    "ZooError": "errors",
-    "build": "verbs",
-    "build_zoo": "building",
-    "export": "finetuning",
-    "finetune": "verbs",
-    "hookimpl": "hookspecs",
-    "load_plugins": "plugins",
-    "predict": "finetuning",
-    "search": "verbs",
-}
+_HOMES = homes(
+    {
+        "backends": "Backend",
+        "building": "BuildReport BuildSettings build_zoo",
+        "data": "Dataset",
+        "errors": "DatasetError MissingZooError NnsError NoNetworkError PluginError ReproError "
+        "UnknownNameError UsageError WeightsError ZooError",
+        "finetuning": "Recipe export predict",
+        "finetuning.finetune_zoo": "FinetuneReport",
+        "hookspecs": "hookimpl",
+        "plugins": "Registry load_plugins",
+        "searching": "Candidate SearchResult",
+        "space": "Space",
+        "types": "ArchitectureSpec Limits NetworkEntry",
+        "verbs": "build finetune search",
+        "zoo": "Zoo",
+    }
+)
 
 __all__ = [
     "ArchitectureSpec",
@@ -116,7 +100,7 @@ __all__ = [
 ]
 
 
-_get = lazy_names(__name__, _HOMES)
+_get, __dir__ = lazy_names(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
@@ -126,8 +110,3 @@ def __getattr__(name: str) -> Any:
 
         return version("nns")
     return _get(name)
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return __all__

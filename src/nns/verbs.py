@@ -212,8 +212,10 @@ def finetune(
 
 def default_output(data: Any) -> Path:
     """Name a folder after the dataset, in the current folder: ``mydata-nns``."""
+    from nns.data.formats import is_path
+
     text = str(data) if isinstance(data, str | os.PathLike) else getattr(data, "name", "data")
-    name = text.partition(":")[2] if text.startswith("torchvision:") else Path(text).resolve().stem
+    name = Path(text).resolve().stem if is_path(text) else text.partition(":")[2] or text
     return Path(f"{name}-nns")
 
 

@@ -180,3 +180,15 @@ def test_names_that_are_no_utf8(make_folder: MakeFolder) -> None:
 def test_the_current_folder_has_a_name(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make_folder(class_files({"cat": 3, "dog": 3}), "my pets"))
     assert Dataset.open(".").name == "my pets"
+
+
+def test_what_is_a_path_and_what_a_name(tmp_path):
+    from nns.data.formats import is_path
+    from nns.verbs import default_output
+
+    (tmp_path / "birds").mkdir()
+    assert is_path(str(tmp_path / "birds"))
+    assert is_path("nothing-there")
+    assert not is_path("torchvision:MNIST")
+    assert str(default_output("torchvision:MNIST")) == "MNIST-nns"
+    assert str(default_output(tmp_path / "birds")) == "birds-nns"

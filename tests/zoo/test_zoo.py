@@ -148,3 +148,7 @@ def test_verify_names_what_cannot_be_right(tmp_path):
     store = HDF5Store(tmp_path / "zoo.h5")
     store.add_network(sample_network(1, accuracy=1.5))
     assert "accuracy 1.5" in verify(store)[0].what
+
+
+def test_one_extractor_for_each_zoo(zoo):
+    assert zoo.extractor is zoo.extractor

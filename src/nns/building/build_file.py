@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from nns.building.settings import BuildSettings, SearchSpace
 from nns.building.toml_lines import KeyFinder, KeyPath
-from nns.data.names import TORCHVISION_PREFIX
+from nns.data.formats import is_path
 from nns.errors import UnknownNameError, UsageError
 
 MAX_BYTES = 1_000_000
@@ -108,7 +108,7 @@ def _toml(value: str | int | tuple[str, ...]) -> str:
 
 
 def _beside(folder: Path, data: str) -> str:
-    if data.startswith(TORCHVISION_PREFIX) or os.path.isabs(data) or folder == Path():
+    if os.path.isabs(data) or folder == Path() or not is_path(data):
         return data
     return str(folder / data)
 

@@ -68,7 +68,7 @@ def _commands() -> dict[str, Callable[..., Any]]:
 def _others_register() -> bool:
     """Whether any distribution but nns names commands: importlib.metadata takes 30 ms to say the same, this takes 3."""
     for folder in map(Path, sys.path):
-        if folder.suffix in {".egg", ".whl", ".zip"}:  # whose files this does not see
+        if folder.suffix == ".egg" or folder.is_file():  # an archive: this does not see what is in there
             return True
         for listing in folder.glob("*-info/entry_points.txt"):
             try:

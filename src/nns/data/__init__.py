@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nns._lazy import lazy_names
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.data.cache import cached_arrays
@@ -18,20 +18,17 @@ if TYPE_CHECKING:
     from nns.data.items import ImageItem, MemoryImage, Skipped
     from nns.data.report import DoctorReport, DuplicateGroup, Finding
 
-_HOMES = {
-    "QUERY_IMAGES": "contents",
-    "Dataset": "dataset",
-    "DoctorReport": "report",
-    "DuplicateGroup": "report",
-    "Finding": "report",
-    "ImageItem": "items",
-    "MemoryImage": "items",
-    "Skipped": "items",
-    "cached_arrays": "cache",
-    "decode": "decoding",
-    "diagnose": "doctor",
-    "inspect_dataset": "doctor",
-}
+_HOMES = homes(
+    {
+        "cache": "cached_arrays",
+        "contents": "QUERY_IMAGES",
+        "dataset": "Dataset",
+        "decoding": "decode",
+        "doctor": "diagnose inspect_dataset",
+        "items": "ImageItem MemoryImage Skipped",
+        "report": "DoctorReport DuplicateGroup Finding",
+    }
+)
 
 __all__ = [
     "QUERY_IMAGES",
@@ -48,9 +45,4 @@ __all__ = [
     "inspect_dataset",
 ]
 
-__getattr__ = lazy_names(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

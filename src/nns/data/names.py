@@ -7,9 +7,6 @@ import unicodedata
 
 from nns.types import SplitName
 
-TORCHVISION_PREFIX = "torchvision:"
-"""What stands before the name of a dataset that is no path."""
-
 SPLIT_NAMES: dict[str, SplitName] = {
     "train": "train",
     "val": "val",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nns._lazy import lazy_names
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.finetuning._run import Epoch
@@ -19,32 +19,17 @@ if TYPE_CHECKING:
     from nns.finetuning.recipe import Recipe, named_recipe
     from nns.finetuning.training import TrainingResult, evaluate, resolve_device, train
 
-_HOMES = {
-    "Entrant": "ladder",
-    "Card": "card",
-    "Epoch": "training",
-    "Exported": "exporting",
-    "FineTuned": "handover",
-    "LadderEvent": "ladder",
-    "LadderResult": "ladder",
-    "Prediction": "predicting",
-    "Recipe": "recipe",
-    "TrainingResult": "training",
-    "Tried": "ladder",
-    "card_json": "card",
-    "check_target": "handover",
-    "climb": "ladder",
-    "evaluate": "training",
-    "export": "exporting",
-    "load_handover": "handover",
-    "make_card": "card",
-    "named_recipe": "recipe",
-    "predict": "predicting",
-    "read_card": "handover",
-    "resolve_device": "training",
-    "train": "training",
-    "write_handover": "handover",
-}
+_HOMES = homes(
+    {
+        "card": "Card card_json make_card",
+        "exporting": "Exported export",
+        "handover": "FineTuned check_target load_handover read_card write_handover",
+        "ladder": "Entrant LadderEvent LadderResult Tried climb",
+        "predicting": "Prediction predict",
+        "recipe": "Recipe named_recipe",
+        "training": "Epoch TrainingResult evaluate resolve_device train",
+    }
+)
 
 __all__ = [
     "Card",
@@ -74,9 +59,4 @@ __all__ = [
 ]
 
 
-__getattr__ = lazy_names(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,8 +6,9 @@ it. See docs/plugins.md.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem
@@ -18,29 +19,17 @@ if TYPE_CHECKING:
     from nns.plugins._registry import Registry
     from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
 
-_HOMES = {
-    "ArchitectureSpec": "nns.types",
-    "Backend": "nns.backends",
-    "LoadedPlugin": "nns.plugins._loading",
-    "PluginError": "nns.errors",
-    "PluginFailure": "nns.plugins._loading",
-    "Preprocessing": "nns.types",
-    "PretrainedOffer": "nns.backends",
-    "ProducedNetwork": "nns.backends",
-    "Register": "nns.hookspecs",
-    "Registry": "nns.plugins._registry",
-    "SplitArrays": "nns.types",
-    "Trainer": "nns.backends",
-    "Training": "nns.types",
-    "UnknownNameError": "nns.errors",
-    "UsageError": "nns.errors",
-    "WeightsError": "nns.errors",
-    "WorkItem": "nns.backends",
-    "hookimpl": "nns.hookspecs",
-    "installed_plugins": "nns.plugins._loading",
-    "load_plugins": "nns.plugins._loading",
-    "seeded": "nns.backends.seeding",
-}
+_HOMES = homes(
+    {
+        ".backends": "Backend PretrainedOffer ProducedNetwork Trainer WorkItem",
+        ".backends.seeding": "seeded",
+        ".errors": "PluginError UnknownNameError UsageError WeightsError",
+        ".hookspecs": "Register hookimpl",
+        ".types": "ArchitectureSpec Preprocessing SplitArrays Training",
+        "_loading": "LoadedPlugin PluginFailure installed_plugins load_plugins",
+        "_registry": "Registry",
+    }
+)
 
 __all__ = [
     "ArchitectureSpec",
@@ -66,9 +55,4 @@ __all__ = [
     "seeded",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import the module that holds ``name`` at first use: commands need plugins, but no backend and no numpy."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from nns.data.names import TORCHVISION_PREFIX
+from nns.data.formats import is_path
 from nns.documents import check_keys, convert
 from nns.errors import UsageError
 from nns.repro.digits import DIGITS_PREFIX
@@ -88,6 +88,6 @@ class ReproSettings:
 
     def _with_data(self, change: Any) -> Self:
         def changed(data: str) -> str:
-            return data if data.startswith((DIGITS_PREFIX, TORCHVISION_PREFIX)) else str(change(data))
+            return data if data.startswith(DIGITS_PREFIX) or not is_path(data) else str(change(data))
 
         return replace(self, data=tuple(changed(data) for data in self.data), query=changed(self.query))

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nns._lazy import lazy_names
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.searching.ranking import search
     from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
     from nns.searching.together import choose_together
 
-_HOMES = {
-    "Candidate": "results",
-    "QueryDataset": "results",
-    "SearchResult": "results",
-    "SearchSeconds": "results",
-    "choose_together": "together",
-    "search": "ranking",
-}
+_HOMES = homes(
+    {
+        "ranking": "search",
+        "results": "Candidate QueryDataset SearchResult SearchSeconds",
+        "together": "choose_together",
+    }
+)
 
 __all__ = [
     "Candidate",
@@ -29,4 +28,4 @@ __all__ = [
     "search",
 ]
 
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

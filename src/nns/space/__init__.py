@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nns._lazy import lazy_names
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.space._base import SpaceMethod
@@ -20,20 +20,18 @@ if TYPE_CHECKING:
     from nns.space.space import Scores, Space
     from nns.space.tans import Tans
 
-_HOMES = {
-    "Mixed": "mixed",
-    "Scores": "space",
-    "Space": "space",
-    "SpaceData": "_data",
-    "SpaceMethod": "_base",
-    "Tans": "tans",
-    "builtin_methods": "_builtin",
-    "evaluate_held_out": "_held_out",
-    "family_of": "_data",
-    "held_out_folds": "_held_out",
-    "paired_recall": "metrics",
-    "transfers_needed": "_data",
-}
+_HOMES = homes(
+    {
+        "_base": "SpaceMethod",
+        "_builtin": "builtin_methods",
+        "_data": "SpaceData family_of transfers_needed",
+        "_held_out": "evaluate_held_out held_out_folds",
+        "metrics": "paired_recall",
+        "mixed": "Mixed",
+        "space": "Scores Space",
+        "tans": "Tans",
+    }
+)
 
 __all__ = [
     "Mixed",
@@ -51,9 +49,4 @@ __all__ = [
 ]
 
 
-__getattr__ = lazy_names(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

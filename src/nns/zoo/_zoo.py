@@ -122,6 +122,7 @@ class Zoo:
         self.path = Path(path)
         self.store = HDF5Store(path, must_exist=must_exist)
         self._registry = registry
+        self._extractor: Extractor | None = None
 
     @property
     def registry(self) -> Registry:
@@ -137,7 +138,11 @@ class Zoo:
         Raises:
             UsageError: If several made them.
         """
-        return extractor_of(self.store.datasets(), self.registry)
+        chosen = extractor_of(self.store.datasets(), self.registry)
+        # one is kept, since it reads its weights once; chosen anew each time, since the first dataset may come later
+        if self._extractor is None or self._extractor.name != chosen.name:
+            self._extractor = chosen
+        return self._extractor
 
     def __len__(self) -> int:
         """Count the networks."""

@@ -19,9 +19,11 @@ class Format(ABC):
 
     Attributes:
         example: What a person gives, after "give": ``"a folder"``, ``"torchvision:NAME"``.
+        is_path: Whether DATA is a path, which means another place in another folder; False for a name.
     """
 
     example: str
+    is_path = True
 
     @abstractmethod
     def can_open(self, data: str) -> bool:
@@ -62,6 +64,12 @@ def open_data(data: str, registry: Registry | None = None) -> Dataset:
 def can_open(data: str, registry: Registry | None = None) -> bool:
     """Return whether DATA is of any format, so that it is no mere name of something else."""
     return _able(data, registry) is not None
+
+
+def is_path(data: str, registry: Registry | None = None) -> bool:
+    """Return whether DATA is a path, there or not, and no name such as ``torchvision:MNIST``."""
+    able = _able(data, registry)
+    return able is None or able.is_path
 
 
 def _able(data: str, registry: Registry | None) -> Format | None:

@@ -18,7 +18,6 @@ from nns.data.dataset import Dataset
 from nns.data.formats import Format
 from nns.data.given import CollectionImage, class_names, labels_of, named_classes
 from nns.data.items import ImageItem
-from nns.data.names import TORCHVISION_PREFIX
 from nns.errors import DatasetError
 from nns.types import SplitName
 
@@ -34,18 +33,22 @@ _EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}
 _TIMEOUT = 20.0  # seconds without an answer from a download server
 
 
+PREFIX = "torchvision:"
+
+
 class TorchvisionFormat(Format):
     """``torchvision:NAME``."""
 
     example = "torchvision:NAME"
+    is_path = False
 
     def can_open(self, data: str) -> bool:
         """Return whether that is what is asked for; whether there is such a dataset, opening tells."""
-        return data.startswith(TORCHVISION_PREFIX)
+        return data.startswith(PREFIX)
 
     def open(self, data: str) -> Dataset:
         """Open it, see :func:`open_torchvision`."""
-        return open_torchvision(data.removeprefix(TORCHVISION_PREFIX), data)
+        return open_torchvision(data.removeprefix(PREFIX), data)
 
 
 class _Part:

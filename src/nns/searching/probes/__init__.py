@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nns._lazy import lazy_names
+from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.searching.probes._base import Probe, moved_accuracy, probe_terms
@@ -16,17 +16,15 @@ if TYPE_CHECKING:
     from nns.searching.probes.features import features_of
     from nns.searching.probes.running import check_probe, make_probe, run_probe
 
-_HOMES = {
-    "Probe": "_base",
-    "builtin_probes": "_builtin",
-    "check_probe": "running",
-    "checked": "_checks",
-    "features_of": "features",
-    "make_probe": "running",
-    "moved_accuracy": "_base",
-    "probe_terms": "_base",
-    "run_probe": "running",
-}
+_HOMES = homes(
+    {
+        "_base": "Probe moved_accuracy probe_terms",
+        "_builtin": "builtin_probes",
+        "_checks": "checked",
+        "features": "features_of",
+        "running": "check_probe make_probe run_probe",
+    }
+)
 
 __all__ = [
     "Probe",
@@ -40,4 +38,4 @@ __all__ = [
     "run_probe",
 ]
 
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
