@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from nns import load_plugins
-from nns.bench.choosers import Fits, Question, Scene, SearchSeconds, SpaceChooser, TogetherChooser, Variant
+from nns.bench.choosers import Fits, Question, Scene
+from nns.bench.choosers.spaces import SpaceChooser, TogetherChooser, Variant
+from nns.bench.choosers.timing import SearchSeconds
 from nns.bench.matrix import Matrix
 from nns.bench.metrics import HEADLINE_LIMITS, measure
 from nns.space import SpaceData, _data

@@ -8,31 +8,22 @@ import numpy as np
 import pytest
 
 from nns import load_plugins
-from nns.bench.choosers import (
-    Fits,
-    HalvingChooser,
-    ImageNetChooser,
-    LargestChooser,
-    NearestChooser,
-    OracleChooser,
-    ProbeChooser,
+from nns.bench.choosers import Fits, Question, Scene
+from nns.bench.choosers.ablations import ablations_of
+from nns.bench.choosers.halving import HalvingChooser, halve
+from nns.bench.choosers.history import NearestChooser, StaticChooser, static_scores
+from nns.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser, ValidationChooser
+from nns.bench.choosers.probes import ProbeChooser
+from nns.bench.choosers.spaces import (
     ProbedSpaceChooser,
-    Question,
-    RandomChooser,
-    Scene,
-    SearchSeconds,
     SpaceChooser,
-    StaticChooser,
     TogetherChooser,
-    ValidationChooser,
     Variant,
-    ablations_of,
-    halve,
     prior_alone,
-    static_scores,
     without_functional,
     without_history,
 )
+from nns.bench.choosers.timing import SearchSeconds
 from nns.searching.together import choose_together
 
 from .conftest import Known

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import weightedtau
 
-from nns.bench.choosers import Answer
+from nns.bench.choosers._base import Answer
 from nns.bench.metrics import (
     average,
     expected_sum,

@@ -11,8 +11,8 @@ import pytest
 
 from nns import UnknownNameError, load_plugins
 from nns.bench import running
-from nns.bench.choosers import SearchSeconds
 from nns.bench.choosers.ablations import ABLATIONS
+from nns.bench.choosers.timing import SearchSeconds
 from nns.bench.matrix import Matrix
 from nns.bench.metrics import MEASURES
 from nns.bench.running import run_bench

@@ -14,7 +14,7 @@ from nns.cli import in_options
 
 PACKAGE = Path(str(nns.__file__)).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
-WRITTEN_FOR_THE_COMMAND_LINE = {"finetuning/_readme.py", "bench/running.py"}
+WRITTEN_FOR_THE_COMMAND_LINE = {"finetuning/_readme.py", "bench/choosers/__init__.py"}
 """A README that lies beside a network, and the name that a committed document gives to a row."""
 
 

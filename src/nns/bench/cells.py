@@ -71,12 +71,7 @@ def run_cell(place: Place, item: CellItem, registry: Registry | None = None) -> 
     entry, backend = network.entry, network.backend
     recipe = item.recipe
     arrays = cached_arrays(
-        Path(place.images),
-        item.data,
-        entry.preprocessing.size,
-        recipe.data_seed,
-        recipe.max_images,
-        recipe.test,
+        Path(place.images), item.data, entry.preprocessing.size, recipe.data_seed, recipe.max_images, recipe.test
     )
     arrays = _with_test(arrays, recipe)
     found: dict[str, Any] = {

@@ -128,10 +128,7 @@ def plan_cells(
 
 
 def best_cells(
-    items: Sequence[CellItem],
-    cells: Mapping[tuple[str, str, int], Json],
-    params: Callable[[CellItem], int],
-    count: int,
+    items: Sequence[CellItem], cells: Mapping[tuple[str, str, int], Json], params: Callable[[CellItem], int], count: int
 ) -> set[tuple[str, str]]:
     """Find what is worth repeating: the pairs that are among the best of their dataset within some limit, so far.
 

@@ -82,13 +82,7 @@ def weighted_tau(scores: Floats, accuracy: Floats) -> float:
     return tau if np.isfinite(tau) else 0.0
 
 
-def measure(
-    answer: Answer,
-    accuracy: Floats,
-    val: Floats,
-    feasible: Mask,
-    tuning_seconds: Floats,
-) -> dict[str, float]:
+def measure(answer: Answer, accuracy: Floats, val: Floats, feasible: Mask, tuning_seconds: Floats) -> dict[str, float]:
     """Measure an answer.
 
     Args:

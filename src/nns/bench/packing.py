@@ -65,10 +65,7 @@ def pack_matrix(
     ]
     params = np.array([[entry.cost.params(task.classes) for entry in candidates] for task in tasks], np.int64)
     return Matrix(
-        about={
-            **cells.about,
-            **environment(),
-        },
+        about={**cells.about, **environment()},
         tasks=tuple(tasks),
         candidates=tuple(_candidate(entry, groups) for entry in candidates),
         params=params,
@@ -111,14 +108,7 @@ def _gather(cells: CellFile, digests: Sequence[str], ids: Sequence[str], recipe:
 def _describe(dataset: Dataset, recipe: CellRecipe, images: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
     """Compute query features (n, D) of training images, their labels (n,), and how many images training has."""
     extractor = EfficientNetLite0Extractor()
-    arrays = cached_arrays(
-        images,
-        dataset,
-        extractor.image_size,
-        recipe.data_seed,
-        recipe.max_images,
-        recipe.test,
-    )
+    arrays = cached_arrays(images, dataset, extractor.image_size, recipe.data_seed, recipe.max_images, recipe.test)
     labels = np.asarray(arrays.train.labels)
     drawn = draw_by_class(labels, QUERY_IMAGES, recipe.data_seed)
     return extractor.extract(arrays.train.images[drawn]), labels[drawn], len(labels)

@@ -12,48 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.bench.bootstrap import Comparison, compare
-from nns.bench.choosers import (
-    Chooser,
-    Fits,
-    HalvingChooser,
-    ImageNetChooser,
-    LargestChooser,
-    NearestChooser,
-    OracleChooser,
-    ProbeChooser,
-    ProbedSpaceChooser,
-    Question,
-    RandomChooser,
-    Scene,
-    SearchSeconds,
-    SpaceChooser,
-    StaticChooser,
-    TogetherChooser,
-    ValidationChooser,
-    Variant,
-    ablations_of,
-    measure_search,
-    prior_alone,
-    without_history,
-)
+from nns.bench.choosers import FEW_IMAGES, PRIOR, STATIC, TANS_EPOCHS, Chooser, Fits, Question, Scene, standard_choosers
+from nns.bench.choosers.timing import SearchSeconds, measure_search
 from nns.bench.environment import environment
-from nns.bench.metrics import (
-    LIMITS,
-    MEASURES,
-    average,
-    expected_sum,
-    headline_limits,
-    limit_name,
-    measure,
-    per_task,
-)
+from nns.bench.metrics import LIMITS, MEASURES, average, expected_sum, headline_limits, limit_name, measure, per_task
 from nns.bench.separability import MIN_CANDIDATES, separability
 from nns.bench.tables import bench_tables
 from nns.errors import UsageError
 from nns.files import write_whole
 from nns.jsonable import jsonable
 from nns.plugins import load_plugins
-from nns.searching.probes import make_probe
 from nns.space.space import DEFAULT_METHOD
 from nns.types import Json
 
@@ -62,16 +30,6 @@ if TYPE_CHECKING:
     from nns.plugins import Registry
 
 FORMAT = 2
-STATIC = "static mean rank"
-"""Name of the chooser that others are compared with."""
-
-PRIOR = "static, by the prior"
-"""Name of the other static ranking that they are compared with: what the measured method knows without images."""
-
-TANS_EPOCHS = 10_000
-FEW_IMAGES = 16
-"""Query images of a search that looks at few."""
-
 DIGITS = 5
 Rows = dict[tuple[int, str], dict[str, float]]
 Tasks = Mapping[int, Mapping[str, float]]
@@ -162,53 +120,6 @@ def run_bench(
     return rounded
 
 
-def _title(registry: Registry, probe: str) -> str | None:
-    """Return what a probe is called; None if the plugin that had it is gone."""
-    return make_probe(registry, probe).title if probe in registry.names("probe") else None
-
-
-def standard_choosers(
-    scene: Scene,
-    fits: Fits,
-    method: str,
-    seeds: Sequence[int],
-    seconds: SearchSeconds,
-    few: SearchSeconds,
-    ablations: bool,
-    tans_epochs: int = TANS_EPOCHS,
-) -> list[Chooser]:
-    """List the choosers of PROTOCOL.md, the measured method first."""
-    tans = Variant("tans", {"epochs": tans_epochs}, without_history)
-    own = SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds)
-    glance = Variant(method, images=FEW_IMAGES)
-    choosers: list[Chooser] = [
-        own,
-        TogetherChooser(own),
-        SpaceChooser(f"nns ({method}), {FEW_IMAGES} images", scene, glance, fits, seeds, few),
-        OracleChooser("oracle", scene),
-        ValidationChooser("all fine-tuned, best on validation", scene),
-        StaticChooser(STATIC, scene),
-        SpaceChooser(PRIOR, scene, Variant(method, order=prior_alone), fits, seeds, SearchSeconds(), kind="baseline"),
-        NearestChooser("nearest dataset's winner", scene, seconds),
-        *[ProbeChooser(name, scene, seconds.reading, _title(fits.registry, name)) for name in scene.matrix.scores],
-        SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
-        LargestChooser("largest that fits", scene),
-        ImageNetChooser("best on ImageNet that fits", scene),
-        RandomChooser("random", scene),
-    ]
-    if "ridge" in scene.matrix.scores:
-        probed = ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds)
-        choosers[2:2] = [probed, TogetherChooser(probed)]
-    if not scene.head_only:  # a head has no epochs to be halved
-        choosers.append(HalvingChooser("successive halving", scene))
-    if ablations:
-        choosers += [
-            SpaceChooser(name, scene, variant, fits, seeds, seconds, kind="ablation")
-            for name, variant in ablations_of(method).items()
-        ]
-    return choosers
-
-
 def _run_scene(
     scene: Scene, choosers: Sequence[Chooser], limits: Sequence[float | None], step: Callable[[str], None]
 ) -> Json:
@@ -259,10 +170,7 @@ def _compare(tasks: Tasks, bar: Tasks) -> Comparison:
 
 
 def _run_chooser(
-    chooser: Chooser,
-    limits: Sequence[float | None],
-    budgets: dict[tuple[int, str], float],
-    step: Callable[[str], None],
+    chooser: Chooser, limits: Sequence[float | None], budgets: dict[tuple[int, str], float], step: Callable[[str], None]
 ) -> _Found:
     """Ask one chooser everything; the first one sets the budgets: the time of fine-tuning its three first."""
     scene, found, first = chooser.scene, _Found(), not budgets

@@ -87,8 +87,7 @@ def build_zoo(
             make_executor(executor, workers, threads, address, gpus=device != "cpu") as started,
         ):
             run.prepare()
-            if run.has_work():
-                run.train(started)
+            run.train(started)
     except KeyboardInterrupt:
         interrupted = True
     return run.finish(interrupted)
@@ -144,9 +143,11 @@ class _Build:
         self._add_datasets()
         if self.settings.pretrained:
             self._add_pretrained()
-        self.pairs = PairPlan(
-            self.settings, self.registry, self.datasets, architectures, self.store, self._tell_counted
-        )
+
+        def on_counted(name: str, counted: int, to_count: int) -> None:
+            self.emit("architecture", message=name, counted=counted, to_count=to_count)
+
+        self.pairs = PairPlan(self.settings, self.registry, self.datasets, architectures, self.store, on_counted)
         self.transfers_total = self.settings.transfers_of(self.pairs.total, len(self.pretrained), len(self.datasets))
         self.transfers_planned = not self.transfers_total
         for backend, reason in self.pairs.broken:
@@ -154,9 +155,6 @@ class _Build:
             self.emit("failed", message=reason)
         self._plan(self.pairs)
         self.emit("plan")
-
-    def _tell_counted(self, name: str, counted: int, to_count: int) -> None:
-        self.emit("architecture", message=name, counted=counted, to_count=to_count)
 
     def _add_datasets(self) -> None:
         present = self.store.datasets()
@@ -191,21 +189,10 @@ class _Build:
                 if identity in present:
                     continue
                 module = backend.load_pretrained(offer)
-                what = Origin(identity, offer.classes, offer.dataset, "")
-                told = Provenance.of(recipe)
+                origin = Origin(identity, offer.classes, offer.dataset, "")
                 preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
-                self.store.add_network(
-                    describe_network(
-                        backend,
-                        offer.spec,
-                        module,
-                        preprocessing,
-                        what,
-                        offer.accuracy,
-                        told,
-                        half=half,
-                    )
-                )
+                about = (backend, offer.spec, module, preprocessing, origin, offer.accuracy, Provenance.of(recipe))
+                self.store.add_network(describe_network(*about, half=half))
 
     def _plan(self, pairs: PairPlan) -> None:
         """Queue what can be chosen now; transfers once all networks are there."""
@@ -230,10 +217,6 @@ class _Build:
         self.transfers, self.transfers_total = len(done), len(done) + len(left)
         self.waiting += left
 
-    def has_work(self) -> bool:
-        """Return whether anything is left to train."""
-        return bool(self.waiting)
-
     def train(self, executor: Executor) -> None:
         """Hand out items until none is left."""
         assert self.pairs is not None
@@ -243,7 +226,9 @@ class _Build:
             finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
             for future in finished:
                 self._account(self.pairs, self.running.pop(future), future.result)
-            self._merge_journal()
+            if self.unmerged >= MERGE_FROM:
+                self.store.merge()
+                self.unmerged = 0
             self._plan(self.pairs)
 
     def _next(self) -> Item | None:
@@ -287,11 +272,6 @@ class _Build:
                 pairs.record(identity, self.store.entry(identity).accuracy if identity in present else None)
         self.failed.append((item.dataset_name, item.backend, reason))
         self.emit("failed", item=item, message=reason)
-
-    def _merge_journal(self) -> None:
-        if self.unmerged >= MERGE_FROM:
-            self.store.merge()
-            self.unmerged = 0
 
     def finish(self, interrupted: bool) -> BuildReport:
         """Bring the journal into the file and report."""

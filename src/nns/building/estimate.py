@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from nns.building.plan import plan_architectures
 from nns.building.threads import limited_threads
 from nns.building.worker import CurveTrainer, Place, train_supernet
 from nns.errors import DatasetError, UsageError
-from nns.networks import Origin, describe_network
+from nns.networks import Origin, count_cost, describe_network
 from nns.plugins import load_plugins
 from nns.types import LabelledArrays, SplitArrays, Training
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nns.building.settings import BuildSettings
     from nns.data import Dataset
     from nns.plugins import Registry
-    from nns.types import ArchitectureSpec, NetworkCost
+    from nns.types import ArchitectureSpec, NetworkCost, Preprocessing
 
 MEASURED = 6
 """Architectures of one backend and source of weights that are timed; the others lie between them by MACs."""
@@ -155,29 +155,29 @@ def estimate_build(
         UsageError: If the settings make no sense, or no architecture can be trained.
     """
     registry = registry or load_plugins()
-    datasets = named_datasets(settings.data)
+    datasets = named_datasets(settings.data, registry)
     works = plan_architectures(settings, registry)
     check_spread(settings, len(datasets))
     sizes = tuple(_size(name, dataset, settings.max_images) for name, dataset in datasets)
+    images = float(np.mean([size.images + EVALUATED * size.validation for size in sizes]))
     with limited_threads(threads), tempfile.TemporaryDirectory() as folder:
         timing = _Timing(settings, registry, Place("", folder, device), _sample(datasets, sizes))
         timed = timing.measure(works, on_progress)
-    pairs = len(datasets) * len(timed)
-    networks = pairs if settings.strategy == "all" else min(settings.networks, pairs)
-    images = float(np.mean([size.images + EVALUATED * size.validation for size in sizes]))
-    found = tuple(_architecture(each, images) for each in timed)
+        pairs = len(datasets) * len(timed)
+        networks = pairs if settings.strategy == "all" else min(settings.networks, pairs)
+        pretrained = len(timing.pretrained())
+        transfers = settings.transfers_of(networks, pretrained, len(datasets))
+        of_pretrained = transfers * pretrained / max(1, networks + pretrained)
+        seconds = timing.decoding * sum(len(dataset) for _, dataset in datasets)
+        if of_pretrained:
+            seconds += of_pretrained * timing.pretrained_transfer().seconds(images, settings.transfer_epochs)
+    found = tuple(one.estimate(images) for one in timed)
     supernets = [(one, len(datasets) * _chance(one, timed, networks / len(datasets))) for one in timing.supernets]
     expected = sum(count for _, count in supernets)
     of_supernets = sum(count * one.pace.seconds(images, one.epochs) for one, count in supernets)
-    seconds = networks * float(np.mean([one.seconds for one in found])) + of_supernets
-    pretrained = len(timing.pretrained())
-    transfers = settings.transfers_of(networks, pretrained, len(datasets))
-    of_pretrained = transfers * pretrained / max(1, networks + pretrained)
-    if of_pretrained:
-        seconds += of_pretrained * timing.pretrained_transfer().seconds(images, settings.transfer_epochs)
+    seconds += networks * float(np.mean([one.seconds for one in found])) + of_supernets
     short = [each.transfer.seconds(images, settings.transfer_epochs) for each in timed]
     seconds += (transfers - of_pretrained) * float(np.mean(short))
-    seconds += timing.decoding * sum(len(dataset) for _, dataset in datasets)
     weights = networks * float(np.mean([each.bytes for each in timed])) + timing.pretrained_bytes()
     weights += sum(count * one.bytes for one, count in supernets)
     return BuildEstimate(
@@ -216,6 +216,12 @@ class _Timed:
     training: _Pace = _Pace()
     transfer: _Pace = _Pace()
 
+    def estimate(self, images: float) -> ArchitectureEstimate:
+        spec, work, epochs = self.work.specs[0], self.work, self.work.training.epochs or 1
+        seconds = round(self.training.seconds(images, 1 if work.supernet else epochs), 2)
+        about = (spec.backend, spec.name, spec.source, self.params, self.macs)
+        return ArchitectureEstimate(*about, work.image_size, epochs, seconds)
+
 
 @dataclass(frozen=True)
 class _Supernet:
@@ -244,6 +250,7 @@ class _Timing:
         self.supernets: list[_Supernet] = []
         self.decoding = self.preparing = 0.0
         self._arrays: dict[int, SplitArrays] = {}
+        self._train = CurveTrainer(device=place.device)
 
     def measure(self, works: Sequence[WorkItem], on_progress: Callable[[int, int], None] | None) -> list[_Timed]:
         """Time some architectures of each kind; how long the others take, their MACs say.
@@ -255,23 +262,23 @@ class _Timing:
         began = time.perf_counter()
         for work in works:
             with self._noting_failure(work):
-                kinds.setdefault((work.backend, work.specs[0].source, work.supernet is None), []).append(
-                    self._count(work)
-                )
+                spec, cost = work.specs[0], self._cost(work.specs[0], work.image_size)
+                size = 0 if work.supernet else cost.bytes(CLASSES)  # a subnet is a slice of its supernet
+                one = _Timed(work, cost.params(CLASSES), cost.macs(CLASSES), size)
+                kinds.setdefault((work.backend, spec.source, work.supernet is None), []).append(one)
         self.preparing = time.perf_counter() - began
-        chosen = {kind: _spread(sorted(each, key=lambda one: one.macs)) for kind, each in kinds.items()}
-        total, done = sum(map(len, chosen.values())), 0
-        found: list[_Timed] = []
-        for kind, members in kinds.items():
-            timed: dict[int, _Timed] = {}
-            for one in chosen[kind]:
+        chosen = [_spread(sorted(members, key=lambda one: one.macs)) for members in kinds.values()]
+        done, found = 0, list[_Timed]()
+        for members, some in zip(kinds.values(), chosen, strict=True):
+            timed = []
+            for one in some:
                 with self._noting_failure(one.work):
-                    timed[id(one)] = self._time(one)
+                    timed.append(self._time(one))
                 done += 1
                 if on_progress:
-                    on_progress(done, total)
-            others = [one for one in members if one not in chosen[kind]] if timed else []
-            found += [*timed.values(), *(_between(one, list(timed.values())) for one in others)]
+                    on_progress(done, sum(map(len, chosen)))
+            if timed:
+                found += timed + [_between(one, timed) for one in members if one not in some]
         if not found:
             raise UsageError(f"no architecture can be trained; {': '.join(self.broken[0])}")
         return found
@@ -285,14 +292,7 @@ class _Timing:
         except Exception as error:  # noqa: BLE001 - a build goes on without such an architecture
             self.broken.append((f"{work.backend}:{work.specs[0].name}", f"{type(error).__name__}: {error}"))
 
-    def _count(self, work: WorkItem) -> _Timed:
-        cost = self._cost(work.specs[0], work.image_size)
-        # a subnet is a slice of its supernet
-        return _Timed(work, cost.params(CLASSES), cost.macs(CLASSES), 0 if work.supernet else cost.bytes(CLASSES))
-
     def _cost(self, spec: ArchitectureSpec, image_size: int) -> NetworkCost:
-        from nns.networks import count_cost
-
         backend = self.registry.backend(spec.backend)
         module = backend.build(replace(spec, source="random"), CLASSES).eval()
         return count_cost(backend, module, backend.preprocessing(spec, image_size), CLASSES)
@@ -302,38 +302,44 @@ class _Timing:
         spec, backend, data = work.specs[0], self.registry.backend(work.backend), self._decoded(work.image_size)
         preprocessing = backend.preprocessing(spec, work.image_size)
         module = backend.build(replace(spec, source="random"), len(data.classes)).eval()
-        train = CurveTrainer(device=self.place.device)
         began = time.perf_counter()
         describe_network(backend, spec, module, preprocessing, Origin("", data.classes, "", ""), 0.0)
         described = time.perf_counter() - began
         if work.supernet is None:
-            training = transfer = _pace(lambda part: list(backend.produce(work, part, train, 0)), data)
+            training = transfer = _pace(lambda part: list(backend.produce(work, part, self._train, 0)), data)
         else:
-            supernet = self._supernet(backend, work, data, _epochs(one.work))
+            supernet = self._supernet(backend, work, data, one.work.training.epochs or 1)
             training = transfer = _pace(lambda part: list(backend.cut(work, supernet, part)), data)
             if self.settings.transfers != 0:
-                transfer = _pace(lambda part: train(module, part, preprocessing, Training(epochs=1), 0), data)
+                transfer = self._transfer(module, preprocessing, data)
         return replace(one, training=replace(training, fixed=training.fixed + described), transfer=transfer)
+
+    def _transfer(self, module: nn.Module, preprocessing: Preprocessing, data: SplitArrays) -> _Pace:
+        return _pace(lambda part: self._train(module, part, preprocessing, Training(epochs=1), 0), data)
 
     def _supernet(self, backend: Backend, work: WorkItem, data: SplitArrays, epochs: int) -> nn.Module:
         assert work.supernet is not None
-        found = next((one for one in self.supernets if one.spec == work.supernet), None)
-        if found is None:
-            device = self.place.device
-            pace = _pace(lambda part: train_supernet(backend, work, part, 0, device), data)
-            module = train_supernet(backend, work, _part(data, IMAGES // 4), 0, device).module
-            size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-            found = _Supernet(work.supernet, epochs, size, pace, module)
-            self.supernets.append(found)
-        return found.module
+        for known in self.supernets:
+            if known.spec == work.supernet:
+                return known.module
+        device = self.place.device
+        pace = _pace(lambda part: train_supernet(backend, work, part, 0, device), data)
+        module = train_supernet(backend, work, _part(data, IMAGES // 4), 0, device).module
+        size = sum(tensor.nbytes for tensor in module.state_dict().values())
+        self.supernets.append(_Supernet(work.supernet, epochs, size, pace, module))
+        return module
 
     def _decoded(self, size: int) -> SplitArrays:
         if size not in self._arrays:
-            one, limit = self.sample, self.settings.max_images
             began = time.perf_counter()
-            self._arrays[size] = self.place.arrays(one, size, self.settings.seed, limit)
-            self.decoding += (time.perf_counter() - began) / len(one)
+            self._arrays[size] = self.place.arrays(self.sample, size, self.settings.seed, self.settings.max_images)
+            self.decoding += (time.perf_counter() - began) / len(self.sample)
         return self._arrays[size]
+
+    def pretrained(self) -> list[PretrainedOffer]:
+        """List the networks that come trained."""
+        names = {name.partition(":")[0] for name in self.settings.backends if self.settings.pretrained}
+        return [offer for name in sorted(names) for offer in self.registry.backend(name).pretrained()]
 
     def pretrained_bytes(self) -> int:
         """Count the bytes of the networks that come trained."""
@@ -342,34 +348,24 @@ class _Timing:
     def pretrained_transfer(self) -> _Pace:
         """Time the fine-tuning of the first network that comes trained."""
         offer = self.pretrained()[0]
-        backend, size = self.registry.backend(offer.spec.backend), self.settings.image_size
-        preprocessing = backend.preprocessing(offer.spec, size)
+        backend = self.registry.backend(offer.spec.backend)
+        preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
         data = self._decoded(preprocessing.size)
         module = backend.replace_head(backend.load_pretrained(offer), len(data.classes), 0)
-        train = CurveTrainer(device=self.place.device)
-        return _pace(lambda part: train(module, part, preprocessing, Training(epochs=1), 0), data)
-
-    def pretrained(self) -> list[PretrainedOffer]:
-        """List the networks that come trained."""
-        if not self.settings.pretrained:
-            return []
-        names = {name.partition(":")[0] for name in self.settings.backends}
-        return [offer for name in sorted(names) for offer in self.registry.backend(name).pretrained()]
+        return self._transfer(module, preprocessing, data)
 
 
 def _size(name: str, dataset: Dataset, limit: int | None) -> DatasetSize:
     given = Counter(item.split for item in dataset.items)
     labelled = len(dataset) - given["test"]
     validation = given["val"] or round(VALIDATION * labelled)
-    train = labelled - validation
-    return DatasetSize(name, len(dataset.classes), min(train, limit) if limit else train, validation)
+    return DatasetSize(name, len(dataset.classes), min(labelled - validation, limit or labelled), validation)
 
 
 def _sample(datasets: Sequence[tuple[str, Dataset]], sizes: Sequence[DatasetSize]) -> Dataset:
     """Choose the smallest dataset that has enough images, else the largest: all of it is decoded."""
     ranked = sorted(zip(sizes, datasets, strict=True), key=lambda each: len(each[1][1]))
-    enough = [dataset for size, (_, dataset) in ranked if size.images >= IMAGES]
-    return enough[0] if enough else ranked[-1][1][1]
+    return next((dataset for size, (_, dataset) in ranked if size.images >= IMAGES), ranked[-1][1][1])
 
 
 def _pace(job: Callable[[SplitArrays], object], data: SplitArrays) -> _Pace:
@@ -377,11 +373,10 @@ def _pace(job: Callable[[SplitArrays], object], data: SplitArrays) -> _Pace:
     most = min(IMAGES, len(data.train))
     parts = [_part(data, max(2, most // 4)), _part(data, most)]
     fastest = [math.inf, math.inf]
-    for _ in range(REPEATS):
-        for turn, part in enumerate(parts):
-            began = time.perf_counter()
-            job(part)
-            fastest[turn] = min(fastest[turn], time.perf_counter() - began)
+    for turn, part in [*enumerate(parts)] * REPEATS:
+        began = time.perf_counter()
+        job(part)
+        fastest[turn] = min(fastest[turn], time.perf_counter() - began)
     few, more = (len(part.train) + EVALUATED * len(part.val) for part in parts)
     image = max(0.0, fastest[1] - fastest[0]) / (more - few) if more > few else fastest[1] / more
     return _Pace(max(0.0, fastest[0] - image * few), image)
@@ -393,33 +388,16 @@ def _part(data: SplitArrays, count: int) -> SplitArrays:
 
 
 def _spread(ordered: Sequence[_Timed]) -> list[_Timed]:
-    if len(ordered) <= MEASURED:
-        return list(ordered)
-    return [ordered[round(i * (len(ordered) - 1) / (MEASURED - 1))] for i in range(MEASURED)]
+    """Choose some from the first to the last."""
+    return [ordered[i] for i in sorted({round(n * (len(ordered) - 1) / (MEASURED - 1)) for n in range(MEASURED)})]
 
 
 def _between(one: _Timed, timed: Sequence[_Timed]) -> _Timed:
     """Take the paces of what was timed, between those of as many MACs."""
     macs = [float(each.macs) for each in timed]
-
-    def pace(paces: Sequence[_Pace]) -> _Pace:
-        fixed = np.interp(one.macs, macs, [each.fixed for each in paces])
-        return _Pace(float(fixed), float(np.interp(one.macs, macs, [each.image for each in paces])))
-
-    return replace(
-        one, training=pace([each.training for each in timed]), transfer=pace([each.transfer for each in timed])
-    )
-
-
-def _epochs(work: WorkItem) -> int:
-    return work.training.epochs or 1
-
-
-def _architecture(one: _Timed, images: float) -> ArchitectureEstimate:
-    spec, work = one.work.specs[0], one.work
-    seconds = one.training.seconds(images, 1 if work.supernet else _epochs(work))
-    numbers = (one.params, one.macs, work.image_size, _epochs(work), round(seconds, 2))
-    return ArchitectureEstimate(spec.backend, spec.name, spec.source, *numbers)
+    paces = np.array([(*astuple(each.training), *astuple(each.transfer)) for each in timed])
+    fixed, image, *transfer = (float(np.interp(one.macs, macs, column)) for column in paces.T)
+    return replace(one, training=_Pace(fixed, image), transfer=_Pace(*transfer))
 
 
 def _chance(supernet: _Supernet, timed: Sequence[_Timed], networks: float) -> float:

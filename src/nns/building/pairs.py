@@ -112,18 +112,16 @@ class PairPlan:
         return items
 
     def _items(self, known: Mapping[Pair, float], pairs: Sequence[Pair], present: set[str]) -> list[BuildItem]:
-        groups: dict[tuple[int, str], list[WorkItem]] = {}
-        members: dict[tuple[int, str], list[Pair]] = {}
+        groups: dict[tuple[int, str], list[Pair]] = {}
         for d, a in pairs:
             work = self.architectures[a]
             spec = work.supernet or work.specs[0]
-            key = d, f"{work.backend} {spec.name} {spec.source} {work.supernet is not None}"
-            groups.setdefault(key, []).append(work)
-            members.setdefault(key, []).append((d, a))
+            key = f"{work.backend} {spec.name} {spec.source} {work.supernet is not None}"
+            groups.setdefault((d, key), []).append((d, a))
         items = []
-        for (d, _), works in groups.items():
+        for (d, _), which in groups.items():
             name, dataset = self.datasets[d]
-            which = members[d, _]
+            works = [self.architectures[a] for _, a in which]
             limits = self.stop_below(known, which[0]) if works[0].supernet is None else {}
             item = make_item(name, dataset, works, self.settings, limits)
             for pair, identity in zip(which, item.ids, strict=True):

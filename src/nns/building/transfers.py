@@ -93,9 +93,7 @@ def _training(settings: BuildSettings) -> Training:
 
 
 def plan_transfers(
-    settings: BuildSettings,
-    datasets: Sequence[tuple[str, Dataset]],
-    entries: Sequence[NetworkEntry],
+    settings: BuildSettings, datasets: Sequence[tuple[str, Dataset]], entries: Sequence[NetworkEntry]
 ) -> tuple[TransferItem, ...]:
     """Choose pairs of network and foreign dataset: few datasets, evenly over them and over the networks.
 
@@ -109,7 +107,6 @@ def plan_transfers(
         datasets: Name in the zoo and opened dataset.
         entries: Networks to start from.
     """
-    recipe = transfer_recipe(settings)
     digests = {dataset.digest for _, dataset in datasets}
     trained = sum(entry.source_digest in digests for entry in entries)
     wanted = settings.transfers_of(trained, len(entries) - trained, len(datasets))
@@ -127,7 +124,10 @@ def plan_transfers(
                     entry = min(waiting, key=lambda each: counts[each.id])
                     waiting.remove(entry)
                     counts[entry.id] += 1
-                    chosen.append(_item(name, dataset, entry, settings, recipe))
+                    seed = item_seed(settings.seed, dataset.digest, entry.id)
+                    what = (entry.id, entry.spec.backend, entry.spec.name, dataset, name, seed)
+                    how = (settings.seed, settings.max_images, _training(settings), transfer_recipe(settings))
+                    chosen.append(TransferItem(*what, *how))
     return tuple(chosen)
 
 
@@ -147,21 +147,6 @@ def _foreign(settings: BuildSettings, dataset: Dataset, entries: Sequence[Networ
     foreign = [entry for entry in entries if entry.source_digest != dataset.digest]
     return sorted(
         foreign, key=lambda entry: (item_seed(settings.seed, "transfers", dataset.digest, entry.id), entry.id)
-    )
-
-
-def _item(name: str, dataset: Dataset, entry: NetworkEntry, settings: BuildSettings, recipe: Json) -> TransferItem:
-    return TransferItem(
-        network_id=entry.id,
-        backend=entry.spec.backend,
-        architecture=entry.spec.name,
-        data=dataset,
-        dataset_name=name,
-        seed=item_seed(settings.seed, dataset.digest, entry.id),
-        data_seed=settings.seed,
-        max_images=settings.max_images,
-        training=_training(settings),
-        recipe=recipe,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -101,7 +101,7 @@ def record(
         raise UsageError(f"`tolerance` must be above 0, not {tolerance}")
     started = time.perf_counter()
     with _folder(work) as folder, one_thread():
-        stages = run_stages(settings, folder, workers=_workers(workers), progress=progress, registry=registry)
+        stages = run_stages(settings, Path(folder), workers=_workers(workers), progress=progress, registry=registry)
     kept = settings.relative_to(lock_path.resolve().parent)
     lock = Lock(kept, tolerance, stages, environment())
     write_lock(lock_path, lock)
@@ -156,7 +156,9 @@ def check(
     settings = lock.settings.resolved(lock_path.resolve().parent)
     seeds = {} if seed is None else dict.fromkeys([stage] if stage else STAGES, seed)
     with _folder(work) as folder, one_thread():
-        now = run_stages(settings, folder, seeds=seeds, workers=_workers(workers), progress=progress, registry=registry)
+        now = run_stages(
+            settings, Path(folder), seeds=seeds, workers=_workers(workers), progress=progress, registry=registry
+        )
     differing = environment_differences(lock.environment, environment())
     if exact is None:
         exact = tolerance is None and not set(differing) - NO_CAUSE
@@ -176,10 +178,5 @@ def _workers(wanted: int | None) -> int:
     return min(2, default_workers()) if wanted is None else wanted
 
 
-@contextmanager
-def _folder(work: Path | None) -> Iterator[Path]:
-    if work is not None:
-        yield work
-        return
-    with TemporaryDirectory(prefix="nns-repro-") as folder:
-        yield Path(folder)
+def _folder(work: Path | None) -> AbstractContextManager[str | Path]:
+    return TemporaryDirectory(prefix="nns-repro-") if work is None else nullcontext(work)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from nns.bench.choosers._base import Answer, Chooser, Question, Scene
-from nns.bench.choosers.ablations import ABLATIONS, ablations_of
-from nns.bench.choosers.halving import HalvingChooser, halve
-from nns.bench.choosers.history import NearestChooser, StaticChooser, static_scores
-from nns.bench.choosers.plain import (
-    ImageNetChooser,
-    LargestChooser,
-    OracleChooser,
-    RandomChooser,
-    ValidationChooser,
-)
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nns.bench.choosers._base import Chooser, Question, Scene
+from nns.bench.choosers.ablations import ablations_of
+from nns.bench.choosers.halving import HalvingChooser
+from nns.bench.choosers.history import NearestChooser, StaticChooser
+from nns.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser, ValidationChooser
 from nns.bench.choosers.probes import ProbeChooser
 from nns.bench.choosers.spaces import (
     Fits,
@@ -21,37 +18,69 @@ from nns.bench.choosers.spaces import (
     TogetherChooser,
     Variant,
     prior_alone,
-    without_functional,
     without_history,
 )
-from nns.bench.choosers.timing import SearchSeconds, measure_search
+from nns.bench.choosers.timing import SearchSeconds
+from nns.searching.probes import make_probe
 
-__all__ = [
-    "ABLATIONS",
-    "Answer",
-    "Chooser",
-    "Fits",
-    "HalvingChooser",
-    "ImageNetChooser",
-    "LargestChooser",
-    "NearestChooser",
-    "OracleChooser",
-    "ProbeChooser",
-    "ProbedSpaceChooser",
-    "Question",
-    "RandomChooser",
-    "Scene",
-    "SearchSeconds",
-    "SpaceChooser",
-    "StaticChooser",
-    "TogetherChooser",
-    "ValidationChooser",
-    "Variant",
-    "ablations_of",
-    "halve",
-    "measure_search",
-    "prior_alone",
-    "static_scores",
-    "without_functional",
-    "without_history",
-]
+if TYPE_CHECKING:
+    from nns.plugins import Registry
+
+__all__ = ["FEW_IMAGES", "PRIOR", "STATIC", "TANS_EPOCHS", "Chooser", "Fits", "Question", "Scene", "standard_choosers"]
+
+STATIC = "static mean rank"
+"""Name of the chooser that others are compared with."""
+
+PRIOR = "static, by the prior"
+"""Name of the other static ranking that they are compared with: what the measured method knows without images."""
+
+TANS_EPOCHS = 10_000
+FEW_IMAGES = 16
+"""Query images of a search that looks at few."""
+
+
+def _title(registry: Registry, probe: str) -> str | None:
+    """Return what a probe is called; None if the plugin that had it is gone."""
+    return make_probe(registry, probe).title if probe in registry.names("probe") else None
+
+
+def standard_choosers(
+    scene: Scene,
+    fits: Fits,
+    method: str,
+    seeds: Sequence[int],
+    seconds: SearchSeconds,
+    few: SearchSeconds,
+    ablations: bool,
+    tans_epochs: int = TANS_EPOCHS,
+) -> list[Chooser]:
+    """List the choosers of PROTOCOL.md, the measured method first."""
+    tans = Variant("tans", {"epochs": tans_epochs}, without_history)
+    own = SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds)
+    glance = Variant(method, images=FEW_IMAGES)
+    choosers: list[Chooser] = [
+        own,
+        TogetherChooser(own),
+        SpaceChooser(f"nns ({method}), {FEW_IMAGES} images", scene, glance, fits, seeds, few),
+        OracleChooser("oracle", scene),
+        ValidationChooser("all fine-tuned, best on validation", scene),
+        StaticChooser(STATIC, scene),
+        SpaceChooser(PRIOR, scene, Variant(method, order=prior_alone), fits, seeds, SearchSeconds(), kind="baseline"),
+        NearestChooser("nearest dataset's winner", scene, seconds),
+        *[ProbeChooser(name, scene, seconds.reading, _title(fits.registry, name)) for name in scene.matrix.scores],
+        SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
+        LargestChooser("largest that fits", scene),
+        ImageNetChooser("best on ImageNet that fits", scene),
+        RandomChooser("random", scene),
+    ]
+    if "ridge" in scene.matrix.scores:
+        probed = ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds)
+        choosers[2:2] = [probed, TogetherChooser(probed)]
+    if not scene.head_only:  # a head has no epochs to be halved
+        choosers.append(HalvingChooser("successive halving", scene))
+    if ablations:
+        choosers += [
+            SpaceChooser(name, scene, variant, fits, seeds, seconds, kind="ablation")
+            for name, variant in ablations_of(method).items()
+        ]
+    return choosers

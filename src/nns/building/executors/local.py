@@ -40,11 +40,7 @@ class LocalExecutor(Executor):
     name = "local"
 
     def __init__(
-        self,
-        workers: int,
-        threads: int = 1,
-        initializer: Callable[[int], None] = start_worker,
-        retries: int = RETRIES,
+        self, workers: int, threads: int = 1, initializer: Callable[[int], None] = start_worker, retries: int = RETRIES
     ) -> None:
         self._slots, self._threads, self._initializer, self._retries = workers, threads, initializer, retries
         self._supervisors = ThreadPoolExecutor(workers, thread_name_prefix="nns-worker")
