@@ -36,6 +36,10 @@ BROKEN = (
 )
 """What reading a damaged or foreign file may raise."""
 
+NUMBERS = ("val", "test", "head_val", "head_test", "curves", "epoch_seconds", "feature_seconds")
+GROUPS = ("scores", "score_seconds")
+"""Attributes of a matrix that hold measured numbers, and those that hold some by name of a probe."""
+
 Numbers = NDArray[np.float32]
 
 
@@ -168,9 +172,8 @@ class Matrix:
     def save(self, path: Path) -> None:
         """Write everything into one ``.npz`` file."""
         arrays: dict[str, NDArray[Any]] = {"params": self.params}
-        for name in ("val", "test", "head_val", "head_test", "curves", "epoch_seconds", "feature_seconds"):
-            arrays[name] = getattr(self, name).astype(np.float32)
-        for group in ("scores", "score_seconds"):
+        arrays |= {name: getattr(self, name).astype(np.float32) for name in NUMBERS}
+        for group in GROUPS:
             arrays |= {f"{group}.{name}": array.astype(np.float32) for name, array in getattr(self, group).items()}
         zoo = self.zoo
         for name, block in zoo.blocks.items():
@@ -221,15 +224,14 @@ class Matrix:
 
     @classmethod
     def _from(cls, arrays: dict[str, NDArray[Any]], document: dict[str, Any]) -> Matrix:
+        def group(name: str) -> dict[str, NDArray[Any]]:
+            return {key.partition(".")[2]: each for key, each in arrays.items() if key.startswith(f"{name}.")}
+
         ends = np.cumsum(arrays["zoo.lengths"])[:-1]
         features = arrays["zoo.low"] + arrays["zoo.codes"].astype(np.float32) * arrays["zoo.step"]
         zoo = SpaceData(
             network_ids=tuple(document["network_ids"]),
-            blocks={
-                name.removeprefix("block."): array.astype(np.float32)
-                for name, array in arrays.items()
-                if name.startswith("block.")
-            },
+            blocks={name: block.astype(np.float32) for name, block in group("block").items()},
             accuracy=arrays["zoo.accuracy"].astype(np.float64),
             dataset_index=arrays["zoo.dataset_index"],
             dataset_names=tuple(document["dataset_names"]),
@@ -237,23 +239,19 @@ class Matrix:
             query_labels=tuple(np.split(arrays["zoo.labels"], ends)),
             families=tuple(document["families"]),
         )
-        groups = {
-            group: {n.partition(".")[2]: a for n, a in arrays.items() if n.startswith(f"{group}.")}
-            for group in ("scores", "score_seconds")
-        }
-        names = ("params", "val", "test", "head_val", "head_test", "curves", "epoch_seconds", "feature_seconds")
+        numbers: dict[str, Any] = {name: arrays[name] for name in ("params", *NUMBERS)}
         shape = (len(document["tasks"]), len(document["candidates"]))
-        for name in names:
-            if arrays[name].shape[arrays[name].ndim > 2 :][:2] != shape:
-                raise ValueError(f"{name} has the shape {arrays[name].shape}, not that of {shape}")
+        for name, array in numbers.items():
+            if array.shape[array.ndim > 2 :][:2] != shape:
+                raise ValueError(f"{name} has the shape {array.shape}, not that of {shape}")
         return cls(
             about=document["about"],
             tasks=tuple(TaskRow(**task) for task in document["tasks"]),
             candidates=tuple(CandidateRow(**candidate) for candidate in document["candidates"]),
-            scores=groups["scores"],
-            score_seconds=groups["score_seconds"],
             zoo=zoo,
-            **{name: arrays[name] for name in names},
+            **numbers,
+            scores=group("scores"),
+            score_seconds=group("score_seconds"),
         )
 
 

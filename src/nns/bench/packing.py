@@ -10,7 +10,7 @@ import numpy as np
 
 from nns.bench.environment import environment
 from nns.bench.making import CellFile
-from nns.bench.matrix import CandidateRow, Matrix, TaskRow
+from nns.bench.matrix import GROUPS, CandidateRow, Matrix, TaskRow
 from nns.bench.recipe import CellRecipe
 from nns.bench.tasks import TaskGroup
 from nns.data.cache import cached_arrays, draw_by_class
@@ -85,7 +85,7 @@ def _gather(cells: CellFile, digests: Sequence[str], ids: Sequence[str], recipe:
     found |= {name: empty(seeds, *shape, recipe.epochs) for name in ("curves", "epoch_seconds")}
     found |= {name: empty(*shape) for name in ("head_val", "head_test", "feature_seconds")}
     probes = sorted({name for cell in cells.cells.values() for name in cell.get("scores", ())})
-    found |= {group: {name: empty(*shape) for name in probes} for group in ("scores", "score_seconds")}
+    found |= {group: {name: empty(*shape) for name in probes} for group in GROUPS}
     row_of = {digest: row for row, digest in enumerate(digests)}
     column_of = {identity: column for column, identity in enumerate(ids)}
     for (identity, digest, seed), cell in cells.cells.items():
@@ -99,7 +99,7 @@ def _gather(cells: CellFile, digests: Sequence[str], ids: Sequence[str], recipe:
         if "scores" in cell:
             for name in ("head_val", "head_test", "feature_seconds"):
                 found[name][at] = cell[name]
-            for group in ("scores", "score_seconds"):
+            for group in GROUPS:
                 for name, value in cell[group].items():
                     found[group][name][at] = value
     return found

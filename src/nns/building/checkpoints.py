@@ -13,12 +13,11 @@ from nns.data import Dataset
 from nns.data.formats import can_open
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.networks import Origin, describe_network
-from nns.types import ArchitectureSpec, DatasetRecord, NetworkEntry, NetworkRecord, Preprocessing, Provenance
+from nns.types import ArchitectureSpec, DatasetRecord, NetworkEntry, NetworkRecord, Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from nns.backends import Backend
     from nns.zoo import Zoo
@@ -88,15 +87,25 @@ def add_checkpoint(
             f"{str(checkpoint)!r} tells {classes} classes apart, {source.name!r} has {len(source.classes)}: "
             "name the data that it was trained on"
         )
-    module = _load(maker, spec, state, classes, checkpoint)
+    try:
+        module = maker.load(spec, state, classes)
+    except WeightsError as error:
+        raise UsageError(f"{str(checkpoint)!r}: {first_line(error)}") from error
     preprocessing = maker.preprocessing(spec, image_size)
     made_of = {"recipe": "checkpoint", "image_size": preprocessing.size, "sha256": _digest(state)}
     identity = network_id(spec, source.digest or source.name, SEED, made_of)
     if identity in set(zoo.store.ids()):
-        return _same(zoo.network(identity).entry, checkpoint, license)
+        entry = zoo.network(identity).entry
+        if license not in (None, entry.license):
+            known = f"as {entry.id} under {entry.license!r}, not {license!r}"
+            raise UsageError(f"{str(checkpoint)!r} is in the zoo already, {known}")
+        return entry
     accuracy, dataset = float("nan"), None
     if source.dataset is not None:
-        accuracy = _accuracy(module, source.dataset, preprocessing)
+        from nns.backends.steps import evaluate
+
+        arrays, _ = source.dataset.decode_splits(preprocessing.size, seed=SEED, test=0.0)
+        _, accuracy = evaluate(module, arrays.val, preprocessing)
         source, dataset = _describe_dataset(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
     provenance = Provenance.of(made_of)
@@ -125,15 +134,6 @@ def count_classes(backend: Backend, spec: ArchitectureSpec, state: Mapping[str, 
         f"{str(checkpoint)!r} has no tensor {missing!r}: it is no {spec.name!r} of backend {backend.name!r}, or comes "
         f"without its classifier (its tensors begin with {next(iter(state))!r:.60})"
     )
-
-
-def _load(
-    backend: Backend, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int, checkpoint: Path
-) -> nn.Module:
-    try:
-        return backend.load(spec, state, classes)
-    except WeightsError as error:
-        raise UsageError(f"{str(checkpoint)!r}: {first_line(error)}") from error
 
 
 def _spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
@@ -190,22 +190,6 @@ def _describe_dataset(zoo: Zoo, source: _Source, dataset: Dataset) -> tuple[_Sou
         name = f"{source.name}-{number}"
     record = dataset.features(extractor, seed=SEED)
     return replace(source, name=name), replace(record, name=name)
-
-
-def _accuracy(module: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> float:
-    from nns.backends.steps import evaluate
-
-    arrays, _ = dataset.decode_splits(preprocessing.size, seed=SEED, test=0.0)
-    _, accuracy = evaluate(module, arrays.val, preprocessing)
-    return accuracy
-
-
-def _same(entry: NetworkEntry, checkpoint: Path, license: str | None) -> NetworkEntry:
-    if license is not None and license != entry.license:
-        raise UsageError(
-            f"{str(checkpoint)!r} is in the zoo already, as {entry.id} under {entry.license!r}, not {license!r}"
-        )
-    return entry
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:

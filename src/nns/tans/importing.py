@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -77,7 +77,9 @@ def import_tans(folder: Path, zoo: Zoo, *, trusted: bool = False, progress: Prog
     told("reading datasets", 0, 1)
     datasets = [dataset_record(dataset) for dataset in read_training_sets(published[1])]
     tests = [dataset_record(read_test_set(path)) for path in _test_sets(folder)]
-    _check_names([*datasets, *tests])
+    names = Counter(dataset.name for dataset in (*datasets, *tests))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ZooError(f"two datasets are called {twice[0]!r}; take one of the files out of the folder")
     told("reading networks", 0, 1)
     records = network_records(read_networks(published[0]), datasets)
     known = set(zoo.store.ids())
@@ -119,14 +121,6 @@ def _test_sets(folder: Path) -> list[Path]:
     if len(paths) > MAX_TEST_SETS:
         raise ZooError(f"{folder} holds {len(paths)} files {TESTING}, more than the {MAX_TEST_SETS} there may be")
     return paths
-
-
-def _check_names(datasets: Sequence[DatasetRecord]) -> None:
-    seen: set[str] = set()
-    for dataset in datasets:
-        if dataset.name in seen:
-            raise ZooError(f"two datasets are called {dataset.name!r}; take one of the files out of the folder")
-        seen.add(dataset.name)
 
 
 class _Source:

@@ -8,7 +8,7 @@ to add to the normalised volume under the Pareto curve of their dataset.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,10 +141,6 @@ class ByGain(AtRandom):
     def _curve(self, dataset: int, known: Mapping[Pair, float]) -> FloatArray:
         found = [(a, accuracy) for (d, a), accuracy in known.items() if d == dataset]
         return self.volume.curve([a for a, _ in found], [accuracy for _, accuracy in found])
-
-    def volumes(self, known: Mapping[Pair, float]) -> Sequence[float]:
-        """Return the normalised volume of each dataset, 0..1."""
-        return [float(self._curve(d, known).mean()) for d in range(self.shape[0])]
 
 
 class Rounds:
