@@ -41,9 +41,9 @@ def open_zoo(zoo: ZooLike | None = None) -> Zoo:
     path = zoo if zoo is not None else default_zoo_path()
     if path is not None:
         return Zoo(path)
-    from nns.plugins import load_plugins
+    from nns.plugins import installed_plugins
 
-    registry = load_plugins()
+    registry = installed_plugins()
     return Zoo(registry.default_zoo(), registry=registry)
 
 

@@ -179,7 +179,7 @@ def _fitted(zoo: Zoo, method: str) -> StageRecord:
     predicted: dict[str, float] = {}
     similarity: dict[str, float] = {}
     for dataset in zoo.datasets():
-        scores = loaded.score(dataset, rows)
+        scores = loaded.score(dataset, rows).details(rows.tolist())
         for row, network in enumerate(ids):
             predicted[f"{network} on {dataset.name}"] = _round(float(scores.predicted[row]))
             similarity[f"{network} and {dataset.name}"] = _round(float(scores.similarity[row]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nns.searching.limits import CostColumns
-    from nns.space import Scores, Space
+    from nns.space import ScoreDetails, Scores, Space
     from nns.types import NetworkEntry
     from nns.zoo import Zoo
 
@@ -35,6 +35,7 @@ class Ranking:
         order: (k,) indices, best first.
         found: What a probe found, by index.
         added: What that adds to the score, by index.
+        static: Index of the network of the highest prior, what a ranking blind to the dataset would give.
     """
 
     zoo: Zoo
@@ -44,26 +45,23 @@ class Ranking:
     rows: NDArray[np.int64]
     scores: Scores
     order: NDArray[np.int64] = field(init=False)
+    static: int = field(init=False)
     found: dict[int, float] = field(default_factory=dict)
     added: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
         self._sort(np.argsort(-self.scores.score, kind="stable"))
+        self.static = self.scores.static()
 
     def _sort(self, order: NDArray[np.int64]) -> None:
         self.order, self._ranks = order, np.empty(len(order), np.int64)
         self._ranks[order] = np.arange(1, len(order) + 1)
 
-    @property
-    def static(self) -> int:
-        """The network of the highest prior: what a ranking blind to the dataset would give."""
-        prior = self.scores.prior
-        return int(np.where(np.isnan(prior), -np.inf, prior).argmax())
-
-    def entry(self, index: int) -> NetworkEntry:
-        """Read the description of a network; those of the others are not parsed."""
-        return self.zoo.store.entry(self.zoo.store.columns().id(int(self.rows[index])))
+    def entries(self, indices: Sequence[int]) -> dict[int, NetworkEntry]:
+        """Read the descriptions of some of the networks; those of the others are not parsed."""
+        found = self.zoo.store.entries(self.rows[np.asarray(indices, np.int64)].tolist())
+        return dict(zip(indices, found, strict=True))
 
     def first(self, count: int) -> list[int]:
         """Return the best ``count`` and the static choice: what is worth a probe."""
@@ -89,21 +87,21 @@ class Ranking:
         """
         complete = len(self.found) >= max(min(probed, len(self.order)), tries)
         pool = (self.order[: len(self.found)] if complete else self.order)[: max(POOL, tries)].tolist()
-        predicted = [moved_accuracy(float(self.scores.predicted[i]), self.added.get(i, 0.0)) for i in pool]
-        residuals = self.space.residuals(self.rows[pool])
+        expected = self.scores.details(pool).predicted.tolist()
+        predicted = [moved_accuracy(each, self.added.get(i, 0.0)) for i, each in zip(pool, expected, strict=True)]
+        residuals = self.scores.residuals(pool)
         return [pool[i] for i in choose_together(range(len(pool)), np.array(predicted), residuals, tries)]
 
-    def candidates(self, indices: Sequence[int]) -> tuple[Candidate, ...]:
-        """Describe some of the networks."""
-        return tuple(map(self.candidate, indices))
+    def candidates(self, indices: Sequence[int]) -> dict[int, Candidate]:
+        """Describe some of the networks, by index."""
+        details, entries = self.scores.details(indices), self.entries(indices)
+        return {index: self._candidate(index, at, entries[index], details) for at, index in enumerate(indices)}
 
-    def candidate(self, index: int) -> Candidate:
-        """Describe one of the networks."""
-        row, entry, scores = int(self.rows[index]), self.entry(index), self.scores
-        added = self.added.get(index, 0.0)
-        predicted = moved_accuracy(float(scores.predicted[index]), added)
-        margin = self.space.interval_margin()
-        terms = {name: float(part[index]) for name, part in scores.terms.items()}
+    def _candidate(self, index: int, at: int, entry: NetworkEntry, details: ScoreDetails) -> Candidate:
+        row, added = int(self.rows[index]), self.added.get(index, 0.0)
+        predicted = moved_accuracy(float(details.predicted[at]), added)
+        margin = details.margin
+        terms = {name: float(part[at]) for name, part in details.terms.items()}
         return Candidate(
             rank=int(self._ranks[index]),
             entry=entry,
@@ -111,9 +109,9 @@ class Ranking:
             macs=int(self.costs.macs[row]),
             bytes=int(self.costs.bytes[row]),
             latency=self.latencies.get(entry.id),
-            score=float(scores.score[index]) + added,
-            similarity=float(scores.similarity[index]),
-            prior=float(scores.prior[index]),
+            score=float(self.scores.score[index]) + added,
+            similarity=float(details.similarity[at]),
+            prior=float(details.prior[at]),
             predicted_accuracy=predicted,
             interval=None if margin is None else (max(0.0, predicted - margin), min(1.0, predicted + margin)),
             terms=terms | ({"probe": added} if index in self.found else {}),
@@ -126,5 +124,5 @@ class Ranking:
         if choice.entry.id == static.entry.id:
             return Gain(0.0, (0.0, 0.0))
         points = 100 * (choice.predicted_accuracy - static.predicted_accuracy)
-        margin = self.space.gain_margin()
+        margin = self.space.margin("gain80")
         return Gain(points, None if margin is None else (points - 100 * margin, points + 100 * margin))

@@ -93,8 +93,9 @@ def search(
     if probing:
         search_in.probe(ranking, probing, dataset, probe_seconds, seed)
         clock.stop("probe")
-    first = ranking.candidates(ranking.order[:top].tolist())
-    static = ranking.candidate(ranking.static)
+    best, together = ranking.order[:top].tolist(), ranking.together(tries, PROBED)
+    described = ranking.candidates(list(dict.fromkeys([*best, ranking.static, *together])))
+    static = described[ranking.static]
     return SearchResult(
         dataset=_about(dataset, unread),
         zoo_path=str(zoo.path),
@@ -103,11 +104,11 @@ def search(
         space=search_in.space.name,
         limits=search_in.limits,
         feasible=len(ranking.rows),
-        candidates=first,
+        candidates=tuple(described[index] for index in best),
         static_choice=static,
         neighbourhood=neighbourhood(query, zoo),
-        gain=ranking.gain(first[0], static),
-        together=ranking.candidates(ranking.together(tries, PROBED)),
+        gain=ranking.gain(described[best[0]], static),
+        together=tuple(described[index] for index in together),
         seconds=clock.seconds(),
     )
 
@@ -154,7 +155,7 @@ class _Search:
 
     def probe(self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int) -> None:
         """Re-rank the best by a probe."""
-        entries = {index: ranking.entry(index) for index in ranking.first(PROBED)}
+        entries = ranking.entries(ranking.first(PROBED))
         part = _part(self.progress, "probing networks")
         by_id = run_probe(probe, dataset, self.zoo, list(entries.values()), seconds, seed=seed, progress=part)
         found = {index: by_id[entry.id] for index, entry in entries.items() if entry.id in by_id}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nns.space._held_out import evaluate_held_out, held_out_folds
     from nns.space.metrics import paired_recall
     from nns.space.mixed import Mixed
-    from nns.space.space import Scores, Space
+    from nns.space.space import ScoreDetails, Scores, Space
     from nns.space.tans import Tans
 
 _HOMES = homes(
@@ -28,13 +28,14 @@ _HOMES = homes(
         "_held_out": "evaluate_held_out held_out_folds",
         "metrics": "paired_recall",
         "mixed": "Mixed",
-        "space": "Scores Space",
+        "space": "ScoreDetails Scores Space",
         "tans": "Tans",
     }
 )
 
 __all__ = [
     "Mixed",
+    "ScoreDetails",
     "Scores",
     "Space",
     "SpaceData",

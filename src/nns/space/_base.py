@@ -109,6 +109,11 @@ class SpaceMethod(ABC):
                 means[part] += self.predict_accuracy(query, network_embeddings[part])
         return means / np.float32(max(len(self._fitted("datasets")), 1))
 
+    def best_prior(self, network_embeddings: FloatArray, rows: IntArray) -> int:
+        """Find the highest :meth:`prior` among the networks at ``rows``: its place in them, the first of equals."""
+        prior = self.prior(network_embeddings if len(rows) == len(network_embeddings) else network_embeddings[rows])
+        return int(np.where(np.isnan(prior), -np.inf, prior).argmax())
+
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments, JSON-able."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

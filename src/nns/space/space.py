@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,22 +26,74 @@ MIN_DATASETS_HELD_OUT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """Scores of n networks for one dataset; each (n,).
+class ScoreDetails:
+    """What is shown of n networks beside their scores; each (n,).
 
     Attributes:
-        score: What the ranking is by.
         similarity: Cosine of dataset and network in the space.
         prior: Accuracy expected whatever the dataset, 0..1.
         predicted: Accuracy predicted for the dataset, 0..1.
         terms: The parts of the score, by name, each (n,).
+        margin: Half-width of the 80 % interval of ``predicted``, from held-out errors; None if unknown.
     """
 
-    score: NDArray[np.float32]
     similarity: NDArray[np.float32]
     prior: NDArray[np.float32]
     predicted: NDArray[np.float32]
     terms: Mapping[str, NDArray[np.float32]]
+    margin: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of n networks for one dataset, and what is behind those of a few.
+
+    Everything but the score takes another pass over all embeddings, and is shown of some ten networks. So it is
+    computed of those that are asked for, by their place among the n.
+
+    Attributes:
+        score: What the ranking is by, (n,).
+    """
+
+    score: NDArray[np.float32]
+    _space: Space
+    _query: NDArray[np.float32]
+    _rows: NDArray[np.int64]
+
+    def details(self, places: Sequence[int]) -> ScoreDetails:
+        """Compute the rest for some of the networks.
+
+        Raises:
+            ZooError: If the method can do nothing with what the zoo holds.
+        """
+        with _usable(self._space.name):
+            method, query, networks = self._space.method, self._query, self._embeddings(places)
+            return ScoreDetails(
+                method.similarity(query, networks),
+                method.prior(networks),
+                method.predict_accuracy(query, networks),
+                method.terms(query, networks),
+                self._space.margin("interval80"),
+            )
+
+    def static(self) -> int:
+        """Return the place of the network of the highest prior: what a ranking blind to the dataset would give."""
+        with _usable(self._space.name):
+            return self._space.method.best_prior(self._space.embeddings, self._rows)
+
+    def residuals(self, places: Sequence[int]) -> NDArray[np.float32]:
+        """Return what the scores of some of the networks missed on d known datasets, (d, n), in logits.
+
+        NaN where a network has no result. As many numbers as all scores together, so it is asked for few networks.
+
+        Raises:
+            ZooError: If the method can do nothing with what the zoo holds.
+        """
+        with _usable(self._space.name):
+            return self._space.method.residuals(self._embeddings(places))
+
+    def _embeddings(self, places: Sequence[int]) -> NDArray[np.float32]:
+        return self._space.embeddings[self._rows[np.asarray(places, np.int64)]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +181,6 @@ class Space:
         """What the fit came to: ``seconds``, ``networks``, ``datasets``, and ``held_out`` where that was measured."""
         return self.record.report
 
-    @cached_property
-    def prior(self) -> NDArray[np.float32]:
-        """Accuracy expected whatever the dataset, (n,), 0..1: the static ranking."""
-        with _usable(self.name):
-            return self.method.prior(self.embeddings)
-
     def score(self, query: DatasetRecord, rows: NDArray[np.int64]) -> Scores:
         """Score the networks at ``rows`` for a dataset.
 
@@ -144,35 +189,16 @@ class Space:
         """
         with _usable(self.name):
             embedding = self.method.embed_query(query.features, query.labels)
-            networks = self.embeddings if len(rows) == len(self.embeddings) else self.embeddings[rows]
-            return Scores(
-                self.method.score(embedding, networks),
-                self.method.similarity(embedding, networks),
-                self.prior[rows],
-                self.method.predict_accuracy(embedding, networks),
-                self.method.terms(embedding, networks),
-            )
+            # of all, although few may be asked for: to gather their rows costs more than the product with all
+            return Scores(self.method.score(embedding, self.embeddings)[rows], self, embedding, rows)
 
-    def residuals(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return what the scores of the networks at ``rows`` missed on d known datasets, (d, n), in logits.
+    def margin(self, name: str) -> float | None:
+        """Return the half-width of an 80 % interval, from held-out errors; None if unknown.
 
-        NaN where a network has no result. As many numbers as all scores together, so it is asked for few networks.
-
-        Raises:
-            ZooError: If the method can do nothing with what the zoo holds.
+        Args:
+            name: ``"interval80"``, of a predicted accuracy, or ``"gain80"``, of a predicted difference of two networks
+                on one dataset.
         """
-        with _usable(self.name):
-            return self.method.residuals(self.embeddings[rows])
-
-    def interval_margin(self) -> float | None:
-        """Return the half-width of the 80 % interval of a predicted accuracy, from held-out errors; None if unknown."""
-        return self._reported("interval80")
-
-    def gain_margin(self) -> float | None:
-        """Return that of a predicted difference of two networks on one dataset; None if unknown."""
-        return self._reported("gain80")
-
-    def _reported(self, name: str) -> float | None:
         value = self.report.get(name)
         return float(value) if isinstance(value, int | float) else None
 
@@ -201,10 +227,11 @@ def _choose(zoo: Zoo, name: str | None) -> str:
 
 
 def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[np.float32]:
-    ids = tuple(zoo.store.ids())
     embeddings = np.asarray(record.embeddings)
-    if ids == record.network_ids:  # the rule; of 14,000 networks the mapping takes as long as all the scores
+    # the rule is that they are the same: compared as one text, of which no 14,000 strings are made first
+    if b"\n".join(zoo.store.columns().ids.tolist()) == "\n".join(record.network_ids).encode():
         return embeddings
+    ids = zoo.store.ids()
     known = {network: row for row, network in enumerate(record.network_ids)}
     rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)
     embeddings = embeddings[rows]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nns.data.extractors import Extractor, extractor_of
 from nns.errors import UnknownNameError
 from nns.networks import Network, Supernet
-from nns.plugins import Registry, load_plugins
+from nns.plugins import Registry, installed_plugins
 from nns.stores import FORMAT_VERSION, HDF5Store
 from nns.stores._records import unused_supernets
 from nns.types import DatasetRecord, Garbage, Packing
@@ -128,7 +128,7 @@ class Zoo:
     def registry(self) -> Registry:
         """The plugins that build and read what is in the zoo; the installed ones are loaded at first use."""
         if self._registry is None:
-            self._registry = load_plugins()
+            self._registry = installed_plugins()
         return self._registry
 
     @property

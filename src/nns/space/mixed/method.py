@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NEARLY = 1e-3
+"""Logits of quality that priors are told apart by, whatever float32 rounds away."""
+
+
 class _Own(NamedTuple):
     """What a fit knows of each of its networks: quality (n,), loadings (n, h), direction of its dataset (n, K)."""
 
@@ -243,6 +247,14 @@ class Mixed(SpaceMethod):
         for level in levels:
             means += sigmoid(level + network_embeddings[:, self.dim])
         return means / np.float32(max(len(levels), 1))
+
+    def best_prior(self, network_embeddings: FloatArray, rows: IntArray) -> int:
+        """Find the network of the highest quality; the prior rises with it, and is computed for near equals only."""
+        quality = network_embeddings[:, self.dim][rows]
+        # float32 rounds priors of nearly one quality to equals: among them the first counts, as among all
+        near = np.flatnonzero(quality >= quality.max() - NEARLY)
+        prior = self.prior(network_embeddings[rows[near]])
+        return int(near[np.where(np.isnan(prior), -np.inf, prior).argmax()])
 
     def _weights(self) -> tuple[float, float, float]:
         """Return the weights of history, source and space."""

@@ -35,7 +35,7 @@ class Joined(Generic[T]):
             again = np.append(False, keys[1:] == keys[:-1])
             firsts = np.maximum.accumulate(np.where(again, 0, np.arange(len(keys))))
             for at in np.flatnonzero(again).tolist():
-                compare(*self._at(int(firsts[at])), *self._at(at))
+                compare(*self.at(int(firsts[at])), *self.at(at))
             keys, self._rows = keys[~again], self._rows[~again]
         self.keys = keys
 
@@ -47,7 +47,8 @@ class Joined(Generic[T]):
         """Return whether an id is there."""
         return isinstance(name, str) and position(self.keys, name) is not None
 
-    def _at(self, at: int) -> tuple[T, int]:
+    def at(self, at: int) -> tuple[T, int]:
+        """Return the table that has a row of ``keys``, and its row there."""
         row = int(self._rows[at])
         table = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.tables[table], row - int(self._starts[table])
@@ -55,7 +56,7 @@ class Joined(Generic[T]):
     def find(self, name: str) -> tuple[T, int] | None:
         """Return table and row of an id, None if it is not there."""
         at = position(self.keys, name)
-        return None if at is None else self._at(at)
+        return None if at is None else self.at(at)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:

@@ -116,9 +116,10 @@ class StoreReader:
         """List the ids of all networks, sorted."""
         return self._current().networks.ids
 
-    def entries(self) -> Sequence[NetworkEntry]:
-        """List all networks, sorted by id."""
-        return self._current().entries
+    def entries(self, rows: Sequence[int] | None = None) -> Sequence[NetworkEntry]:
+        """List all networks, sorted by id; or those in some rows of :meth:`columns`, without parsing the others."""
+        view = self._current()
+        return view.entries if rows is None else [table.entry(row) for table, row in map(view.networks.at, rows)]
 
     def columns(self) -> NetworkColumns:
         """Read the numbers of all networks, sorted by id, straight from the files: no JSON is parsed.
@@ -144,8 +145,8 @@ class StoreReader:
             found += [(-float(accuracy[row]), table.name(row), table, row) for row in rows]
         for _, name, table, row in sorted(found, key=lambda each: each[:2]):
             # the text may be anywhere in a description, and a file of the journal may hold what does not count
-            if view.networks.find(name) == (table, row) and table.entry(row).source_digest == dataset_digest:
-                return table.entry(row)
+            if view.networks.find(name) == (table, row) and (entry := table.entry(row)).source_digest == dataset_digest:
+                return entry
         return None
 
     def entry(self, network_id: str) -> NetworkEntry:
