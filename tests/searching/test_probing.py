@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from nns import Zoo
+from nns import Zoo, search
 from nns.data import Dataset
 from nns.searching.probes import Probe, moved_accuracy, probe_terms, run_probe, running
 from nns.searching.probes._base import PROBE_WEIGHT, standard_terms
@@ -61,3 +61,11 @@ def test_a_probe_with_another_score_and_fewer_images(small_zoo):
         found = run_probe(Counting(), Dataset.open(str(small_zoo.query)), zoo, entries, images=6)
     assert found == {entry.id: 0.25 for entry in entries}
     assert seen == [(6, 6, 2)] * 2
+
+
+@pytest.mark.parametrize("probe", ["hscore", "ridge"])
+def test_only_what_is_an_accuracy_is_shown_as_a_share(small_zoo, probe):
+    found = search(small_zoo.query, small_zoo.path, probe=probe)
+    column = [heading for heading, _ in found.table().columns].index("probe")
+    shown = found.table().rows[0][column]
+    assert shown == (f"{found.best.probe:.0%}" if probe == "ridge" else f"{found.best.probe:.2f}")

@@ -110,6 +110,7 @@ def search(
         gain=ranking.gain(described[best[0]], static),
         together=tuple(described[index] for index in together),
         seconds=clock.seconds(),
+        probe_is_accuracy=probing is None or probing.is_accuracy,
     )
 
 

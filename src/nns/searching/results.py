@@ -57,8 +57,9 @@ class Candidate:
         predicted_accuracy: 0..1.
         interval: 80 % interval of that, from errors on held-out datasets; None where the space has none.
         terms: The parts of the score, by name.
-        probe: Leave-one-out accuracy of a ridge classifier on the network's features of the images, 0..1; None where
-            it was not probed. Where it was, the score has ``terms["probe"]`` in it.
+        probe: What the probe scored the network's features of the images; for the default one the leave-one-out
+            accuracy of a ridge classifier, 0..1. None where it was not probed. Where it was, the score has
+            ``terms["probe"]`` in it.
         zoo: Where its weights are.
     """
 
@@ -164,6 +165,7 @@ class SearchResult:
         neighbourhood: The datasets of the zoo that are most like it.
         gain: Expected gain of the first candidate over the static choice.
         together: The few to fine-tune together: the first candidate, and those that make up for it where it fails.
+        probe_is_accuracy: Whether what the probe found are accuracies, 0..1; see :class:`nns.searching.probes.Probe`.
     """
 
     dataset: QueryDataset
@@ -179,6 +181,7 @@ class SearchResult:
     neighbourhood: Neighbourhood
     gain: Gain
     together: tuple[Candidate, ...]
+    probe_is_accuracy: bool = True
 
     @property
     def best(self) -> Candidate:
@@ -242,6 +245,12 @@ class SearchResult:
             },
         }
 
+    def probe_text(self, candidate: Candidate) -> str:
+        """Write what the probe found for a candidate: as a share only if it is one."""
+        if candidate.probe is None:
+            return "-"
+        return f"{candidate.probe:.0%}" if self.probe_is_accuracy else f"{candidate.probe:.2f}"
+
     def table(self) -> Table:
         """Return the ranking as a table; latencies and probes only where there are some."""
         timed = any(candidate.latency is not None for candidate in self.candidates)
@@ -257,7 +266,7 @@ class SearchResult:
             row += [format_count(candidate.params), format_count(candidate.macs)]
             row += [format_seconds(candidate.latency) if candidate.latency is not None else "-"] if timed else []
             row += [_accuracy(candidate), f"{candidate.similarity:+.2f}"]
-            row += [f"{candidate.probe:.0%}" if candidate.probe is not None else "-"] if probed else []
+            row += [self.probe_text(candidate)] if probed else []
             row += [f"{candidate.score:.2f}"]
             rows.append(row)
         classes = f"{self.dataset.classes} classes" if self.dataset.classes is not None else "unlabelled"
