@@ -6,9 +6,12 @@ pass of one image, ``bytes`` counts bytes of the weights as fp32, latencies are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from nns.places import STORED, StoredWeights, Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,6 +164,7 @@ class Provenance:
         base: Id of the supernet or network that its weights come from.
         epochs: Epochs that its training was to have.
         trained_epochs: Epochs that it was trained for.
+        images_seen: Images that it was trained on, each as often as it was seen.
         val_curve: Validation accuracy after each of them, 0..1.
         head: Where the head of a subnet comes from.
         extra: Settings, seed, seconds, versions: JSON-able.
@@ -169,6 +173,7 @@ class Provenance:
     base: str | None = None
     epochs: int | None = None
     trained_epochs: int | None = None
+    images_seen: int | None = None
     val_curve: tuple[float, ...] = ()
     head: str | None = None
     extra: Json = field(default_factory=dict)
@@ -190,53 +195,7 @@ class Provenance:
         return {**found, "val_curve": list(self.val_curve)} if self.val_curve else found
 
 
-_PROVENANCE = (("base", str), ("epochs", int), ("trained_epochs", int), ("head", str))
-
-
-@dataclass(frozen=True)
-class StoredWeights:
-    """Weights that the zoo itself stores."""
-
-    kind: ClassVar = "stored"
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """Weights in a file that an installed package brings.
-
-    Attributes:
-        package: Name by which the package is imported, without dots.
-        file: Path of the file below it, with slashes.
-        bytes: Size of the file.
-        sha256: Hex digest of the file.
-    """
-
-    kind: ClassVar = "package"
-    package: str
-    file: str
-    bytes: int
-    sha256: str
-
-    def __post_init__(self) -> None:
-        """Refuse what could lead out of a package: a zoo may come from a stranger.
-
-        Raises:
-            ValueError: If it does, or a field has the wrong type.
-        """
-        parts = self.file.split("/") if isinstance(self.file, str) else [".."]
-        if not isinstance(self.package, str) or not self.package.isidentifier():
-            raise ValueError(f"package {self.package!r:.80} is not the name of one")
-        if {"", ".", ".."} & set(parts) or "\\" in self.file or ":" in self.file:
-            raise ValueError(f"file {self.file!r:.80} is not below its package")
-        if not isinstance(self.bytes, int) or not isinstance(self.sha256, str):
-            raise ValueError(f"bytes {self.bytes!r:.20} and sha256 {self.sha256!r:.80} are not of a file")
-
-
-Weights = StoredWeights | PackagedWeights
-"""Where the weights of a network are; :mod:`nns.networks.weights` reads them from there."""
-
-WEIGHTS_KINDS = {place.kind: place for place in get_args(Weights)}
-"""The same by the word that stands in a zoo's JSON; ``"stored"`` is left out there."""
+_PROVENANCE = (("base", str), ("epochs", int), ("trained_epochs", int), ("images_seen", int), ("head", str))
 
 
 @dataclass(frozen=True)
@@ -255,6 +214,8 @@ class NetworkEntry:
         license: SPDX name of the licence of the weights.
         provenance: Where it comes from.
         weights: Where its weights are.
+        published: Top-1 accuracies that its authors published, 0..1, by dataset: ``imagenet``, ``imagenet-real``,
+            ``imagenet-v2``, ``imagenet-sketch``, ``imagenet-r``, ``imagenet-a``, those that are known.
     """
 
     id: str
@@ -267,7 +228,8 @@ class NetworkEntry:
     accuracy: float
     license: str
     provenance: Provenance = field(default_factory=Provenance)
-    weights: Weights = StoredWeights()
+    weights: Weights = STORED
+    published: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the network as ``nns zoo ls --json`` prints it, counted with its own head."""
@@ -281,7 +243,7 @@ class NetworkEntry:
             "weights_from": self.spec.source,
             "source_dataset": self.source_dataset,
             "classes": classes,
-            "accuracy": self.accuracy,
+            "accuracy": None if math.isnan(self.accuracy) else self.accuracy,
             "params": self.cost.params(classes),
             "macs": self.cost.macs(classes),
             "bytes": self.cost.bytes(classes),
@@ -290,6 +252,7 @@ class NetworkEntry:
             "license": self.license,
             "provenance": self.provenance.to_json(),
             **({"weights_at": place} if place else {}),
+            **({"published": dict(self.published)} if self.published else {}),
         }
 
 
@@ -305,6 +268,7 @@ class NetworkColumns:
         feature_dim: Width of the features before the head, int64.
         classes: Number of classes of the network's own head, int64.
         accuracy: As in :class:`NetworkEntry`, float64, NaN if unknown.
+        fingerprinted: Whether the zoo has a fingerprint of it, bool; not if its weights have never been on a disk.
     """
 
     ids: NDArray[np.bytes_]
@@ -314,10 +278,11 @@ class NetworkColumns:
     feature_dim: NDArray[np.int64]
     classes: NDArray[np.int64]
     accuracy: NDArray[np.float64]
+    fingerprinted: NDArray[np.bool_]
 
     @classmethod
     def of(cls, entries: Sequence[NetworkEntry]) -> NetworkColumns:
-        """Collect the columns of networks, sorted by id, from their descriptions."""
+        """Collect the columns of networks, sorted by id, from their descriptions, which say nothing of fingerprints."""
         import numpy as np
 
         costs = [entry.cost for entry in entries]
@@ -325,6 +290,7 @@ class NetworkColumns:
         columns: dict[str, Any] = {name: np.array([getattr(c, name) for c in costs], np.int64) for name in names}
         columns["classes"] = np.array([len(entry.classes) for entry in entries], np.int64)
         columns["accuracy"] = np.array([entry.accuracy for entry in entries], np.float64)
+        columns["fingerprinted"] = np.ones(len(entries), np.bool_)
         return cls(np.array([entry.id.encode() for entry in entries], "S64"), **columns)
 
     def __len__(self) -> int:
@@ -342,12 +308,12 @@ class NetworkRecord:
 
     Attributes:
         entry: Numbers and provenance.
-        fingerprint: What the space sees.
+        fingerprint: What the space sees; None if its weights are elsewhere and were not here yet.
         weights: The state dict in safetensors format; empty if the zoo does not store it.
     """
 
     entry: NetworkEntry
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None
     weights: bytes
 
 

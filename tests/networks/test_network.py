@@ -15,9 +15,9 @@ from nns.finetuning import Recipe, load_handover
 from nns.finetuning.finetune_zoo import finetune
 from nns.networks import Network, Origin, describe_network, packaged_weights
 from nns.networks.weights import packaged_path
+from nns.places import PackagedWeights, StoredWeights
 from nns.searching import search
 from nns.testing._store import sample_network
-from nns.types import PackagedWeights, StoredWeights
 from nns.zoo import Zoo, merge_zoos, verify
 
 SOURCE = Path(package.__path__[0])

@@ -17,7 +17,7 @@ from nns.data.cache import cached_arrays, draw_by_class
 from nns.data.extractors import EfficientNetLite0Extractor
 from nns.errors import UsageError
 from nns.space import SpaceData
-from nns.space._blocks import fingerprint_blocks
+from nns.space._blocks import fingerprint_blocks, fingerprint_of
 from nns.types import NetworkEntry
 
 if TYPE_CHECKING:
@@ -133,18 +133,20 @@ def _space_data(
     tasks: Sequence[TaskRow],
     described: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], int]],
 ) -> SpaceData:
-    row_of = {identity: row for row, identity in enumerate(zoo.store.ids())}
+    described_rows = np.flatnonzero(zoo.store.columns().fingerprinted).tolist()
+    known = zoo.store.entries(described_rows)
+    row_of = {entry.id: row for row, entry in enumerate(known)}
     first = [row_of[entry.id] for entry in candidates]
     order = np.array([*first, *sorted(set(row_of.values()) - set(first))], np.int64)
-    entries = [zoo.store.entries()[row] for row in order]
+    entries = [known[row] for row in order]
     sources = zoo.datasets()
     index = {record.digest: position for position, record in enumerate(sources)}
     queries, labels = [], []
     for record in sources:
-        known = np.asarray(record.labels)
-        drawn = draw_by_class(known, QUERY_IMAGES, 0)
+        members = np.asarray(record.labels)
+        drawn = draw_by_class(members, QUERY_IMAGES, 0)
         queries.append(np.asarray(record.features)[drawn])
-        labels.append(known[drawn])
+        labels.append(members[drawn])
     return SpaceData(
         network_ids=tuple(entry.id for entry in entries),
         blocks={
@@ -162,7 +164,8 @@ def _space_data(
 
 def _padded(zoo: Zoo, name: str) -> NDArray[np.float32]:
     """Return a fingerprint block whose width differs from network to network, filled up with zeros to the widest."""
-    parts = [np.asarray(getattr(zoo.store.fingerprint(identity), name), np.float32) for identity in zoo.store.ids()]
+    ids = [identity for identity, has in zip(zoo.store.ids(), zoo.store.columns().fingerprinted, strict=True) if has]
+    parts = [np.asarray(getattr(fingerprint_of(zoo, identity), name), np.float32) for identity in ids]
     padded = np.zeros((len(parts), max(part.size for part in parts)), np.float32)
     for row, part in zip(padded, parts, strict=True):
         row[: part.size] = part

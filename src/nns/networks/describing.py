@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nns.networks.counting import count_cost
 from nns.networks.fingerprints import fingerprint_network
+from nns.places import StoredWeights, Weights
 from nns.types import (
     ArchitectureSpec,
     NetworkCost,
@@ -14,9 +15,7 @@ from nns.types import (
     NetworkRecord,
     Preprocessing,
     Provenance,
-    StoredWeights,
     SupernetRecord,
-    Weights,
 )
 
 if TYPE_CHECKING:

@@ -72,8 +72,8 @@ class Network(_FromZoo):
     """
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        """What a space sees of it."""
+    def fingerprint(self) -> Fingerprint | None:
+        """What a space sees of it; None if its weights are elsewhere and were not here yet."""
         return self._home.store.fingerprint(self.id)
 
     @property

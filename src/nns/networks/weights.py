@@ -1,7 +1,7 @@
 """Where a network's weights are, and the one way to read them from there.
 
 A new place, such as a hub or a file beside the zoo, touches two files and their tests: a dataclass beside
-:class:`nns.types.PackagedWeights` (it joins the union ``Weights``, which brings it into a zoo's JSON), and a branch in
+:class:`nns.places.PackagedWeights` (it joins the union ``Weights``, which brings it into a zoo's JSON), and a branch in
 :func:`read_state` and :func:`find_problems` here, which mypy asks for. docs/zoo-format.md says what is in the JSON.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from nns.errors import WeightsError
-from nns.types import ArchitectureSpec, NetworkEntry, PackagedWeights, StoredWeights
+from nns.places import AddressWeights, FileWeights, HubWeights, PackagedWeights, StoredWeights
+from nns.types import ArchitectureSpec, NetworkEntry
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,8 @@ def read_state(
             return load(data)
         case PackagedWeights():
             return backend.read_weights(entry.spec, packaged_path(entry.weights))
+        case HubWeights() | AddressWeights() | FileWeights():
+            raise WeightsError(f"the weights of network {entry.id} are elsewhere and cannot be fetched yet")
         case _:
             assert_never(entry.weights)
 
@@ -49,7 +52,7 @@ def read_state(
 def find_problems(entry: NetworkEntry) -> Iterator[str]:
     """Say what is wrong with weights that are not in the zoo; what is stored there the zoo checks itself."""
     match entry.weights:
-        case StoredWeights():
+        case StoredWeights() | HubWeights() | AddressWeights() | FileWeights():
             pass
         case PackagedWeights():
             try:

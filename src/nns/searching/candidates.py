@@ -32,6 +32,7 @@ class Ranking:
         latencies: Seconds of one image by id, of those that were asked for.
         rows: (k,) their rows in the zoo.
         scores: Their scores.
+        unscored: Networks that meet the limits, but of which the space knows nothing.
         order: (k,) indices, best first.
         found: What a probe found, by index.
         added: What that adds to the score, by index.
@@ -44,6 +45,7 @@ class Ranking:
     latencies: Mapping[str, float]
     rows: NDArray[np.int64]
     scores: Scores
+    unscored: int = 0
     order: NDArray[np.int64] = field(init=False)
     static: int = field(init=False)
     found: dict[int, float] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.data import QUERY_IMAGES, Dataset
-from nns.errors import UsageError
+from nns.errors import NoNetworkError, UsageError
 from nns.networks import latencies
 from nns.searching.candidates import Ranking
 from nns.searching.limits import NetworkTable, feasible
@@ -103,7 +103,8 @@ def search(
         zoo_networks=len(zoo),
         space=search_in.space.name,
         limits=search_in.limits,
-        feasible=len(ranking.rows),
+        feasible=len(ranking.rows) + ranking.unscored,
+        unscored=ranking.unscored,
         candidates=tuple(described[index] for index in best),
         static_choice=static,
         neighbourhood=neighbourhood(query, zoo),
@@ -151,8 +152,14 @@ class _Search:
         table = NetworkTable(self.zoo.store.columns(), self.zoo.store.entries)
         costs = table.costs(classes)
         mask, seconds = feasible(table, costs, self.limits, self._latencies)
-        rows = np.flatnonzero(mask)
-        return Ranking(self.zoo, self.space, costs, seconds, rows, self.space.score(query, rows))
+        known = mask & table.columns.fingerprinted
+        if not known.any():
+            raise NoNetworkError(
+                f"of the {mask.sum()} networks within the limits the zoo has no fingerprint, so no space can rank them"
+            )
+        rows = np.flatnonzero(known)
+        unscored = int(mask.sum()) - len(rows)
+        return Ranking(self.zoo, self.space, costs, seconds, rows, self.space.score(query, rows), unscored)
 
     def probe(self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int) -> None:
         """Re-rank the best by a probe."""

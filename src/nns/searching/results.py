@@ -165,6 +165,7 @@ class SearchResult:
         neighbourhood: The datasets of the zoo that are most like it.
         gain: Expected gain of the first candidate over the static choice.
         together: The few to fine-tune together: the first candidate, and those that make up for it where it fails.
+        unscored: Networks that meet the limits and were left out, since the zoo has no fingerprint of them.
         probe_is_accuracy: Whether what the probe found are accuracies, 0..1; see :class:`nns.searching.probes.Probe`.
     """
 
@@ -182,6 +183,7 @@ class SearchResult:
     gain: Gain
     together: tuple[Candidate, ...]
     probe_is_accuracy: bool = True
+    unscored: int = 0
 
     @property
     def best(self) -> Candidate:
@@ -220,6 +222,7 @@ class SearchResult:
                 "license": limits.license,
             },
             "feasible": self.feasible,
+            "unscored": self.unscored,
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "static_choice": self.static_choice.to_dict(),
             "together": [candidate.entry.id for candidate in self.together],

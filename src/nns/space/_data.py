@@ -130,14 +130,16 @@ class SpaceData:
 
     @classmethod
     def of(cls, zoo: Zoo) -> SpaceData:
-        """Collect from a zoo what a space is fitted on."""
+        """Collect from a zoo what a space is fitted on: networks that have a fingerprint, and their results."""
         from nns.space._blocks import fingerprint_blocks
 
-        entries, datasets = zoo.store.entries(), zoo.datasets()
+        columns, datasets = zoo.store.columns(), zoo.datasets()
+        rows = np.flatnonzero(columns.fingerprinted)
+        entries = zoo.store.entries(rows.tolist())
         index = {record.digest: position for position, record in enumerate(datasets)}
         networks, moved_to, accuracy = known_transfers(zoo, index)
         return cls(
-            network_ids=tuple(zoo.store.ids()),
+            network_ids=tuple(entry.id for entry in entries),
             blocks=fingerprint_blocks(zoo),
             accuracy=np.array([entry.accuracy for entry in entries], dtype=np.float64),
             dataset_index=np.array([index.get(entry.source_digest, -1) for entry in entries], dtype=np.int64),
@@ -197,13 +199,16 @@ class SpaceData:
 
 
 def known_transfers(zoo: Zoo, index: Mapping[str, int]) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
-    """Collect a zoo's transfers: network, dataset, and accuracy averaged over recipes and seeds, each (t,).
+    """Collect the transfers of a zoo's networks with fingerprints: network, dataset and mean accuracy, each (t,).
+
+    A network is counted among those that have a fingerprint; the mean is over recipes and seeds.
 
     Args:
         zoo: The zoo.
         index: Position of each dataset by its digest; transfers to others are left out.
     """
-    row_of = {network: row for row, network in enumerate(zoo.store.ids())}
+    has = zoo.store.columns().fingerprinted
+    row_of = {zoo.store.ids()[row]: at for at, row in enumerate(np.flatnonzero(has).tolist())}
     found: dict[tuple[int, int], list[float]] = {}
     for record in zoo.store.transfers():
         if record.network_id in row_of and record.dataset_digest in index and np.isfinite(record.accuracy):

@@ -103,7 +103,8 @@ class Space:
     Attributes:
         record: The space as it is stored: name, method, settings, numbers, and the report of the fit.
         method: The fitted method.
-        embeddings: (n, dim) float32, of every network of the zoo in the order of its ids.
+        embeddings: (n, dim) float32, of every network of the zoo in the order of its ids; NaN for those without a
+            fingerprint, of which the method knows nothing.
     """
 
     record: SpaceRecord
@@ -234,8 +235,11 @@ def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[n
     ids = zoo.store.ids()
     known = {network: row for row, network in enumerate(record.network_ids)}
     rows = np.array([known.get(network, -1) for network in ids], dtype=np.int64)
-    embeddings = embeddings[rows]
-    new = np.flatnonzero(rows < 0)
+    # a place more, so that a space of no network can be indexed; -1 is that place
+    embeddings = np.concatenate([embeddings, np.full((1, embeddings.shape[1]), np.nan, np.float32)])[rows]
+    has = zoo.store.columns().fingerprinted
+    embeddings[~has] = np.nan
+    new = np.flatnonzero((rows < 0) & has)
     if len(new):
         embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
     return embeddings

@@ -14,20 +14,17 @@ from typing import Any
 import numpy as np
 
 from nns.errors import ZooError
-from nns.types import (
-    WEIGHTS_KINDS,
-    ArchitectureSpec,
-    NetworkCost,
-    NetworkEntry,
-    Preprocessing,
-    Provenance,
-    StoredWeights,
-    TransferRecord,
-    Weights,
-)
+from nns.places import WEIGHTS_KINDS, StoredWeights, Weights
+from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, Provenance, TransferRecord
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
+
+DATASET = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+"""Names under which accuracies are published, e.g. ``imagenet-sketch``."""
+
+MAX_PUBLISHED = 64
+"""Published accuracies of one network, at most."""
 
 MAX_COUNT = 2**62
 MAX_NUMBER = 1e300
@@ -169,6 +166,7 @@ def decode_entry(row: Any) -> NetworkEntry:
         text(row["license"]),
         Provenance.of(mapping(row["provenance"])),
         decode_weights(row["weights_at"]) if "weights_at" in row else StoredWeights(),
+        decode_published(row["published"]) if "published" in row else {},
     )
 
 
@@ -183,6 +181,21 @@ def decode_weights(row: Any) -> Weights:
     fields = dict(mapping(row))
     weights: Weights = WEIGHTS_KINDS[text(fields.pop("kind"))](**fields)
     return weights
+
+
+def decode_published(row: Any) -> Mapping[str, float]:
+    """Check published accuracies.
+
+    Raises:
+        TypeError: If it is no object of numbers.
+        ValueError: If a name or an accuracy is none, or there are too many.
+    """
+    found = {name: number(value) for name, value in mapping(row).items()}
+    if len(found) > MAX_PUBLISHED or not all(DATASET.fullmatch(name) for name in found):
+        raise ValueError(f"published accuracies {sorted(found)!r:.80} have names that are not allowed")
+    if not all(0 <= value <= 1 for value in found.values()):
+        raise ValueError(f"published accuracies of {min(found.values())} to {max(found.values())}")
+    return found
 
 
 def decode_transfer(row: Any) -> TransferRecord:

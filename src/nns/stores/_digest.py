@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
-from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry, StoredWeights, TransferRecord
+from nns.places import StoredWeights
+from nns.types import FINGERPRINT_PARTS, DatasetRecord, Fingerprint, Json, NetworkEntry, TransferRecord
 
 TIMING_KEYS = frozenset(
     {"created", "device", "finished", "host", "hostname", "platform", "seconds", "started", "threads", "versions"}
@@ -72,6 +73,8 @@ def entry_json(entry: NetworkEntry) -> dict[str, Any]:
     }
     if not isinstance(entry.weights, StoredWeights):  # left out there, so that older zoos keep their digests
         found["weights_at"] = {"kind": entry.weights.kind, **asdict(entry.weights)}
+    if entry.published:
+        found["published"] = {name: float(value) for name, value in entry.published.items()}
     return found
 
 
@@ -84,12 +87,12 @@ def _array(value: NDArray[Any], dtype: str) -> dict[str, Any]:
     return {"shape": array.shape, "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
 
 
-def network_content_digest(entry: NetworkEntry, fingerprint: Fingerprint, weights_sha256: str) -> str:
+def network_content_digest(entry: NetworkEntry, fingerprint: Fingerprint | None, weights_sha256: str) -> str:
     """Digest one network: its entry without timing, its fingerprint bit for bit, its weights.
 
     Args:
         entry: Numbers and provenance.
-        fingerprint: Float32 arrays.
+        fingerprint: Float32 arrays; None if the zoo has none.
         weights_sha256: Hex digest of the safetensors bytes.
 
     Returns:
@@ -97,7 +100,7 @@ def network_content_digest(entry: NetworkEntry, fingerprint: Fingerprint, weight
     """
     content = entry_json(entry)
     content["provenance"] = without_timing(content["provenance"])
-    content["fingerprint"] = {name: _array(getattr(fingerprint, name), "<f4") for name in FINGERPRINT_PARTS}
+    content["fingerprint"] = fingerprint and {n: _array(getattr(fingerprint, n), "<f4") for n in FINGERPRINT_PARTS}
     content["weights"] = weights_sha256
     return hashlib.sha256(canonical_json(content)).hexdigest()
 

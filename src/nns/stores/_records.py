@@ -84,6 +84,8 @@ def normal_network(record: NetworkRecord) -> tuple[NetworkRecord, bytes]:
     """
     entry, data = normal_entry(record.entry)
     what, given = f"network {entry.id!r}", record.fingerprint
+    if given is None:
+        return NetworkRecord(entry, None, bytes(record.weights)), data
     kernel = _floats(f"{what}: kernel", given.kernel, 2)
     if kernel.shape[0] != kernel.shape[1]:
         raise UsageError(f"{what}: kernel of shape {kernel.shape} is not square")

@@ -124,7 +124,7 @@ def _supernets(store: HDF5Store, quick: bool) -> Iterator[Problem]:
 
 def _network(store: HDF5Store, network_id: str, quick: bool) -> Iterator[str]:
     entry, fingerprint = store.entry(network_id), store.fingerprint(network_id)
-    for name in FINGERPRINT_PARTS:
+    for name in FINGERPRINT_PARTS if fingerprint else ():
         if not np.isfinite(getattr(fingerprint, name)).all():
             yield f"fingerprint: {name} holds NaN or infinity"
     if not (math.isnan(entry.accuracy) or 0 <= entry.accuracy <= 1):

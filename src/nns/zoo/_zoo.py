@@ -15,7 +15,7 @@ from nns.data.extractors import Extractor, extractor_of
 from nns.errors import UnknownNameError
 from nns.networks import Network, Supernet
 from nns.plugins import Registry, installed_plugins
-from nns.stores import FORMAT_VERSION, HDF5Store
+from nns.stores import HDF5Store
 from nns.stores._records import unused_supernets
 from nns.types import DatasetRecord, Garbage, Packing
 from nns.zoo._sizes import WeightsBytes, disk_bytes, weights_bytes
@@ -219,7 +219,7 @@ class Zoo:
         file_bytes, waiting, waiting_bytes = disk_bytes(self.store)
         return ZooInfo(
             path=self.path,
-            format_version=FORMAT_VERSION,
+            format_version=self.store.format_version(),
             digest=self.store.digest(),
             networks=len(entries),
             by_backend=dict(sorted(Counter(entry.spec.backend for entry in entries).items())),

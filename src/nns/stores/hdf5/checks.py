@@ -42,12 +42,14 @@ class Header:
     """What ``/format`` says.
 
     Attributes:
+        version: Version of the format.
         rows: Rows of each table.
         spaces: Names of the spaces.
         merged: Journal shards that are in this file, or were removed from the zoo.
         columns: XXH3-128 of each column.
     """
 
+    version: int
     rows: Mapping[str, int]
     spaces: tuple[str, ...]
     merged: tuple[str, ...]
@@ -112,7 +114,7 @@ def locate(path: Path, descriptor: int, size: int) -> tuple[Header, dict[str, Pl
             if place.nbytes > schema.MAX_HEADER:
                 raise ValueError(f"/format has {place.nbytes} bytes")
             header = _header(path, os.pread(descriptor, place.nbytes, place.offset))
-            for name, columns in schema.TABLES.items():
+            for name, columns in schema.tables(header.version).items():
                 finder.table(file.id, name, columns, header.rows[name])
             if header.spaces:
                 group = finder.group(file.id, "spaces")
@@ -152,8 +154,10 @@ def _header(path: Path, data: bytes) -> Header:
         raise ZooError(f"{path} has zoo format version {version}, this nns reads up to {known}; upgrade nns")
     if not version:
         raise ZooError(f"{path} has zoo format version {version}, which never existed; restore it from a copy")
-    if version != known:  # none but version 1 of 2026, which was never released
-        raise ZooError(f"{path} has zoo format version {version}, this nns reads {known}; build the zoo anew")
+    if version < schema.PLAIN_VERSION:  # none but version 1 of 2026, which was never released
+        raise ZooError(
+            f"{path} has zoo format version {version}, this nns reads {schema.PLAIN_VERSION} and {known}; build the zoo anew"
+        )
     expected = hashlib.sha256(canonical_json({key: item for key, item in value.items() if key != "sha256"}))
     if value["sha256"] != expected.hexdigest():
         raise ValueError("/format does not have its sha256")
@@ -164,7 +168,7 @@ def _header(path: Path, data: bytes) -> Header:
     if max(rows.values()) > schema.MAX_ROWS:
         raise ValueError(f"{max(rows.values())} rows")
     columns = {name: _checksum(item) for name, item in mapping(value["columns"]).items()}
-    return Header(rows, spaces, merged, columns)
+    return Header(version, rows, spaces, merged, columns)
 
 
 def _checksum(value: object) -> bytes:
@@ -185,6 +189,8 @@ class _Finder:
             return
         group = self.group(parent, name)
         bound = {"32": 32} if n < 0 else {"32": 32, "n": n, "n+1": n + 1}
+        if name == "networks" and schema.FINGERPRINTED.rpartition("/")[2] not in columns:
+            bound["k"] = n  # each has a fingerprint
         for column, (dtype, shape) in columns.items():
             self._places[f"{at}{name}/{column}"] = self.dataset(group, column, dtype, shape, bound)
 

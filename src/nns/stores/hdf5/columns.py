@@ -196,7 +196,9 @@ def as_view(column: NDArray[Any]) -> memoryview:
 
 
 def _header(about: Mapping[str, Any], digests: Mapping[str, bytes]) -> bytes:
-    value = {**about, "columns": {name: digest.hex() for name, digest in digests.items() if name != schema.UNCHECKED}}
+    version = schema.FORMAT_VERSION if schema.FINGERPRINTED in digests else about["version"]
+    checksums = {name: digest.hex() for name, digest in digests.items() if name != schema.UNCHECKED}
+    value = {**about, "version": version, "columns": checksums}
     return canonical_json({**value, "sha256": hashlib.sha256(canonical_json(value)).hexdigest()})
 
 

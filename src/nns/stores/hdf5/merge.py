@@ -19,10 +19,11 @@ from nns.stores._records import check_features, normal_dataset, normal_transfer,
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, write_file
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.journal import Journal, reason
-from nns.stores.hdf5.networks import NUMBERS, RAGGED_PARTS, Networks, Supernets, WeightsTable
+from nns.stores.hdf5.networks import NO_FINGERPRINTS, NUMBERS, RAGGED_PARTS, Networks, Supernets, WeightsTable
 from nns.stores.hdf5.pack import Packer, pack
 from nns.stores.hdf5.shards import (
     dataset_columns,
+    fingerprinted_column,
     frames_columns,
     header,
     ids_column,
@@ -328,12 +329,14 @@ def _network_columns(order: Sequence[tuple[Networks, int]], packed: Packed) -> d
             [numbers[table][first:last] for table, first, last in blocks], dtype=dtype
         )
     for name in FIXED_PARTS:
-        shapes = {getattr(table, name).shape[1:] for table, _, _ in blocks}
+        shapes = {getattr(table, name).shape[1:] for table, _, _ in blocks if table.fingerprinted.any()}
         if len(shapes) > 1:
             found = " and ".join(sorted(map(str, shapes)))
             raise ZooError(f"{order[0][0].file.path}: networks with a {name} of {found} in one zoo")
-        shape = shapes.pop()
+        shape = shapes.pop() if shapes else NO_FINGERPRINTS[name].shape[1:]
         size = 4 * math.prod(shape)
-        ranges = [table.file.part(f"networks/{name}", size * first, size * last) for table, first, last in blocks]
-        columns[f"networks/{name}"] = Pieces("<f4", (len(order), *shape), ranges)
-    return columns
+        rows = [(table, int(table.prints[first]), int(table.prints[last])) for table, first, last in blocks]
+        ranges = [table.file.part(f"networks/{name}", size * first, size * last) for table, first, last in rows]
+        columns[f"networks/{name}"] = Pieces("<f4", (sum(last - first for _, first, last in rows), *shape), ranges)
+    which = np.concatenate([table.fingerprinted[first:last] for table, first, last in blocks])
+    return columns | fingerprinted_column(which)

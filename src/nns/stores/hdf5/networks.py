@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nns.errors import ZooError
 from nns.stores._codec import decode_entry, parse_json, without_gc
+from nns.stores.hdf5 import schema
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.ids import is_ascending, position, texts_of
@@ -159,18 +160,33 @@ class Networks(WeightsTable):
     kind = "network"
 
     @cached_property
+    def fingerprinted(self) -> NDArray[np.bool_]:
+        """Which networks have a fingerprint, (n,)."""
+        if self.file.header.version == schema.PLAIN_VERSION or not len(self):
+            return np.ones(len(self), np.bool_)
+        found = self.file.array(schema.FINGERPRINTED)
+        if found.max(initial=0) > 1 or int(found.sum()) != len(self.graph):
+            raise ZooError(f"{self.file.path} is damaged: {len(self.graph)} fingerprints of other networks; restore it")
+        return found.astype(np.bool_)
+
+    @cached_property
+    def prints(self) -> NDArray[np.int64]:
+        """Fingerprints of the networks before each row, (n + 1,): the row of its own in ``graph`` and so on."""
+        return np.append(0, np.cumsum(self.fingerprinted, dtype=np.int64))
+
+    @cached_property
     def graph(self) -> NDArray[np.float32]:
-        """Graph statistics, (n, g)."""
+        """Graph statistics of the networks with a fingerprint, (k, g)."""
         return self.file.array("networks/graph")
 
     @cached_property
     def kernel(self) -> NDArray[np.float32]:
-        """Probe kernels, (n, m, m)."""
+        """Probe kernels, (k, m, m)."""
         return self.file.array("networks/kernel")
 
     @cached_property
     def surprise(self) -> NDArray[np.float32]:
-        """Surprises, (n, r, q)."""
+        """Surprises, (k, r, q)."""
         return self.file.array("networks/surprise")
 
     def cell(self, column: str, row: int) -> NDArray[np.float32]:
@@ -178,14 +194,17 @@ class Networks(WeightsTable):
         start, stop = self.bounds(column)[row : row + 2].tolist()
         return np.frombuffer(self.file.read(f"networks/{column}", 4 * start, 4 * stop), "<f4")
 
-    def fingerprint(self, row: int) -> Fingerprint:
-        """Read one fingerprint, as arrays of its own."""
+    def fingerprint(self, row: int) -> Fingerprint | None:
+        """Read one fingerprint, as arrays of its own; None if the network has none."""
+        if not self.fingerprinted[row]:
+            return None
+        at = int(self.prints[row])
         return Fingerprint(
             topology=self.cell("topology", row).copy(),
             functional=self.cell("functional", row).copy(),
-            graph=np.array(self.graph[row]),
-            kernel=np.array(self.kernel[row]),
-            surprise=np.array(self.surprise[row]),
+            graph=np.array(self.graph[at]),
+            kernel=np.array(self.kernel[at]),
+            surprise=np.array(self.surprise[at]),
         )
 
     @cached_property
@@ -202,6 +221,11 @@ class Networks(WeightsTable):
 
 RAGGED_PARTS = ("topology", "functional")
 """Parts of a fingerprint whose length differs between networks; the others are FIXED_PARTS."""
+
+NO_FINGERPRINTS = {
+    name: np.zeros((0,) * rank, "<f4") for name, rank in {"graph": 2, "kernel": 3, "surprise": 3}.items()
+}
+"""The columns of FIXED_PARTS where no network has a fingerprint."""
 
 NUMBERS = {
     "body_params": "<u8",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nns.errors import MissingZooError, UnknownNameError, ZooError
 from nns.stores._digest import transfer_content_digest, zoo_digest
 from nns.stores.hdf5.networks import Networks
+from nns.stores.hdf5.schema import PLAIN_VERSION
 from nns.stores.hdf5.tables import read_space
 from nns.stores.hdf5.view import ATTEMPTS, Loader, View
 from nns.types import (
@@ -158,8 +159,8 @@ class StoreReader:
         table, row = self._current().network(network_id)
         return table.entry(row)
 
-    def fingerprint(self, network_id: str) -> Fingerprint:
-        """Read one fingerprint.
+    def fingerprint(self, network_id: str) -> Fingerprint | None:
+        """Read one fingerprint; None if the zoo has none of that network.
 
         Raises:
             UnknownNameError: If there is no such network.
@@ -205,20 +206,24 @@ class StoreReader:
         return table.weights_sha256(row)
 
     def graphs(self) -> NDArray[np.float32]:
-        """Read all graph statistics at once, (networks, GRAPH_DIM), in the order of :meth:`entries`; read-only."""
+        """Read all graph statistics at once, (k, GRAPH_DIM); read-only.
+
+        This and the next two are of the k networks that have a fingerprint (``columns().fingerprinted``), in the order
+        of :meth:`entries`.
+        """
         return self._current().stack("graph", (0, 0))
 
     def kernels(self) -> NDArray[np.float32]:
-        """Read all similarity kernels, (networks, n, n); a read-only view of the file once it is merged."""
+        """Read all similarity kernels, (k, n, n); a read-only view of the file once it is merged."""
         return self._current().stack("kernel", (0, 0, 0))
 
     def surprises(self) -> NDArray[np.float32]:
-        """Read all surprises, (networks, rows, n); a read-only view of the file once it is merged."""
+        """Read all surprises, (k, rows, n); a read-only view of the file once it is merged."""
         return self._current().stack("surprise", (0, 0, 0))
 
     def fingerprint_shapes(self) -> tuple[tuple[int, ...], ...] | None:
-        """Return the shapes of :data:`~nns.types.FIXED_PARTS` in this zoo; None if it has no network."""
-        tables = self._current().networks.tables
+        """Return the shapes of :data:`~nns.types.FIXED_PARTS` in this zoo; None if it has no fingerprint."""
+        tables = self._current().fingerprinted_tables
         return tuple(getattr(tables[0], name).shape[1:] for name in FIXED_PARTS) if tables else None
 
     def datasets(self) -> Sequence[DatasetRecord]:
@@ -251,6 +256,10 @@ class StoreReader:
     def devices(self) -> Sequence[str]:
         """List the devices that have measured latencies."""
         return tuple(sorted(self._current().latencies))
+
+    def format_version(self) -> int:
+        """Return the highest version of the format among the file and its journal; the plain one for an empty zoo."""
+        return max((part.file.header.version for part in self._current().parts), default=PLAIN_VERSION)
 
     def digest(self) -> str:
         """Return the content digest: of networks, supernets, datasets and transfers, in whatever order written.

@@ -1,13 +1,19 @@
-"""The closed schema of format version 2: every dataset that a zoo file may hold, with type and shape.
+"""The closed schema of the format: every dataset that a zoo file may hold, with type and shape.
 
 A letter in a shape is bound where it is first seen and must then be the same everywhere in its table;
-``n`` is the number of rows that ``/format`` gives.
+``n`` is the number of rows that ``/format`` gives, and ``k`` that of the networks with a fingerprint. In version 2 each
+network has one; version 3 has the column that says which, and is written only where some have none.
 """
 
 from __future__ import annotations
 
 FORMAT_NAME = "nns-zoo"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+"""The latest version that is read and written."""
+
+PLAIN_VERSION = 2
+"""The version of a file all of whose networks have fingerprints, which older readers know as well."""
+
 HEADER = "format"
 SEAL = "seal"
 
@@ -36,15 +42,18 @@ NETWORKS: Table = {
     "feature_dim": ("<u4", ("n",)),
     "classes": ("<u4", ("n",)),
     "accuracy": ("<f8", ("n",)),
-    "graph": ("<f4", ("n", "g")),
-    "kernel": ("<f4", ("n", "m", "m")),
-    "surprise": ("<f4", ("n", "r", "q")),
+    "graph": ("<f4", ("k", "g")),
+    "kernel": ("<f4", ("k", "m", "m")),
+    "surprise": ("<f4", ("k", "r", "q")),
     "topology": ("<f4", ("topology",)),
     "topology_offset": ("<u8", ("n+1",)),
     "functional": ("<f4", ("functional",)),
     "functional_offset": ("<u8", ("n+1",)),
     **WEIGHTS,
 }
+
+FINGERPRINTED = "networks/fingerprinted"
+"""The column of version 3, ``u1 (n,)``: 1 for a network with a fingerprint, 0 for one without."""
 
 SUPERNETS: Table = {"id": ("S64", ("n",)), **META, **WEIGHTS}
 
@@ -82,6 +91,15 @@ SPACE: Table = {
     "ids": ("S64", ("rows",)),
     "embeddings": ("<f4", ("rows", "dim")),
 }
+
+
+def tables(version: int) -> dict[str, Table]:
+    """Return the tables of a version of the format."""
+    if version == PLAIN_VERSION:
+        return TABLES
+    table, _, column = FINGERPRINTED.partition("/")
+    return {**TABLES, table: {**TABLES[table], column: ("<u1", ("n",))}}
+
 
 TABLES: dict[str, Table] = {
     "networks": NETWORKS,

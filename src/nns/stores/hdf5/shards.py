@@ -16,9 +16,8 @@ from nns.stores._frames import RAW
 from nns.stores._records import fixed_shapes, normal_entry, normal_network
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, as_view, offsets, ragged
-from nns.stores.hdf5.networks import NUMBERS, RAGGED_PARTS, numbers_of
+from nns.stores.hdf5.networks import NO_FINGERPRINTS, NUMBERS, RAGGED_PARTS, numbers_of
 from nns.types import (
-    FIXED_PARTS,
     DatasetRecord,
     LatencyRecord,
     NetworkEntry,
@@ -84,10 +83,13 @@ def ids_column(ids: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def header(rows: Mapping[str, int], spaces: Sequence[str] = (), merged: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what ``/format`` says, but for digests. ``rows`` are those of each table."""
+    """Return what ``/format`` says, but for digests. ``rows`` are those of each table.
+
+    A file that has the column of fingerprints is given the later version when it is written.
+    """
     return {
         "format": schema.FORMAT_NAME,
-        "version": schema.FORMAT_VERSION,
+        "version": schema.PLAIN_VERSION,
         **dict.fromkeys(schema.TABLES, 0),
         **rows,
         "spaces": sorted(spaces),
@@ -129,11 +131,20 @@ def networks_columns(prepared: Sequence[Prepared[NetworkRecord]]) -> dict[str, C
     """Write networks whose fingerprints have the same shapes, the weights of each in one frame."""
     prints = [each.record.fingerprint for each in prepared]
     columns = _described("networks", prepared) | numbers_columns([each.record.entry for each in prepared])
-    columns |= {f"networks/{name}": np.stack([getattr(each, name) for each in prints]) for name in FIXED_PARTS}
+    there = [each for each in prints if each is not None]
+    for name, empty in NO_FINGERPRINTS.items():
+        columns[f"networks/{name}"] = np.stack([getattr(each, name) for each in there]) if there else empty
     for name in RAGGED_PARTS:
-        values, edges = ragged([getattr(each, name) for each in prints], "<f4")
+        nothing = np.zeros(0, "<f4")
+        values, edges = ragged([nothing if each is None else getattr(each, name) for each in prints], "<f4")
         columns |= {f"networks/{name}": values, f"networks/{name}_offset": edges}
+    columns |= fingerprinted_column([each is not None for each in prints])
     return columns | _whole_weights("networks", prepared)
+
+
+def fingerprinted_column(which: Sequence[bool] | NDArray[np.bool_]) -> dict[str, Column]:
+    """Write which networks have a fingerprint; nothing if all have."""
+    return {} if all(which) else {schema.FINGERPRINTED: np.array(which, "<u1")}
 
 
 def supernets_columns(prepared: Sequence[Prepared[SupernetRecord]]) -> dict[str, Column]:
@@ -152,10 +163,14 @@ def batch_columns(records: Sequence[NetworkRecord]) -> tuple[dict[str, Column], 
     ids = [each.record.entry.id for each in prepared]
     if len(set(ids)) != len(ids):
         raise UsageError("two networks of one id cannot be added at once")
-    shapes = [fixed_shapes(each.record.fingerprint) for each in prepared]
-    for network_id, found in zip(ids, shapes, strict=True):
-        if found != shapes[0]:
-            raise ZooError(f"network {network_id!r}: its fingerprint has other shapes than that of {ids[0]!r}")
+    first: tuple[str, Any] | None = None
+    for network_id, each in zip(ids, prepared, strict=True):
+        if each.record.fingerprint is None:
+            continue
+        found = fixed_shapes(each.record.fingerprint)
+        first = first or (network_id, found)
+        if found != first[1]:
+            raise ZooError(f"network {network_id!r}: its fingerprint has other shapes than that of {first[0]!r}")
     frames = sum(bool(each.record.weights) for each in prepared)
     return networks_columns(prepared), header({"networks": len(prepared), "frames": frames})
 

@@ -193,7 +193,8 @@ class HDF5Store(StoreReader):
 
     def _write_batch(self, records: Sequence[NetworkRecord]) -> Path:
         columns, about = batch_columns(records)
-        self._refuse_other_shapes(records[0])
+        if described := next((record for record in records if record.fingerprint is not None), None):
+            self._refuse_other_shapes(described)  # within the batch all are the same
         return self._loader.journal.write(columns, about)
 
     def _write_single(self, record: SupernetRecord | DatasetRecord) -> list[Path]:
@@ -251,6 +252,8 @@ class HDF5Store(StoreReader):
         self.refresh()
 
     def _refuse_other_shapes(self, record: NetworkRecord) -> None:
+        if record.fingerprint is None:
+            return
         given = fixed_shapes(record.fingerprint)
         if self._shapes is None:  # looked at once: all networks of a zoo have the same
             self._shapes = self.fingerprint_shapes() or given

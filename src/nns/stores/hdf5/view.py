@@ -142,21 +142,42 @@ class View:
         return _found(self.supernets, "supernet", supernet_id)
 
     def stack(self, column: str, empty: tuple[int, ...]) -> NDArray[Any]:
-        """Join a column of fixed width over all networks; that of a merged zoo is not copied."""
-        tables = self.networks.tables
+        """Join a column of fixed width over all networks that have it; that of a merged zoo is not copied."""
+        tables = self.fingerprinted_tables
         shapes = {getattr(table, column).shape[1:] for table in tables}
         if not shapes:
             return np.zeros(empty, np.float32)
         if len(shapes) > 1:
             found = " and ".join(sorted(map(str, shapes)))
             raise ZooError(f"{tables[0].file.path}: networks with a {column} of {found} in one zoo")
-        return self.networks.stack(lambda table: getattr(table, column))
+        arrays = [getattr(table, column) for table in tables]
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        rows = self._prints[self._prints >= 0]
+        return joined if len(rows) == len(joined) and (np.diff(rows) == 1).all() else joined[rows]
+
+    @cached_property
+    def fingerprinted_tables(self) -> list[Networks]:
+        """The tables in which a network has a fingerprint."""
+        return [table for table in self.networks.tables if table.fingerprinted.any()]
+
+    @cached_property
+    def _prints(self) -> NDArray[np.int64]:
+        """Where the fingerprint of each network is among those of all tables, -1 where there is none, (n,)."""
+        if not self.networks:
+            return np.zeros(0, np.int64)
+        tables = self.networks.tables
+        starts = dict(zip(map(id, tables), np.cumsum([0, *(int(each.prints[-1]) for each in tables)]), strict=False))
+        return self.networks.stack(
+            lambda table: np.where(table.fingerprinted, table.prints[:-1] + starts[id(table)], -1)
+        )
 
     @cached_property
     def columns(self) -> NetworkColumns:
         """The numbers of all networks, straight from the files."""
         columns: dict[str, NDArray[Any]] = {name: self._numbers(name) for name in NUMBERS}
-        return NetworkColumns(self.networks.keys, **columns)
+        fingerprinted = self._prints >= 0
+        fingerprinted.setflags(write=False)
+        return NetworkColumns(self.networks.keys, **columns, fingerprinted=fingerprinted)
 
     def _numbers(self, name: str) -> NDArray[Any]:
         if not self.networks:
