@@ -154,10 +154,9 @@ def _header(path: Path, data: bytes) -> Header:
         raise ZooError(f"{path} has zoo format version {version}, this nns reads up to {known}; upgrade nns")
     if not version:
         raise ZooError(f"{path} has zoo format version {version}, which never existed; restore it from a copy")
+    read = f"{schema.PLAIN_VERSION} and {known}"
     if version < schema.PLAIN_VERSION:  # none but version 1 of 2026, which was never released
-        raise ZooError(
-            f"{path} has zoo format version {version}, this nns reads {schema.PLAIN_VERSION} and {known}; build the zoo anew"
-        )
+        raise ZooError(f"{path} has zoo format version {version}, this nns reads {read}; build the zoo anew")
     expected = hashlib.sha256(canonical_json({key: item for key, item in value.items() if key != "sha256"}))
     if value["sha256"] != expected.hexdigest():
         raise ValueError("/format does not have its sha256")
