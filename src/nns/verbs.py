@@ -195,6 +195,7 @@ def finetune(
     opened = open_zoo(zoo)
     dataset = Dataset.of(data, registry=opened.registry)
     if networks is None:
+        dataset.check_readable()  # now: the search may keep in the zoo what it measures
         networks = rank(dataset, opened, limits, tries=tries, device="cpu", seed=seed, progress=progress)
     if isinstance(networks, SearchResult):
         networks = [candidate.entry.id for candidate in networks.together]

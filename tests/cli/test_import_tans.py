@@ -51,6 +51,23 @@ def weights(tmp_path, monkeypatch):
     monkeypatch.setenv("NNS_RESNET18", str(tmp_path / "resnet18.pth"))
 
 
+@pytest.mark.parametrize("zoo", ["new.h5", "old.h5"])
+@pytest.mark.parametrize("damaged", ["p_mod_zoo.pt", "meta_train.pt", "meta_test_more.pt", "set_3.pt"])
+def test_a_damaged_file_leaves_the_zoo_as_it_was(damaged, zoo, folder, nns, tmp_path):
+    zoo = tmp_path / zoo
+    if zoo.name == "old.h5":
+        assert nns("zoo", "import-tans", folder, "-o", zoo).code == 0
+    whole = (folder / "meta_train.pt").read_bytes()
+    path = folder / damaged
+    data = path.read_bytes() if path.exists() else whole
+    path.write_bytes(data[: len(data) // 2])
+    before = {each: each.read_bytes() for each in tmp_path.glob("*.h5*")}
+    done = nns("zoo", "import-tans", folder, "-o", zoo)
+    assert done.code in {2, 4}
+    assert done.err.rpartition("\n")[0].rpartition("\n")[2].startswith("error: ")
+    assert {each: each.read_bytes() for each in tmp_path.glob("*.h5*")} == before
+
+
 def test_from_the_published_files_to_a_search(folder, nns, tmp_path, weights, write_digits):
     zoo, data = tmp_path / "tans.h5", write_digits(tmp_path / "digits", (0, 1), per_class=4)
     done = nns("zoo", "import-tans", folder, "-o", zoo, "--json")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from nns.backends.timm import TimmBackend
+from nns.errors import WeightsError
 from nns.plugins import load_plugins
 from nns.repro.digits import write_digits
 from nns.stores import HDF5Store
 from nns.testing._store import GRAPH, REFERENCES, SURPRISE, sample_dataset, sample_network, sample_transfer
+from nns.types import NetworkRecord
 
 ZOO_ADD = "zoo add {zoo} {folder}/net.safetensors --backend timm --architecture lcnet_050 --data {folder}/digits"
 BUILD = "zoo build {zoo} --data {folder}/digits --networks 1 --backend timm"
@@ -42,6 +46,34 @@ REFUSED = {
     "search for a report that cannot be": "search {folder}/digits --zoo {zoo} --report {folder}",
     "fine-tune without a space": "finetune {folder}/digits --zoo {zoo} --max-latency 10ms",
     "fine-tune what is not there": "finetune {folder}/digits --zoo {zoo} --network feedface",
+    "collect garbage where no zoo is": "zoo gc {folder}/nowhere.h5",
+    "collect garbage in a damaged zoo": "zoo gc {folder}/damaged.h5",
+    "collect garbage with a damaged journal": "zoo gc {folder}/waiting.h5",
+}
+SEARCH = "search {folder}/digits --zoo {zoo} --max-latency 10s"
+FINETUNE = "finetune {folder}/digits --zoo {zoo} --max-latency 10s --epochs 1 -o {folder}/out"
+REFUSED_AT_THE_END = {
+    # by a zoo of networks that run, with a fitted space: nothing but what is named is wrong
+    "search with a probe but without labels": SEARCH.replace("/digits", "/digits/train/0") + " --probe",
+    "search by a space that is not there": SEARCH + " --space mixd",
+    "search for a network that small": SEARCH + " --max-params 1",
+    "search with an unknown backend": SEARCH + " --backend tmmi",
+    "search for a report that cannot be": SEARCH + " --report {folder}",
+    "search with images that cannot be read": SEARCH.replace("/digits", "/unreadable"),
+    "search where a backend is not installed any more": SEARCH.replace("{zoo}", "{folder}/foreign.h5"),
+    "list where a backend is not installed any more": "zoo ls {folder}/foreign.h5 --max-latency 10s",
+    "fine-tune where a backend is not installed any more": FINETUNE.replace("{zoo}", "{folder}/foreign.h5"),
+    "fine-tune on one class": FINETUNE.replace("/digits", "/digits/train"),
+    "fine-tune where images of a class cannot be read": FINETUNE.replace("/digits", "/few"),
+    "fine-tune into a folder that is taken": FINETUNE.replace("/out", "/digits"),
+    "fine-tune by a recipe that is not there": FINETUNE + " --recipe tnas",
+    "fine-tune a network that small": FINETUNE + " --max-params 1",
+    "add with images that cannot be read": ZOO_ADD.replace("/digits", "/unreadable"),
+    "build on images that cannot be read": BUILD.replace("/digits", "/digits {folder}/unreadable"),
+    "fit a method that is not there": "space fit {zoo} --method mixd",
+    "remove a network that is not there": "zoo rm {zoo} feedfacefeedface --yes",
+    "merge with networks of other fingerprints": "zoo merge {zoo} {folder}/conflict.h5",
+    "import into a zoo that is not of TANS": "zoo import-tans {folder}/tans -o {zoo}",
 }
 
 
@@ -71,12 +103,33 @@ def made(tmp_path_factory):
     module = timm.build(replace(timm.offers("lcnet_050")[0], source="random"), 3)
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, tmp_path / "net.safetensors")
     write_digits("digits:012", tmp_path).rename(tmp_path / "digits")
+    make("waiting.h5", sample_network(1)).put_transfers([sample_transfer(1, "apples")])
+    (shard,) = (path for path in (tmp_path / "waiting.h5.journal").iterdir() if path.suffix == ".h5")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    for name, good in {"unreadable": 0, "few": 2}.items():  # of 6 images each class
+        for digit in "01":
+            (tmp_path / name / digit).mkdir(parents=True)
+            for number, image in enumerate(sorted((tmp_path / "digits" / digit).iterdir())[:6]):
+                data = image.read_bytes() if number < good else b"no image"
+                (tmp_path / name / digit / image.name).write_bytes(data)
     return tmp_path
 
 
 @pytest.fixture
 def folder(made, tmp_path):
     return shutil.copytree(made, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def foreign(small_zoo, tmp_path_factory):
+    """A zoo whose last network is of a backend that is not installed."""
+    path = small_zoo.copy(tmp_path_factory.mktemp("foreign"))
+    with HDF5Store(path) as store:
+        name = store.ids()[0]
+        entry = store.entry(name)
+        entry = replace(entry, id="f" * 16, spec=replace(entry.spec, backend="gone"))
+        store.add_all([NetworkRecord(entry, store.fingerprint(name), store.weights(name))])
+    return path
 
 
 def below(folder):
@@ -86,8 +139,55 @@ def below(folder):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_command_that_is_refused_leaves_the_zoo_as_it_was(name, folder, nns):
-    before = below(folder)
-    done = nns(*REFUSED[name].format(zoo=folder / "zoo.h5", folder=folder).split())
+    done = refused(REFUSED[name], folder / "zoo.h5", folder, nns)
     assert done.code in {2, 3, 4}, done.err
     assert done.err.startswith("error: ")
-    assert below(folder) == before
+
+
+def refused(command, zoo, folder, nns):
+    before = below(folder)
+    done = nns(*command.format(zoo=zoo, folder=folder).split())
+    assert done.code
+    assert below(folder) == before, done.err
+    return done
+
+
+@pytest.mark.parametrize("name", REFUSED_AT_THE_END)
+def test_a_command_that_is_refused_at_its_end_leaves_the_zoo_as_it_was(name, folder, nns, small_zoo, foreign):
+    shutil.copy(foreign, folder / "foreign.h5")
+    shutil.copy(small_zoo.path, folder / "fitted.h5")
+    done = refused(REFUSED_AT_THE_END[name], folder / "fitted.h5", folder, nns)
+    assert done.code in {2, 3, 4, 5}, done.err
+    assert "Traceback" not in done.err
+    assert "error: " in done.err
+
+
+@pytest.mark.parametrize("zoo", ["fitted.h5", "new.h5"])
+def test_a_build_whose_second_pretrained_network_is_refused_leaves_the_zoo_as_it_was(
+    zoo, folder, nns, small_zoo, monkeypatch
+):
+    shutil.copy(small_zoo.path, folder / "fitted.h5")
+    offers = []
+    load = TimmBackend.load_pretrained
+
+    def damaged(self, offer):
+        offers.append(offer)
+        if len(offers) == 2:
+            raise WeightsError("the file is damaged")
+        return load(self, offer)
+
+    monkeypatch.setattr(TimmBackend, "load_pretrained", damaged)
+    done = refused(BUILD + " --image-size 48 --epochs 1 --workers 0", folder / zoo, folder, nns)
+    assert (done.code, done.err) == (1, "error: the file is damaged\n")
+    assert len(offers) == 2
+
+
+def test_a_search_that_finds_nothing_fast_enough_keeps_what_it_measured_and_nothing_else(folder, nns, small_zoo):
+    """That is an answer: with a limit that is less strict, nothing is measured again."""
+    zoo = Path(shutil.copy(small_zoo.path, folder / "fitted.h5"))
+    before = nns("zoo", "info", zoo, "--json").json
+    done = nns(*SEARCH.replace("10s", "1us").format(zoo=zoo, folder=folder).split(), "--backend", "example")
+    assert done.code == 5
+    after = nns("zoo", "info", zoo, "--json").json
+    assert {key for key in before if after[key] != before[key]} <= {"devices", "bytes", "file_bytes"}
+    assert after["devices"] != before["devices"]

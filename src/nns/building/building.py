@@ -24,13 +24,14 @@ from nns.data.extractors import extractor_of
 from nns.errors import DatasetError, ZooError
 from nns.networks import Origin, describe_network
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
-from nns.plugins import load_plugins
+from nns.plugins import installed_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
 from nns.types import Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
     from nns.plugins import Registry
+    from nns.types import DatasetRecord, NetworkRecord
 
 MERGE_FROM = 300
 """Shards from which the journal is merged while a build runs: each costs a reader 2 ms."""
@@ -78,7 +79,9 @@ def build_zoo(
         UsageError: If the settings make no sense, ray is not installed, or no cluster lets this process in.
         ZooError: If the file is there and is no zoo, or cannot be written any more; what was finished stays.
     """
-    run = _Build(zoo, settings, registry or load_plugins(), settings.data if data is None else data, device, on_event)
+    run = _Build(
+        zoo, settings, registry or installed_plugins(), settings.data if data is None else data, device, on_event
+    )
     interrupted = False
     try:
         with (
@@ -140,9 +143,14 @@ class _Build:
         self.datasets = named_datasets(self.data, self.registry)
         architectures = plan_architectures(self.settings, self.registry)
         check_spread(self.settings, len(self.datasets))
-        self._add_datasets()
-        if self.settings.pretrained:
-            self._add_pretrained()
+        datasets = self._describe_datasets()
+        self._refuse_other_networks()
+        pretrained = self._describe_pretrained() if self.settings.pretrained else []
+        # only now: the images of each dataset could be read, all weights too, and networks can be added
+        for dataset in datasets:
+            self.store.add_dataset(dataset)
+        for network in pretrained:
+            self.store.add_network(network)
 
         def on_counted(name: str, counted: int, to_count: int) -> None:
             self.emit("architecture", message=name, counted=counted, to_count=to_count)
@@ -156,7 +164,7 @@ class _Build:
         self._plan(self.pairs)
         self.emit("plan")
 
-    def _add_datasets(self) -> None:
+    def _describe_datasets(self) -> list[DatasetRecord]:
         present = self.store.datasets()
         known = {record.digest for record in present}
         extractor = extractor_of(present, self.registry)
@@ -166,9 +174,7 @@ class _Build:
                 record = dataset.features(extractor, seed=self.settings.seed, workers=1)
                 described.append(replace(record, name=name))
             self.emit("dataset", message=name)
-        self._refuse_other_networks()
-        for record in described:  # only now: the images of each could be read, and networks can be added
-            self.store.add_dataset(record)
+        return described
 
     def _refuse_other_networks(self) -> None:
         shapes = self.store.fingerprint_shapes()
@@ -176,8 +182,9 @@ class _Build:
         if shapes not in (None, ours):
             raise ZooError(f"{self.zoo} holds networks with other fingerprints than those built here; build a new zoo")
 
-    def _add_pretrained(self) -> None:
+    def _describe_pretrained(self) -> list[NetworkRecord]:
         present = set(self.store.ids())
+        described = []
         for name in {backend.partition(":")[0] for backend in self.settings.backends}:
             backend = self.registry.backend(name)
             for offer in backend.pretrained():
@@ -192,7 +199,8 @@ class _Build:
                 origin = Origin(identity, offer.classes, offer.dataset, "")
                 preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
                 about = (backend, offer.spec, module, preprocessing, origin, offer.accuracy, Provenance.of(recipe))
-                self.store.add_network(describe_network(*about, half=half))
+                described.append(describe_network(*about, half=half))
+        return described
 
     def _plan(self, pairs: PairPlan) -> None:
         """Queue what can be chosen now; transfers once all networks are there."""

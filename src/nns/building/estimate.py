@@ -20,7 +20,7 @@ from nns.building.threads import limited_threads
 from nns.building.worker import CurveTrainer, Place, train_supernet
 from nns.errors import DatasetError, UsageError
 from nns.networks import Origin, count_cost, describe_network
-from nns.plugins import load_plugins
+from nns.plugins import installed_plugins
 from nns.types import LabelledArrays, SplitArrays, Training
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def estimate_build(
         DatasetError: If a dataset cannot be used.
         UsageError: If the settings make no sense, or no architecture can be trained.
     """
-    registry = registry or load_plugins()
+    registry = registry or installed_plugins()
     datasets = named_datasets(settings.data, registry)
     works = plan_architectures(settings, registry)
     check_spread(settings, len(datasets))

@@ -233,6 +233,16 @@ class Dataset(Contents):
             self.decode(list(left), _CHECKED_SIZE, workers=workers, progress=progress)
         return tuple(Skipped(self.items[index].key, reason) for index, reason in self._reasons.items() if reason)
 
+    def check_readable(self, *, progress: Progress | None = None) -> None:
+        """Refuse a labelled dataset that cannot be trained on without the images that cannot be read.
+
+        Raises:
+            DatasetError: Too few of some class are left.
+        """
+        if skipped := self.unreadable(progress=progress):
+            readable = [index for index in range(len(self)) if not self._reasons.get(index)]
+            check_trainable(self, readable, skipped)
+
     def examine(self, *, workers: int | None = None, progress: Progress | None = None) -> list[ImageFacts | str]:
         """Return what each image is, or why it cannot be read."""
         sources = [item.source for item in self.items]

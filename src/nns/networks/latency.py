@@ -107,8 +107,10 @@ def latencies(
             measured.append(LatencyRecord(network_id, key, seconds))
             if progress:
                 progress(number, len(missing))
-    finally:
+    except KeyboardInterrupt:  # going on costs less then; where a network is refused, the zoo stays as it was
         _save(zoo, measured)
+        raise
+    _save(zoo, measured)
     known.update({record.network_id: record.seconds for record in measured})
     return {network: known[network] for network in network_ids}
 
