@@ -21,7 +21,7 @@ from nns.bench.tables import bench_tables
 from nns.errors import UsageError
 from nns.files import write_whole
 from nns.jsonable import jsonable
-from nns.plugins import load_plugins
+from nns.plugins import installed_plugins
 from nns.space.space import DEFAULT_METHOD
 from nns.types import Json
 
@@ -70,7 +70,7 @@ def run_bench(
         UnknownNameError: If there is no such method.
     """
     started = time.perf_counter()
-    registry = registry or load_plugins()
+    registry = registry or installed_plugins()
     registry.make("method", method, seed=0)  # an unknown name is told at once
     time_search = time_search or measure_search
     seconds = time_search(int(np.median([len(query) for query in matrix.zoo.queries[matrix.offset :]])))

@@ -59,6 +59,6 @@ def open_zoo(path: Path | None) -> Zoo:
 
 def load_registry() -> Registry:
     """Load the plugins."""
-    from nns.plugins import load_plugins
+    from nns.plugins import installed_plugins
 
-    return load_plugins()
+    return installed_plugins()

@@ -19,7 +19,7 @@ from nns.errors import UsageError, WeightsError
 from nns.files import replacing_folder
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
-from nns.plugins import load_plugins
+from nns.plugins import installed_plugins
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +121,7 @@ def load_handover(directory: str | os.PathLike[str], *, registry: Registry | Non
         raise WeightsError(f"{str(folder / MODEL)!r} cannot be read: {error.strerror}") from error
     if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
         raise WeightsError(f"{str(folder / MODEL)!r} is damaged: it is not the file that its card describes (sha256)")
-    backend = (registry or load_plugins()).backend(card.spec.backend)
+    backend = (registry or installed_plugins()).backend(card.spec.backend)
     try:
         state = load(weights)
     except SafetensorError as error:
