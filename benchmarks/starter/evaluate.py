@@ -24,6 +24,7 @@ from nns.types import LabelledArrays, Preprocessing, SplitArrays
 from starter import lites
 from starter.excluded import BENCHMARKS
 from starter.exporting import load_subnet, load_trunk
+from starter.students import create_cut
 
 SIZE = 64
 MAX_TRAIN = 300
@@ -37,7 +38,8 @@ def main(bank: Path, weights: Path, out: Path, networks: list[str], seeds: int, 
         bank: The tasks' images.
         weights: Folder of exported trunks.
         out: Rows, one a fine-tuning.
-        networks: ``scratch:NAME``, ``lite:N``, ``student:NAME`` or ``subnet:NAME:SIZE``, see :func:`_maker`.
+        networks: ``scratch:NAME``, ``lite:N``, ``cut:liteN-bBLOCKS``, ``student:NAME`` or ``subnet:NAME:SIZE``, see
+            :func:`_maker`.
         seeds: Seeds of head, order and augmentation.
         tasks: Names of tasks; those of benchmarks/finetune unless told.
     """
@@ -60,12 +62,14 @@ def _maker(network: str, weights: Path) -> Callable[[int], nn.Module]:
         return lambda classes: timm.create_model(name, num_classes=classes)
     if kind == "lite":
         return lambda classes: _with_head(lites.load_lite(int(name)), classes)
+    if kind == "cut":
+        return lambda classes: _with_head(create_cut(name), classes)
     if kind == "student":
         return lambda classes: load_trunk(weights / f"{name}.safetensors", classes)
     if kind == "subnet":
         supernet, _, size = name.partition(":")
         return lambda classes: load_subnet(weights / f"{supernet}.safetensors", size, classes)
-    raise SystemExit(f"{network!r} is none of scratch:NAME, lite:N, student:NAME, subnet:NAME:SIZE")
+    raise SystemExit(f"{network!r} is none of scratch:NAME, lite:N, cut:liteN-bBLOCKS, student:NAME, subnet:NAME:SIZE")
 
 
 def _with_head(network: Any, classes: int) -> nn.Module:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from starter import lites
-from starter.students import BLOCKS, STAGES, OfaStudent, create_student
+from starter.students import BLOCKS, STAGES, OfaStudent, create_cut, create_student
 
 CALIBRATION = 2048
 """Pictures that a subnet's batch-norm statistics are computed from; without that its accuracy is meaningless."""
@@ -75,9 +75,12 @@ def load_trunk(path: Path, classes: int) -> nn.Module:
         ValueError: If the file lacks anything but a classifier.
     """
     about = json.loads(path.with_suffix(".json").read_text())
-    network: nn.Module = timm.create_model(about["architecture"], num_classes=classes)
+    name = about["architecture"]
+    network: Any = create_cut(name) if name.startswith("lite") else timm.create_model(name)
+    network.reset_classifier(classes)
     _load(network, load_file(path), path)
-    return network
+    result: nn.Module = network
+    return result
 
 
 def load_subnet(path: Path, size: str, classes: int) -> nn.Module:

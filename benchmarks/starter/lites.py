@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 import timm
 import torch
@@ -32,6 +33,21 @@ def load_lite(number: int) -> nn.Module:
         renamed[name] = tensor
     network.load_state_dict(renamed)
     return network.eval()
+
+
+def cut_lite(number: int, blocks: int) -> nn.Module:
+    """Create the first ``blocks`` (of 7) stages of ``tf_efficientnet_liteN`` with its weights, and a random classifier.
+
+    The head's convolution goes as well: what the last of these stages computes is pooled and classified.
+    """
+    network: Any = load_lite(number)
+    network.blocks = network.blocks[:blocks]
+    width = [module for module in network.blocks.modules() if isinstance(module, nn.BatchNorm2d)][-1].num_features
+    network.conv_head, network.bn2 = nn.Identity(), nn.Identity()
+    network.num_features = network.head_hidden_size = width
+    network.classifier = nn.Linear(width, network.num_classes)
+    result: nn.Module = network
+    return result
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

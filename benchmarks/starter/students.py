@@ -10,6 +10,8 @@ import timm
 import torch
 from torch import nn
 
+from starter import lites
+
 KERNELS, RATIOS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
 BLOCKS, STAGES = 20, 5
 
@@ -39,6 +41,22 @@ class TimmStudent(nn.Module):
         dropped = id(self.network.get_classifier().weight), id(self.network.get_classifier().bias)
         state: dict[str, torch.Tensor] = self.network.state_dict(keep_vars=True)
         return {name: tensor.detach() for name, tensor in state.items() if id(tensor) not in dropped}
+
+
+class LiteStudent(TimmStudent):
+    """The first stages of an EfficientNet-Lite, from their ImageNet weights: ``liteN-bBLOCKS``.
+
+    Args:
+        name: Which Lite, and how many of its seven stages.
+        outputs: Components of all teachers.
+    """
+
+    def __init__(self, name: str, outputs: int) -> None:
+        """Create it with the weights of the installed package."""
+        nn.Module.__init__(self)
+        self.name = name
+        self.network = create_cut(name)
+        self.network.reset_classifier(outputs)
 
 
 class OfaStudent(nn.Module):
@@ -100,9 +118,17 @@ def _use_native_activations(network: nn.Module) -> None:
             module.forward = nn.functional.hardsigmoid
 
 
+def create_cut(name: str) -> Any:
+    """Create what ``liteN-bBLOCKS`` names, with ImageNet weights and a classifier of ImageNet's width."""
+    number, _, blocks = name.removeprefix("lite").partition("-b")
+    return lites.cut_lite(int(number), int(blocks))
+
+
 def create_student(name: str, outputs: int, seed: int = 0) -> Any:
-    """Create a student by name: an architecture of timm, or ``ofa_mbv3_wWIDTH``."""
+    """Create a student by name: an architecture of timm, ``liteN-bBLOCKS`` or ``ofa_mbv3_wWIDTH``."""
     torch.manual_seed(seed)
+    if name.startswith("lite"):
+        return LiteStudent(name, outputs)
     if name.startswith("ofa_mbv3_w"):
         return OfaStudent(float(name.removeprefix("ofa_mbv3_w")), outputs)
     return TimmStudent(name, outputs)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nns.backends._base import Backend, PretrainedOffer, WorkItem
-from nns.backends.timm import weights
+from nns.backends.timm import trunks, weights
 from nns.errors import UnknownNameError
 from nns.hookspecs import Register, hookimpl
 from nns.types import ArchitectureSpec, Preprocessing, Training
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 PRETRAINED_CHOICES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+CUT_AFTER = (3, 4, 5, 6)
+"""Stages of an EfficientNet-Lite, of seven, that make networks of their own: 0.05 to 3.6 M parameters."""
+
 PRETRAINED_SHARES = (0.6, 0.25, 0.15)
 """Larger ones are drawn less often: they cost 1.6 and 2.3 times the training of lite0."""
 
@@ -62,7 +66,7 @@ class TimmBackend(Backend):
         return ArchitectureSpec("timm", name, {}, weights.IMAGENET if weights.installed(name) else weights.RANDOM)
 
     def pretrained(self) -> Sequence[PretrainedOffer]:
-        """List the EfficientNet-Lites whose ImageNet weights are installed as packages."""
+        """List the EfficientNet-Lites whose ImageNet weights are installed as packages, whole and cut after a stage."""
         from timm.data import ImageNetInfo  # type: ignore[attr-defined]
 
         classes = tuple(ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
@@ -70,6 +74,11 @@ class TimmBackend(Backend):
             PretrainedOffer(ArchitectureSpec("timm", name, {}, weights.IMAGENET), classes, "imagenet-1k", accuracy)
             for name, accuracy in weights.IMAGENET_ACCURACY.items()
             if weights.installed(name)
+        ] + [
+            PretrainedOffer(ArchitectureSpec("timm", f"{name}-s{stages}", {}, weights.IMAGENET), (), "imagenet-1k", nan)
+            for name in weights.IMAGENET_ACCURACY
+            if weights.installed(name)
+            for stages in CUT_AFTER
         ]
 
     def load_pretrained(self, offer: PretrainedOffer) -> nn.Module:
@@ -109,7 +118,9 @@ class TimmBackend(Backend):
         weights.check_name(spec.name)
         with seeded(seed):
             if spec.source == weights.RANDOM:
-                return timm.create_model(spec.name, pretrained=False, num_classes=classes)
+                base, stages = trunks.base_and_stages(spec.name)
+                module = timm.create_model(base, pretrained=False, num_classes=classes)
+                return module if stages is None else trunks.cut(module, base, stages, classes)
             module = weights.create_pretrained(spec)
         return self.replace_head(module, classes, seed)
 
@@ -164,7 +175,7 @@ def _config(name: str) -> Any:
 
     weights.check_name(name)
     try:
-        return timm.get_pretrained_cfg(name)
+        return timm.get_pretrained_cfg(trunks.base_and_stages(name)[0])
     except RuntimeError as error:
         raise UnknownNameError.among("timm architecture", name, timm.list_pretrained()) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from nns.backends.checkpoint import read_state
+from nns.backends.timm.trunks import base_and_stages, cut
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.types import ArchitectureSpec
 
@@ -57,6 +59,9 @@ def create_pretrained(spec: ArchitectureSpec) -> torch.nn.Module:
         WeightsError: If the weights cannot be had, or do not fit.
     """
     check_name(spec.name)
+    base, stages = base_and_stages(spec.name)
+    if stages is not None:
+        return cut(create_pretrained(replace(spec, name=base)), base, stages, classes=0)
     if spec.source == FILE:
         return _from_file(spec)
     if spec.source != IMAGENET:
@@ -72,7 +77,7 @@ def check_name(name: str) -> None:
     """
     import timm
 
-    if not timm.is_model(name):
+    if not timm.is_model(base_and_stages(name)[0]):
         raise UnknownNameError.among("timm architecture", name, timm.list_models())
 
 
@@ -110,6 +115,7 @@ def _from_file(spec: ArchitectureSpec) -> torch.nn.Module:
 
 def packaged_file(name: str) -> tuple[str, str] | None:
     """Name the package with the ImageNet weights of an architecture and the file below it, None if there is none."""
+    name = base_and_stages(name)[0]
     if not installed(name):
         return None
     package, holder = PACKAGES[name]
@@ -119,19 +125,24 @@ def packaged_file(name: str) -> tuple[str, str] | None:
 
 
 def in_order(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Give tensors of a package timm's names; other tensors are returned as they are.
+    """Give tensors of a package timm's names, and leave out what a network that is cut after a stage does not have.
 
     Raises:
         WeightsError: If they are of another architecture.
     """
-    if name not in PACKAGES:
-        return state
+    base, stages = base_and_stages(name)
     import timm
     import torch
 
+    if base in PACKAGES:
+        with torch.device("meta"):
+            wanted = timm.create_model(base, pretrained=False).state_dict()
+        state = state if state.keys() == wanted.keys() else _in_order(state, wanted)
+    if stages is None:
+        return state
     with torch.device("meta"):
-        wanted = timm.create_model(name, pretrained=False).state_dict()
-    return state if state.keys() == wanted.keys() else _in_order(state, wanted)
+        kept = cut(timm.create_model(base, pretrained=False), base, stages, classes=0).state_dict()
+    return {tensor: state[tensor] for tensor in kept if tensor in state}
 
 
 def _classes(name: str, state: dict[str, torch.Tensor]) -> int:
