@@ -255,7 +255,7 @@ def test_transfers_of_what_comes_trained_take_their_own_time(small_zoo, monkeypa
     monkeypatch.setattr(estimate._Timing, "pretrained_transfer", lambda self: asked.append(self) or pace)
     found = estimate_build(settings, workers=0)
     assert found.transfers == 2 * 1 + 15 * 2
-    assert found.seconds == pytest.approx(32 * 3 / 5 * pace.seconds(40, 3), rel=0.2)
+    assert found.seconds == pytest.approx(32 * 15 / 17 * pace.seconds(40, 3), rel=0.2)
     assert estimate_build(replace(settings, transfers=0), workers=0).seconds < 60
     assert estimate_build(replace(settings, pretrained=False), workers=0).seconds < 60
     assert len(asked) == 1
