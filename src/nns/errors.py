@@ -11,7 +11,7 @@ would expect, and carries the exit code with which the command line ends::
     ├── ZooError(OSError)             4   damaged, untrusted or foreign zoo file
     ├── NoNetworkError(LookupError)   5   nothing within the limits
     ├── ReproError(AssertionError)    6   a reproducibility check failed
-    ├── WeightsError(RuntimeError)    1   pretrained weights cannot be had from here
+    ├── WeightsError(RuntimeError)    7   weights that cannot be had: offline, refused, wrong bytes
     └── PluginError(RuntimeError)     1   a plugin is broken
 """
 
@@ -87,7 +87,9 @@ class ReproError(NnsError, AssertionError):
 
 
 class WeightsError(NnsError, RuntimeError):
-    """Pretrained weights cannot be had: no network connection, no local file, wrong shapes."""
+    """Weights cannot be had: offline, refused, no such file, other bytes than are meant, wrong shapes."""
+
+    exit_code = 7
 
 
 class PluginError(NnsError, RuntimeError):

@@ -160,6 +160,31 @@ class AddressWeights:
 
 
 @dataclass(frozen=True)
+class BackendWeights:
+    """Weights that the network's backend knows how to fetch: see :meth:`nns.backends.Backend.fetch_weights`.
+
+    Attributes:
+        name: What the backend calls them.
+        bytes: Size of the file, as far as known.
+        sha256: Hex digest of the file, as far as known.
+    """
+
+    kind: ClassVar = "backend"
+    name: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name: it becomes part of a path, too.
+
+        Raises:
+            ValueError: If a field is not what it must be.
+        """
+        check_path(self.name, "backend")
+        _check_content(self.bytes, self.sha256, known=False)
+
+
+@dataclass(frozen=True)
 class FileWeights:
     """Weights in a file in the folder of the zoo, or in a folder below it.
 
@@ -184,10 +209,10 @@ class FileWeights:
         _check_content(self.bytes, self.sha256, known=True)
 
 
-Weights = StoredWeights | PackagedWeights | HubWeights | AddressWeights | FileWeights
+Weights = StoredWeights | PackagedWeights | HubWeights | AddressWeights | BackendWeights | FileWeights
 """Where the weights of a network are; :mod:`nns.networks.weights` reads them from there."""
 
-RemoteWeights = HubWeights | AddressWeights
+RemoteWeights = HubWeights | AddressWeights | BackendWeights
 """What is to be fetched before it can be read."""
 
 WEIGHTS_KINDS = {place.kind: place for place in get_args(Weights)}

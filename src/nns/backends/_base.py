@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
+from nns.types import ArchitectureSpec, PartProgress, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,6 +192,37 @@ class Backend(ABC):
             return read_state(path)
         except UsageError as error:
             raise WeightsError(str(error)) from error
+
+    def weights_host(self, name: str) -> str:
+        """Name the host, or whoever else is asked for weights that only this backend can fetch, before it is asked.
+
+        Args:
+            name: What a zoo calls them; a zoo may come from a stranger.
+
+        Raises:
+            WeightsError: If there are none of that name.
+        """
+        from nns.errors import WeightsError
+
+        raise WeightsError(f"backend {self.name!r} has no weights {name!r} to be fetched")
+
+    def fetch_weights(self, name: str, target: Path, progress: PartProgress | None = None) -> None:
+        """Write weights that only this backend can fetch to a file, over what is there of them from an interruption.
+
+        Called only when somebody has asked for the network and connecting is allowed. Size and digest are checked
+        afterwards, and where nobody knows the digest yet, it is kept and required from then on.
+
+        Args:
+            name: What a zoo calls them: :class:`nns.places.BackendWeights`.
+            target: The file; it has the suffix of a partial one, and is read by :meth:`read_weights` under ``name``.
+            progress: Called with bytes that are here and bytes in all.
+
+        Raises:
+            WeightsError: If there are none of that name, or they cannot be had.
+        """
+        from nns.errors import WeightsError
+
+        raise WeightsError(f"backend {self.name!r} has no weights {name!r} to be fetched")
 
     def produce(self, item: WorkItem, data: SplitArrays, trainer: Trainer, seed: int) -> Iterator[ProducedNetwork]:
         """Do the work of one item on one dataset: build, train with ``trainer``, hand over; or cut from a supernet."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from nns.networks.fetching import remote_file
 from nns.networks.latency import latencies
-from nns.networks.weights import read_state
-from nns.types import ArchitectureSpec, Fingerprint, NetworkEntry, TransferRecord
+from nns.networks.weights import WeightsPlace, place_of, read_state
+from nns.places import RemoteWeights
+from nns.types import ArchitectureSpec, Fingerprint, NetworkEntry, PartProgress, TransferRecord
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +29,10 @@ class Home(Protocol):
     @property
     def registry(self) -> Registry:
         """Has the backends, loaded when the first is asked for."""
+
+    @property
+    def offline(self) -> bool:
+        """Whether nothing may be fetched."""
 
 
 class _FromZoo:
@@ -81,8 +88,32 @@ class Network(_FromZoo):
         """How well it did after fine-tuning on other datasets."""
         return tuple(record for record in self._home.store.transfers() if record.network_id == self.id)
 
+    @property
+    def place(self) -> WeightsPlace:
+        """Where its weights are, and whether on this disk: by name and size, unread. Nothing connects."""
+        return place_of(self.entry, self._home.store, lambda: self.backend)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether its weights are on this disk. Nothing connects."""
+        return self.place.on_disk
+
+    def fetch(self, progress: PartProgress | None = None, tell: Callable[[str], None] | None = None) -> None:
+        """Bring its weights onto this disk, if they are elsewhere.
+
+        Args:
+            progress: Called with bytes that are here and bytes in all.
+            tell: Called with revision and digest where nobody had said them before.
+
+        Raises:
+            WeightsError: If they cannot be had: offline, refused, not there, or other bytes than are meant.
+        """
+        if isinstance(self.entry.weights, RemoteWeights):
+            remote = remote_file(self.entry.weights, self.spec.backend, lambda: self.backend)
+            remote.fetch(self._home.offline, progress, tell)
+
     def load(self, classes: int | None = None, seed: int = 0) -> nn.Module:
-        """Build the network with its weights, in eval mode on the CPU.
+        """Build the network with its weights, in eval mode on the CPU; they are fetched if they are elsewhere.
 
         Args:
             classes: Width of a fresh head; None: its own head.
@@ -94,7 +125,7 @@ class Network(_FromZoo):
             ZooError: If they are damaged.
         """
         backend, entry = self.backend, self.entry
-        state = read_state(entry, self._home.store, backend)
+        state = read_state(entry, self._home.store, backend, offline=self._home.offline)
         module = backend.load(entry.spec, state, len(entry.classes)).eval()
         return module if classes is None else backend.replace_head(module, classes, seed)
 

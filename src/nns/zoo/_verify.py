@@ -134,7 +134,7 @@ def _network(store: HDF5Store, network_id: str, quick: bool) -> Iterator[str]:
         yield "description or fingerprint is not what was added (digest)"
     if not quick:
         yield from _weights(entry, store.weights(network_id))
-        yield from find_problems(entry)
+        yield from find_problems(entry, store.path)
 
 
 def _weights(entry: NetworkEntry, data: bytes) -> Iterator[str]:

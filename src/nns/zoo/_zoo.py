@@ -104,14 +104,21 @@ class Zoo:
         path: The file.
         must_exist: Whether it has to be there; else it is made by the first thing that is written.
         registry: Plugins in place of the installed ones.
+        offline: Whether weights that are elsewhere may not be fetched.
 
     Attributes:
         path: The file.
+        offline: The same.
         store: What reads and writes its records.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, must_exist: bool = True, registry: Registry | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        must_exist: bool = True,
+        registry: Registry | None = None,
+        offline: bool = False,
     ) -> None:
         """Open a zoo file.
 
@@ -121,6 +128,7 @@ class Zoo:
         """
         self.path = Path(path)
         self.store = HDF5Store(path, must_exist=must_exist)
+        self.offline = offline
         self._registry = registry
         self._extractor: Extractor | None = None
 

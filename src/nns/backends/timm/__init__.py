@@ -90,8 +90,8 @@ class TimmBackend(Backend):
         return weights.packaged_file(spec.name) if spec.source == weights.IMAGENET else None
 
     def read_weights(self, spec: ArchitectureSpec, path: Path) -> Mapping[str, torch.Tensor]:
-        """Read weights, those of a package under timm's names."""
-        return weights.in_order(spec.name, super().read_weights(spec, path))
+        """Read weights; those of a package, and of the layouts that timm converts when it loads, under timm's names."""
+        return weights.as_timm(spec, weights.in_order(spec.name, super().read_weights(spec, path)))
 
     def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
         """Propose one fine-tuned EfficientNet-Lite for every two small networks from scratch."""

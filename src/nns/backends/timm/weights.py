@@ -145,14 +145,39 @@ def in_order(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch
     return {tensor: state[tensor] for tensor in kept if tensor in state}
 
 
-def _classes(name: str, state: dict[str, torch.Tensor]) -> int:
-    """Count the classes of the head in a state dict, 1000 where it cannot be told."""
+def as_timm(spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Convert weights as they are published into those of timm's module, by timm's own filter of the architecture.
+
+    Tensors that are the module's already, or that timm can do nothing with, are returned as they are.
+    """
+    import timm
+    import torch
+
+    check_name(spec.name)
+    classes = _classes(spec.name, state)
+    with torch.device("meta"):
+        wanted = timm.create_model(spec.name, pretrained=False, num_classes=classes).state_dict()
+    if state.keys() == wanted.keys() and all(state[name].shape == wanted[name].shape for name in wanted):
+        return state
+    # a config of nothing but these tensors: no address, so timm has nowhere to fetch anything from
+    config = {"state_dict": dict(state), "num_classes": classes, "custom_load": False}
+    try:
+        module = timm.create_model(spec.name, pretrained=True, pretrained_cfg_overlay=config, num_classes=classes)
+        return module.state_dict()
+    except Exception:  # noqa: BLE001 - a filter meets tensors of anything; what does not fit is told when it is loaded
+        return state
+
+
+def _classes(name: str, state: Mapping[str, torch.Tensor]) -> int:
+    """Count the classes of the head in a state dict; where it has none that is found, those that timm says."""
     import timm
 
     config = timm.get_pretrained_cfg(name)
     classifier = getattr(config, "classifier", None)
     weight = state.get(f"{classifier}.weight")
-    return len(weight) if weight is not None else 1000
+    if weight is None:
+        return int(getattr(config, "num_classes", 1000))
+    return len(weight) - int(getattr(config, "label_offset", 0) or 0)  # timm leaves out the class "background"
 
 
 def _from_timm(name: str) -> torch.nn.Module:

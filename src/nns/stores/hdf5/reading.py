@@ -187,6 +187,15 @@ class StoreReader:
 
         return self.from_view(read)
 
+    def weights_length(self, network_id: str) -> int:
+        """Return the bytes of a network's weights, 0 if the zoo does not store them; they are not read.
+
+        Raises:
+            UnknownNameError: If there is no such network.
+        """
+        table, row = self._current().network(network_id)
+        return int(table.lengths[row])
+
     def network_digest(self, network_id: str) -> str:
         """Return the content digest of one network as it was recorded when the network was added.
 

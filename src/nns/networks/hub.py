@@ -1,0 +1,116 @@
+"""Files of repositories of the Hugging Face hub: in its cache, by its library, with its settings and its tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from nns.errors import WeightsError
+from nns.networks.downloads import digest_of, fetch_url, partial, problem_of
+from nns.networks.pins import Content
+from nns.places import MAX_WEIGHTS_BYTES, HubWeights
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+    from nns.types import PartProgress
+
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_ETAG = re.compile(r"[A-Za-z0-9_-]{8,128}", re.ASCII)
+
+
+def endpoint() -> str:
+    """Return the host that is asked: the hub, or what HF_ENDPOINT says."""
+    from huggingface_hub import constants
+
+    return urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
+
+
+def is_offline() -> bool:
+    """Return whether HF_HUB_OFFLINE forbids connecting."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def cached(weights: HubWeights, known: Content) -> Path | None:
+    """Find a file in the hub's cache; nothing connects."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(weights.repo, weights.file, revision=known.revision or weights.revision)
+    return Path(path) if isinstance(path, str) else None
+
+
+def commit_of(path: Path) -> str | None:
+    """Return the commit that a file of the cache is of: the folder below ``snapshots``."""
+    parts = path.parts
+    at = len(parts) - 1 - parts[::-1].index("snapshots") if "snapshots" in parts else len(parts)
+    found = parts[at + 1] if at + 1 < len(parts) else ""
+    return found if _COMMIT.fullmatch(found) else None
+
+
+def download(weights: HubWeights, known: Content, progress: PartProgress | None) -> tuple[Path, Content]:
+    """Fetch a file into the hub's cache, and check it before it gets a name there.
+
+    Raises:
+        WeightsError: If the hub has another file than the one that is known.
+        Exception: Whatever the hub's library raises.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    wanted = known.revision or weights.revision
+    about = get_hf_file_metadata(hf_hub_url(weights.repo, weights.file, revision=wanted))
+    commit, etag, size = _checked(weights, about, known)
+    folder = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=weights.repo, repo_type="model"), "blobs")
+    # in its cache and under the name of its blobs, where its own download finds it whole; only that begins anew after
+    # an interruption, and puts the file under its name before anybody has looked at the sha256
+    blob, unfinished = folder / etag, folder / f"{etag}.nns-incomplete"
+    if not blob.exists():
+        with partial(unfinished) as file:
+            if not blob.exists():
+                # straight from where the hub keeps the file, since a redirect loses where to go on; that is mostly
+                # another host, which the user's token is not for
+                headers = build_hf_headers() if urlsplit(about.location).netloc == endpoint() else {}
+                fetch_url(about.location, file, size, headers, progress)
+                if problem := _problem(unfinished, etag, Content(size, known.sha256)):
+                    unfinished.unlink()
+                    raise WeightsError(f"{weights.repo} sent other bytes than it announced ({problem}); try again")
+                unfinished.rename(blob)
+    path = Path(hf_hub_download(weights.repo, weights.file, revision=commit))
+    return path, Content(path.stat().st_size, known.sha256 or digest_of(path), commit)
+
+
+def _checked(weights: HubWeights, about: HfFileMetadata, known: Content) -> tuple[str, str, int | None]:
+    """Compare what the hub says of a file with what is known; gives commit, tag of the content, and size."""
+    commit, etag, size = about.commit_hash, about.etag, about.size
+    if not commit or not _COMMIT.fullmatch(commit) or not etag or not _ETAG.fullmatch(etag):
+        raise WeightsError(f"{endpoint()} does not say what {weights.repo} holds: it is no hub, or none that nns knows")
+    if size is not None and size > MAX_WEIGHTS_BYTES:
+        raise WeightsError(f"{weights.file} of {weights.repo} has {size} bytes, more than {MAX_WEIGHTS_BYTES}")
+    said = Content(size, etag if len(etag) == 64 else None)
+    for name in ("bytes", "sha256"):
+        theirs, ours = getattr(said, name), getattr(known, name)
+        if None not in (theirs, ours) and theirs != ours:
+            raise WeightsError(
+                f"{weights.file} of {weights.repo} is not the file that is meant ({name} {theirs}, not {ours}): "
+                "the repository has changed"
+            )
+    return commit, etag, size
+
+
+def _problem(path: Path, etag: str, known: Content) -> str | None:
+    """Compare a file with what is known and with its tag: sha256 of a large file, git's sha1 of a small one."""
+    if found := problem_of(path, known):
+        return found
+    if len(etag) == 64:
+        return problem_of(path, Content(sha256=etag))
+    if _COMMIT.fullmatch(etag):
+        header = f"blob {path.stat().st_size}\0".encode()
+        git = hashlib.sha1(header + path.read_bytes(), usedforsecurity=False).hexdigest()
+        return None if git == etag else f"git's sha1 {git} where {etag} is meant"
+    return None
