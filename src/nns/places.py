@@ -42,7 +42,7 @@ def _check_content(size: object, sha256: object, *, known: bool) -> None:
     if not (unknown and size is None) and (type(size) is not int or not 0 <= size <= MAX_WEIGHTS_BYTES):
         raise ValueError(f"bytes {size!r:.40} are not those of a file of at most {MAX_WEIGHTS_BYTES // 10**9} GB")
     if not (unknown and sha256 is None) and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        raise ValueError(f"sha256 {sha256!r:.80} is not 64 hex digits")
+        raise ValueError(f"sha256 {sha256!r:.80} is not that of a file: 64 hex digits")
 
 
 @dataclass(frozen=True)
