@@ -48,6 +48,24 @@ def test_weights_of_the_package_are_read_without_what_is_cut_off():
         assert torch.equal(backend.features(loaded, IMAGES), backend.features(trained, IMAGES))
 
 
+@pytest.mark.parametrize(
+    "name", ["lcnet_050.ra2_in1k", "convnext_atto.d2_in1k", "deit_tiny_distilled_patch16_224.fb_in1k"]
+)
+def test_without_classes_the_head_of_the_weights_is_left_out(name, tmp_path):
+    from safetensors.torch import save_file
+
+    backend = TimmBackend()
+    whole = backend.build(spec(name), 1000, seed=1).eval()
+    save_file(whole.state_dict(), tmp_path / "model.safetensors")
+    state = backend.read_weights(spec(name, "imagenet"), tmp_path / "model.safetensors")
+    trunk = backend.load(spec(name, "imagenet"), state, 0)
+    size = backend.preprocessing(spec(name)).size
+    with torch.no_grad():
+        images = torch.zeros(1, 3, size, size)
+        assert torch.equal(backend.features(trunk, images), backend.features(whole, images))
+        assert backend.replace_head(trunk, 3)(images).shape == (1, 3)
+
+
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050-s4", "tinynet_e-s5", "mobilenetv4_conv_small-s3"])
 def test_other_families_are_cut_too(name):
     backend = TimmBackend()

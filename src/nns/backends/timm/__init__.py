@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,18 @@ class TimmBackend(Backend):
 
     def read_weights(self, spec: ArchitectureSpec, path: Path) -> Mapping[str, torch.Tensor]:
         """Read weights; those of a package, and of the layouts that timm converts when it loads, under timm's names."""
-        return weights.as_timm(spec, weights.in_order(spec.name, super().read_weights(spec, path)))
+        base, stages = trunks.base_and_stages(spec.name)
+        whole = replace(spec, name=base)
+        state = weights.as_timm(whole, weights.in_order(base, super().read_weights(whole, path)))
+        return state if stages is None else weights.of_trunk(base, stages, state)
+
+    def load(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
+        """Build a network and give it trained weights; one that is to have no head does without that of the weights."""
+        if not classes:
+            head = getattr(_config(spec.name), "classifier", None) or ()
+            heads = tuple(f"{name}." for name in ([head] if isinstance(head, str) else head))
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
+        return super().load(spec, state, classes)
 
     def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
         """Propose one fine-tuned EfficientNet-Lite for every two small networks from scratch."""

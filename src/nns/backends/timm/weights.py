@@ -125,23 +125,28 @@ def packaged_file(name: str) -> tuple[str, str] | None:
 
 
 def in_order(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Give tensors of a package timm's names, and leave out what a network that is cut after a stage does not have.
+    """Give tensors of a package timm's names; other tensors are returned as they are.
 
     Raises:
         WeightsError: If they are of another architecture.
     """
-    base, stages = base_and_stages(name)
+    if name not in PACKAGES:
+        return state
     import timm
     import torch
 
-    if base in PACKAGES:
-        with torch.device("meta"):
-            wanted = timm.create_model(base, pretrained=False).state_dict()
-        state = state if state.keys() == wanted.keys() else _in_order(state, wanted)
-    if stages is None:
-        return state
     with torch.device("meta"):
-        kept = cut(timm.create_model(base, pretrained=False), base, stages, classes=0).state_dict()
+        wanted = timm.create_model(name, pretrained=False).state_dict()
+    return state if state.keys() == wanted.keys() else _in_order(state, wanted)
+
+
+def of_trunk(name: str, stages: int, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Leave out the tensors that a network cut after a stage does not have; the name is that of the whole."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        kept = cut(timm.create_model(name, pretrained=False), name, stages, classes=0).state_dict()
     return {tensor: state[tensor] for tensor in kept if tensor in state}
 
 
