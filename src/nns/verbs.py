@@ -5,6 +5,7 @@ Each opens what it is given, then makes one call; the command line goes through 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
     from nns.finetuning import LadderEvent, Recipe
     from nns.finetuning.finetune_zoo import FinetuneReport
-    from nns.searching import SearchResult
+    from nns.searching import Candidate, SearchResult
+
+_log = logging.getLogger("nns")
 
 ZooLike = Zoo | str | os.PathLike[str]
 Progress = Callable[[str, int, int], None]
@@ -75,7 +78,9 @@ def search(
     tries: int = 3,
     device: str = "auto",
     seed: int = 0,
+    offline: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> SearchResult:
     """Rank the networks of a zoo that meet the limits, for a dataset.
 
@@ -101,21 +106,26 @@ def search(
         tries: Networks to choose for being fine-tuned together.
         device: Where latencies count: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of the sample of images.
+        offline: Rank only networks whose weights are on this disk, and fetch nothing for a probe.
         progress: Called as things go on.
+        tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
 
     Raises:
         DatasetError: If the data cannot be read.
+        WeightsError: If none is on this disk, and nothing may be fetched.
         NoNetworkError: If no network meets the limits.
         UsageError: If an argument is wrong, or the zoo has no fitted space.
     """
     from nns.searching.ranking import search as rank
 
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    opened = open_zoo(zoo)
+    opened.offline |= offline
     return rank(
-        data, open_zoo(zoo), limits,
+        data, opened, limits,
         top=top, classes=classes, space=space, device=latency_device(device, limits.max_latency), seed=seed,
         images=images, probe="ridge" if probe is True else probe or None, probe_seconds=probe_seconds,
-        tries=tries, progress=progress,
+        tries=tries, offline=offline, progress=progress, tell=tell,
     )  # fmt: skip
 
 
@@ -138,7 +148,9 @@ def finetune(
     image_size: int | None = None,
     device: str = "auto",
     seed: int = 0,
+    offline: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
     on_chosen: Callable[[Sequence[str]], None] | None = None,
     on_event: Callable[[LadderEvent, int], None] | None = None,
 ) -> FinetuneReport:
@@ -168,7 +180,9 @@ def finetune(
         image_size: Side of the input in pixels; None: each network's own.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of everything random.
-        progress: Called while the search goes on and while images are read.
+        offline: Fetch no weights: the search chooses among networks whose weights are on this disk.
+        progress: Called while the search goes on, while weights are fetched, and while images are read.
+        tell: Called before weights are fetched, with what and from where; None: that goes into the log.
         on_chosen: Called with the ids of the networks, before they are trained.
         on_event: Called as the trainings go on, with the number of training images.
 
@@ -176,10 +190,13 @@ def finetune(
         DatasetError: If the data cannot be trained on.
         NoNetworkError: If no network meets the limits.
         UsageError: If an argument is wrong, or the folder is taken.
+        WeightsError: If weights cannot be had: of each network that was chosen, or of one that was named.
     """
     from nns.data import Dataset
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.finetune_zoo import finetune as train
+    from nns.networks import bring_weights
+    from nns.networks.hub import is_offline
     from nns.searching import SearchResult
     from nns.searching.ranking import search as rank
 
@@ -193,22 +210,36 @@ def finetune(
     target = Path(output) if output is not None else default_output(data)
     check_target(target)
     opened = open_zoo(zoo)
+    opened.offline |= offline
+    left_out: tuple[Candidate, ...] = ()
+    named = networks is not None
     dataset = Dataset.of(data, registry=opened.registry)
     if networks is None:
         dataset.check_readable()  # now: the search may keep in the zoo what it measures
-        networks = rank(dataset, opened, limits, tries=tries, device="cpu", seed=seed, progress=progress)
+        networks = rank(
+            dataset, opened, limits,
+            tries=tries, device="cpu", seed=seed, offline=offline or is_offline(), progress=progress, tell=tell,
+        )  # fmt: skip
     if isinstance(networks, SearchResult):
+        left_out = networks.left_out
         networks = [candidate.entry.id for candidate in networks.together]
     chosen = [opened.resolve(network) for network in networks]
     if not chosen:
         raise UsageError("`networks` names none")
+    missing = bring_weights([opened.network(network) for network in chosen], progress, tell)
+    if missing and (named or len(missing) == len(chosen)):
+        raise next(iter(missing.values()))
+    for error in missing.values():
+        (tell or _log.warning)(f"left out: {error}")
+    chosen = [network for network in chosen if network not in missing]
     if on_chosen:
         on_chosen(chosen)
-    return train(
+    report = train(
         dataset, opened, chosen, target, recipe,
         image_size=image_size, seed=seed, on_event=on_event,
         on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
     )  # fmt: skip
+    return replace(report, left_out=left_out)
 
 
 def default_output(data: Any) -> Path:

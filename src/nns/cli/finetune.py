@@ -46,6 +46,7 @@ def finetune(
         int | None, Option(min=16, max=1024, help="Side of the input; default: the network's own.")
     ] = None,
     patience: Annotated[int | None, Option(min=1, help="Stop after so many epochs that are no better.")] = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     output: Annotated[Path | None, Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
@@ -87,7 +88,8 @@ def finetune(
             data, zoo, chosen or None, output,
             max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
             license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
-            image_size=image_size, device=device, seed=seed, progress=update, on_event=_show(update),
+            image_size=image_size, device=device, seed=seed, offline=offline, progress=update, tell=note,
+            on_event=_show(update),
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
     if json:
@@ -121,7 +123,9 @@ def render(report: FinetuneReport) -> None:
     from dataclasses import replace
 
     from nns.cli.output import note, render_table
+    from nns.cli.search import note_left_out
 
+    note_left_out(report.left_out)
     for item in report.skipped[:5]:
         note(f"skipped {item.path}: {item.reason}")
     table = report.table()

@@ -45,6 +45,7 @@ LicenseLimit = Annotated[
     str | None,
     Option("--license", metavar="NAME", help="Only networks under this licence.", rich_help_panel=LIMITS),
 ]
+Offline = Annotated[bool, Option("--offline", help="Fetch no weights: take what is on this disk.")]
 Executor = Annotated[str, Option("--executor", metavar="local|ray", help="Where the training runs.")]
 Address = Annotated[str | None, Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")]
 Device = Annotated[str, Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]

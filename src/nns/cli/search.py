@@ -10,7 +10,9 @@ from typer import Option
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.searching import SearchResult
+    from collections.abc import Sequence
+
+    from nns.searching import Candidate, SearchResult
 
 
 def search(
@@ -35,6 +37,7 @@ def search(
     ] = None,
     images: Annotated[int, Option(metavar="N", help="Images to look at, at most.")] = 200,
     device: options.Device = "auto",
+    offline: options.Offline = False,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
 ) -> None:
@@ -55,7 +58,7 @@ def search(
         result = run_search(
             data, zoo, max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency,
             backend=backend, license=license, top=top, classes=classes, space=space, device=device, seed=seed,
-            images=images, probe=probe, probe_seconds=probe_seconds, progress=update,
+            images=images, probe=probe, probe_seconds=probe_seconds, offline=offline, progress=update, tell=note,
         )  # fmt: skip
     if report is not None:
         write_report(result, report)
@@ -78,5 +81,19 @@ def render(result: SearchResult) -> None:
     if len(result.dataset.skipped) > 5:
         note(f"skipped {len(result.dataset.skipped) - 5} more; `nns doctor {result.dataset.path}` lists them")
     render_table(result.table())
+    note_left_out(result.left_out)
     if result.neighbourhood.far:
         note("your images are far from every dataset of the zoo: expect less of the ranking than of its static choice")
+
+
+def note_left_out(candidates: Sequence[Candidate]) -> None:
+    """Name better networks that were left out, since they are not on this disk and nothing may be fetched."""
+    from nns.cli.output import note
+    from nns.quantities import format_bytes
+
+    for each in candidates:
+        place = each.weights
+        size = "size not known" if place is None or place.bytes is None else format_bytes(place.bytes)
+        where = "not on this disk" if place is None else f"not on this disk ({place.where}, {size})"
+        expected = f"expected {each.predicted_accuracy:.0%}"
+        note(f"better, but {where}: {each.entry.id[:10]}, {each.entry.spec.name}, {expected}, {each.entry.license}")

@@ -31,6 +31,7 @@ from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.searching import Candidate
     from nns.zoo import Zoo
 
 MAX_SEARCH_JSON = 64 * 2**20
@@ -45,12 +46,15 @@ class FinetuneReport:
         result: The ladder's result.
         output: The folder that holds it.
         skipped: Images that could not be read.
+        left_out: Networks that the search would rather have tried, but that are not on this disk, where nothing might
+            be fetched.
     """
 
     card: Card
     result: LadderResult
     output: Path
     skipped: tuple[Skipped, ...]
+    left_out: tuple[Candidate, ...] = ()
 
     def __repr__(self) -> str:
         """Return what came out, in one line."""
@@ -79,6 +83,7 @@ class FinetuneReport:
             "output": str(self.output),
             "interrupted": self.result.interrupted,
             "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
+            "left_out": [candidate.to_dict() for candidate in self.left_out],
             "history": [
                 {
                     "epoch": e.epoch,

@@ -1,16 +1,19 @@
 """Networks of a zoo: their cost, latency and fingerprints."""
 
+from nns.networks.bringing import bring_weights
 from nns.networks.counting import count_cost
 from nns.networks.describing import Origin, describe_network, describe_supernet, serialise
 from nns.networks.fingerprints import fingerprint_network
 from nns.networks.latency import device_key, latencies, measure_latency
 from nns.networks.network import Network, Supernet
-from nns.networks.weights import packaged_weights
+from nns.networks.weights import WeightsPlace, packaged_weights
 
 __all__ = [
     "Network",
     "Origin",
     "Supernet",
+    "WeightsPlace",
+    "bring_weights",
     "count_cost",
     "describe_network",
     "describe_supernet",

@@ -94,6 +94,13 @@ class Network(_FromZoo):
         return place_of(self.entry, self._home.store, lambda: self.backend)
 
     @property
+    def offline(self) -> bool:
+        """Whether nothing may be fetched for it."""
+        from nns.networks.hub import is_offline
+
+        return self._home.offline or is_offline()
+
+    @property
     def on_disk(self) -> bool:
         """Whether its weights are on this disk. Nothing connects."""
         return self.place.on_disk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,20 @@ def read_pins() -> dict[str, Content]:
     """
     path = pins_path()
     try:
-        if path.stat().st_size > MAX_PINS:
-            raise ValueError("too large")
-        rows = json.loads(path.read_bytes())
-        return {str(key): Content.of(value) for key, value in rows.items()}
+        status = path.stat()
+        return dict(_parsed(path, status.st_mtime_ns, status.st_ino))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}, which says what files of weights must hold, is damaged ({error})") from error
+
+
+@lru_cache(maxsize=1)  # a search asks for the place of each network that it shows
+def _parsed(path: Path, time: int, inode: int) -> dict[str, Content]:
+    data = path.read_bytes()
+    if len(data) > MAX_PINS:
+        raise ValueError("too large")
+    return {str(key): Content.of(value) for key, value in json.loads(data).items()}
 
 
 def write_pin(key: str, content: Content) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nns.networks import Network
 from nns.searching.probes import moved_accuracy
 from nns.searching.results import Candidate, Gain
 from nns.searching.together import POOL, choose_together
@@ -32,6 +33,7 @@ class Ranking:
         latencies: Seconds of one image by id, of those that were asked for.
         rows: (k,) their rows in the zoo.
         scores: Their scores.
+        left_out: Better ones that are not on this disk, where nothing may be fetched.
         unscored: Networks that meet the limits, but of which the space knows nothing.
         order: (k,) indices, best first.
         found: What a probe found, by index.
@@ -46,6 +48,7 @@ class Ranking:
     rows: NDArray[np.int64]
     scores: Scores
     unscored: int = 0
+    left_out: tuple[Candidate, ...] = ()
     order: NDArray[np.int64] = field(init=False)
     static: int = field(init=False)
     found: dict[int, float] = field(default_factory=dict)
@@ -64,6 +67,11 @@ class Ranking:
         """Read the descriptions of some of the networks; those of the others are not parsed."""
         found = self.zoo.store.entries(self.rows[np.asarray(indices, np.int64)].tolist())
         return dict(zip(indices, found, strict=True))
+
+    def on_disk(self) -> NDArray[np.bool_]:
+        """Return which networks have their weights on this disk, (k,); every description is read for that."""
+        entries = self.zoo.store.entries(self.rows.tolist())
+        return np.array([Network(entry, self.zoo).on_disk for entry in entries], np.bool_)
 
     def first(self, count: int) -> list[int]:
         """Return the best ``count`` and the static choice: what is worth a probe."""
@@ -118,6 +126,7 @@ class Ranking:
             interval=None if margin is None else (max(0.0, predicted - margin), min(1.0, predicted + margin)),
             terms=terms | ({"probe": added} if index in self.found else {}),
             probe=self.found.get(index),
+            weights=Network(entry, self.zoo).place,
             zoo=self.zoo,
         )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nns.data import QUERY_IMAGES, Dataset
-from nns.errors import NoNetworkError, UsageError
-from nns.networks import latencies
+from nns.errors import NoNetworkError, UsageError, WeightsError
+from nns.networks import Network, bring_weights, latencies
 from nns.searching.candidates import Ranking
 from nns.searching.limits import NetworkTable, feasible
 from nns.searching.neighbours import neighbourhood
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from nns.searching.probes import Probe
     from nns.types import PartProgress, Progress
     from nns.zoo import Zoo
+
+
+_log = logging.getLogger("nns")
+
+LEFT_OUT = 3
+"""Better networks that are named at most, where a search leaves out what is not on this disk."""
 
 
 def _part(progress: Progress | None, what: str) -> PartProgress | None:
@@ -47,7 +54,9 @@ def search(
     probe: str | None = None,
     probe_seconds: float = PROBE_SECONDS,
     tries: int = TOGETHER,
+    offline: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> SearchResult:
     """Rank the networks of a zoo that meet the limits, for a dataset.
 
@@ -65,9 +74,12 @@ def search(
         probe: Name of a probe, e.g. ``"ridge"``, to re-rank the best by, on the images; None: do not.
         probe_seconds: Time for that at most.
         tries: Networks to choose for being fine-tuned together.
+        offline: Rank only networks whose weights are on this disk, and fetch nothing for a probe.
         progress: Called as things go on.
+        tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
 
     Raises:
+        WeightsError: If none is on this disk, in a search that may not fetch anything.
         DatasetError: If the data cannot be read.
         NoNetworkError: If no network meets the limits.
         UsageError: If the zoo has no fitted space, ``top``, ``images`` or ``tries`` is not positive, or a probe is
@@ -81,7 +93,7 @@ def search(
     if limits is not None and limits.backend is not None:
         zoo.registry.backend(limits.backend)  # an unknown one is told before anything is read
     probing = None if probe is None else make_probe(zoo.registry, probe)
-    search_in = _Search(zoo, limits or Limits(), _load_space(zoo, space, clock), device, progress)
+    search_in = _Search(zoo, limits or Limits(), _load_space(zoo, space, clock), device, offline, progress, tell)
     dataset = Dataset.of(data, require_labels=False, registry=zoo.registry)
     if probing:
         check_probe(dataset)
@@ -105,6 +117,7 @@ def search(
         limits=search_in.limits,
         feasible=len(ranking.rows) + ranking.unscored,
         unscored=ranking.unscored,
+        left_out=ranking.left_out,
         candidates=tuple(described[index] for index in best),
         static_choice=static,
         neighbourhood=neighbourhood(query, zoo),
@@ -145,7 +158,9 @@ class _Search:
     limits: Limits
     space: Space
     device: str
+    offline: bool
     progress: Progress | None
+    tell: Callable[[str], None] | None
 
     def rank(self, query: DatasetRecord, classes: int | None) -> Ranking:
         """Filter by the limits, each network with a head for so many classes, and score what is left."""
@@ -159,11 +174,40 @@ class _Search:
             )
         rows = np.flatnonzero(known)
         unscored = int(mask.sum()) - len(rows)
-        return Ranking(self.zoo, self.space, costs, seconds, rows, self.space.score(query, rows), unscored)
+        ranking = Ranking(self.zoo, self.space, costs, seconds, rows, self.space.score(query, rows), unscored)
+        return self._on_disk(ranking, query) if self.offline else ranking
+
+    def _on_disk(self, ranking: Ranking, query: DatasetRecord) -> Ranking:
+        """Rank only what is on this disk, and name what would have come before the first of it."""
+        here = ranking.on_disk()
+        if here.all():
+            return ranking
+        if not here.any():
+            raise WeightsError(
+                f"none of the {len(here)} networks within the limits is on this disk, and nothing may be fetched "
+                f"(offline); fetch some while there is a connection: `nns zoo fetch {self.zoo.path} ID`"
+            )
+        before = ranking.order[: int(here[ranking.order].argmax())][:LEFT_OUT].tolist()
+        described = ranking.candidates(before) if before else {}
+        rows = ranking.rows[here]
+        kept = replace(ranking, rows=rows, scores=self.space.score(query, rows))
+        kept.left_out = tuple(described[index] for index in before)
+        return kept
 
     def probe(self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int) -> None:
         """Re-rank the best by a probe."""
         entries = ranking.entries(ranking.first(PROBED))
+        networks = {index: Network(entry, self.zoo) for index, entry in entries.items()}
+        say = self.tell or _log.warning
+        missing = [each for each in networks.values() if not each.on_disk]
+        if missing and missing[0].offline:
+            say(f"not probed: {len(missing)} of the best {len(networks)}, which are not on this disk")
+        else:
+            for error in bring_weights(missing, self.progress, self.tell).values():
+                say(f"not probed: {error}")
+        entries = {index: entry for index, entry in entries.items() if networks[index].on_disk}
+        if not entries:
+            return
         part = _part(self.progress, "probing networks")
         by_id = run_probe(probe, dataset, self.zoo, list(entries.values()), seconds, seed=seed, progress=part)
         found = {index: by_id[entry.id] for index, entry in entries.items() if entry.id in by_id}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nns.quantities import format_count, format_seconds
+from nns.quantities import format_bytes, format_count, format_seconds
 from nns.searching.neighbours import Neighbourhood
 from nns.tables import Table
 from nns.types import Limits, NetworkEntry
@@ -15,6 +15,7 @@ from nns.types import Limits, NetworkEntry
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.networks import WeightsPlace
     from nns.zoo import Zoo
 
 ID_SHOWN = 10
@@ -60,7 +61,8 @@ class Candidate:
         probe: What the probe scored the network's features of the images; for the default one the leave-one-out
             accuracy of a ridge classifier, 0..1. None where it was not probed. Where it was, the score has
             ``terms["probe"]`` in it.
-        zoo: Where its weights are.
+        weights: Where its weights are; None where nobody looked.
+        zoo: The zoo that it is in.
     """
 
     rank: int
@@ -76,6 +78,7 @@ class Candidate:
     interval: tuple[float, float] | None
     terms: Mapping[str, float] = field(default_factory=dict)
     probe: float | None = None
+    weights: WeightsPlace | None = None
     zoo: Zoo | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -121,6 +124,7 @@ class Candidate:
             "terms": {name: round(part, 6) for name, part in self.terms.items()},
             "probe": None if self.probe is None else round(self.probe, 6),
             "license": entry.license,
+            "weights": None if self.weights is None else self.weights.to_dict(),
         }
 
 
@@ -165,6 +169,8 @@ class SearchResult:
         neighbourhood: The datasets of the zoo that are most like it.
         gain: Expected gain of the first candidate over the static choice.
         together: The few to fine-tune together: the first candidate, and those that make up for it where it fails.
+        left_out: Those that were expected to do better than the first candidate, but are not on this disk, in a search
+            that may not fetch anything; the best few.
         unscored: Networks that meet the limits and were left out, since the zoo has no fingerprint of them.
         probe_is_accuracy: Whether what the probe found are accuracies, 0..1; see :class:`nns.searching.probes.Probe`.
     """
@@ -184,6 +190,7 @@ class SearchResult:
     together: tuple[Candidate, ...]
     probe_is_accuracy: bool = True
     unscored: int = 0
+    left_out: tuple[Candidate, ...] = ()
 
     @property
     def best(self) -> Candidate:
@@ -223,6 +230,7 @@ class SearchResult:
             },
             "feasible": self.feasible,
             "unscored": self.unscored,
+            "left_out": [candidate.to_dict() for candidate in self.left_out],
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "static_choice": self.static_choice.to_dict(),
             "together": [candidate.entry.id for candidate in self.together],
@@ -262,6 +270,8 @@ class SearchResult:
         probed = any(candidate.probe is not None for candidate in self.candidates)
         columns += [("expected", "right"), ("match", "right")] + ([("probe", "right")] if probed else [])
         columns += [("score", "right")]
+        elsewhere = any(each.weights is not None and not each.weights.on_disk for each in self.candidates)
+        columns += [("weights", "left"), ("license", "left")] if elsewhere else []
         rows = []
         for candidate in self.candidates:
             entry = candidate.entry
@@ -271,6 +281,7 @@ class SearchResult:
             row += [_accuracy(candidate), f"{candidate.similarity:+.2f}"]
             row += [self.probe_text(candidate)] if probed else []
             row += [f"{candidate.score:.2f}"]
+            row += [_weights(candidate), entry.license] if elsewhere else []
             rows.append(row)
         classes = f"{self.dataset.classes} classes" if self.dataset.classes is not None else "unlabelled"
         static = self.static_choice
@@ -291,6 +302,16 @@ def _together(result: SearchResult) -> str:
     if len(names) == 1:
         return f"To fine-tune: {names[0]}."
     return f"To fine-tune {len(names)} and keep the best: {', '.join(names[:-1])} and {names[-1]}."
+
+
+def _weights(candidate: Candidate) -> str:
+    """Return whether weights are here, or what there is to fetch."""
+    place = candidate.weights
+    if place is None or place.on_disk:
+        return "here"
+    if place.host is None:
+        return "missing"
+    return f"to fetch: {'?' if place.bytes is None else format_bytes(place.bytes)}"
 
 
 def _accuracy(candidate: Candidate) -> str:

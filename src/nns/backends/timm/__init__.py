@@ -92,10 +92,7 @@ class TimmBackend(Backend):
 
     def read_weights(self, spec: ArchitectureSpec, path: Path) -> Mapping[str, torch.Tensor]:
         """Read weights; those of a package, and of the layouts that timm converts when it loads, under timm's names."""
-        base, stages = trunks.base_and_stages(spec.name)
-        whole = replace(spec, name=base)
-        state = weights.as_timm(whole, weights.in_order(base, super().read_weights(whole, path)))
-        return state if stages is None else weights.of_trunk(base, stages, state)
+        return weights.in_order(spec.name, super().read_weights(spec, path))
 
     def load(self, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], classes: int) -> nn.Module:
         """Build a network and give it trained weights; one that is to have no head does without that of the weights."""

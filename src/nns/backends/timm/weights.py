@@ -125,32 +125,26 @@ def packaged_file(name: str) -> tuple[str, str] | None:
 
 
 def in_order(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Give tensors of a package timm's names; other tensors are returned as they are.
+    """Give tensors the names that timm has for them, and leave out what a network cut after a stage does not have.
 
     Raises:
         WeightsError: If they are of another architecture.
     """
-    if name not in PACKAGES:
+    import timm
+    import torch
+
+    base, stages = base_and_stages(name)
+    if stages is None:
+        return _as_timm(base, state)
+    with torch.device("meta"):
+        kept = cut(timm.create_model(base, pretrained=False), base, stages, classes=0).state_dict()
+    if all(name in state for name in kept) and len(state) <= len(kept) + 2:  # cut already, with a head or without
         return state
-    import timm
-    import torch
-
-    with torch.device("meta"):
-        wanted = timm.create_model(name, pretrained=False).state_dict()
-    return state if state.keys() == wanted.keys() else _in_order(state, wanted)
-
-
-def of_trunk(name: str, stages: int, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Leave out the tensors that a network cut after a stage does not have; the name is that of the whole."""
-    import timm
-    import torch
-
-    with torch.device("meta"):
-        kept = cut(timm.create_model(name, pretrained=False), name, stages, classes=0).state_dict()
+    state = _as_timm(base, state)
     return {tensor: state[tensor] for tensor in kept if tensor in state}
 
 
-def as_timm(spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+def _as_timm(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
     """Convert weights as they are published into those of timm's module, by timm's own filter of the architecture.
 
     Tensors that are the module's already, or that timm can do nothing with, are returned as they are.
@@ -158,16 +152,17 @@ def as_timm(spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]) -> Mappin
     import timm
     import torch
 
-    check_name(spec.name)
-    classes = _classes(spec.name, state)
+    classes = _classes(name, state)
     with torch.device("meta"):
-        wanted = timm.create_model(spec.name, pretrained=False, num_classes=classes).state_dict()
-    if state.keys() == wanted.keys() and all(state[name].shape == wanted[name].shape for name in wanted):
+        wanted = timm.create_model(name, pretrained=False, num_classes=classes).state_dict()
+    if state.keys() == wanted.keys() and all(state[tensor].shape == wanted[tensor].shape for tensor in wanted):
         return state
+    if name in PACKAGES and state.keys().isdisjoint(wanted):
+        return _in_order(state, wanted)
     # a config of nothing but these tensors: no address, so timm has nowhere to fetch anything from
     config = {"state_dict": dict(state), "num_classes": classes, "custom_load": False}
     try:
-        module = timm.create_model(spec.name, pretrained=True, pretrained_cfg_overlay=config, num_classes=classes)
+        module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=config, num_classes=classes)
         return module.state_dict()
     except Exception:  # noqa: BLE001 - a filter meets tensors of anything; what does not fit is told when it is loaded
         return state
