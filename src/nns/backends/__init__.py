@@ -1,5 +1,14 @@
 """Backends: where networks come from. The built-ins register through the same hook as outsiders."""
 
-from nns.backends._base import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem, load_weights
+from nns.backends._base import (
+    Backend,
+    PretrainedOffer,
+    ProducedNetwork,
+    Published,
+    Trainer,
+    WorkItem,
+    load_weights,
+    spdx,
+)
 
-__all__ = ["Backend", "PretrainedOffer", "ProducedNetwork", "Trainer", "WorkItem", "load_weights"]
+__all__ = ["Backend", "PretrainedOffer", "ProducedNetwork", "Published", "Trainer", "WorkItem", "load_weights", "spdx"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nns.types import ArchitectureSpec, PartProgress, Preprocessing, SplitArrays, Training
+from nns.types import ArchitectureSpec, Json, PartProgress, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,25 @@ class PretrainedOffer:
     classes: tuple[str, ...]
     dataset: str
     accuracy: float
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network of a hub, as the ``config.json`` of its repository describes it.
+
+    Attributes:
+        spec: The architecture.
+        preprocessing: Its input.
+        classes: Class names of its own head, empty if it has none.
+        dataset: Name of the dataset it was trained on, empty if that is not said.
+        license: SPDX name of the licence of the weights, empty if that is not said.
+    """
+
+    spec: ArchitectureSpec
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    dataset: str
+    license: str
 
 
 class Trainer(Protocol):
@@ -193,6 +212,14 @@ class Backend(ABC):
         except UsageError as error:
             raise WeightsError(str(error)) from error
 
+    def read_config(self, config: Json) -> Published | None:
+        """Read the ``config.json`` of a hub's repository, which may hold anything; None if it is not of this backend.
+
+        Raises:
+            UsageError: If it is of this backend, but of a network that cannot be built from its name.
+        """
+        return None
+
     def weights_host(self, name: str) -> str:
         """Name the host, or whoever else is asked for weights that only this backend can fetch, before it is asked.
 
@@ -296,3 +323,11 @@ def load_weights(module: nn.Module, spec: ArchitectureSpec, state: Mapping[str, 
         first = str(error).strip().splitlines()
         raise WeightsError(f"weights do not fit {spec.name!r}: {first[-1].strip()}") from error
     return module.eval()
+
+
+_SPDX = ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0")
+
+
+def spdx(stated: str) -> str:
+    """Write a licence as SPDX does, if it is a known one in other letters."""
+    return {name.casefold(): name for name in _SPDX}.get(stated.casefold(), stated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from nns.data import Dataset
 from nns.data.formats import can_open
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.networks import Origin, describe_network
+from nns.networks.weights import describe_file
 from nns.types import ArchitectureSpec, DatasetRecord, NetworkEntry, NetworkRecord, Provenance
 from nns.zoo import network_id
 
@@ -48,6 +49,11 @@ def add_checkpoint(
     image_size: int | None = None,
     license: str | None = None,
     trust_pickle: bool = False,
+    reference: bool = False,
+    classes: Sequence[str] | None = None,
+    accuracy: float | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
 ) -> NetworkEntry:
     """Add a network trained elsewhere; its fingerprint is taken here, so a fitted space needs no refit.
 
@@ -66,6 +72,11 @@ def add_checkpoint(
         image_size: Side of its images in pixels; None: the architecture's own.
         license: SPDX name of the licence of the weights; None: not stated.
         trust_pickle: Unpickle a checkpoint that needs it, which runs whatever code is in it.
+        reference: Only refer to the checkpoint, which must be in the folder of the zoo or below it, and stay there.
+        classes: Names of its classes, for ``data`` that is only a name.
+        accuracy: Its top-1 accuracy, 0..1, where that is known; None: measured where ``data`` can be opened.
+        mean: Mean of each channel of its images; None: the architecture's own.
+        std: Deviation of each channel.
 
     Returns:
         The entry; the one that is there already if the same checkpoint was added before.
@@ -78,20 +89,24 @@ def add_checkpoint(
     if image_size is not None and image_size < 1:
         raise UsageError(f"image size must be positive, not {image_size}")
     maker = zoo.registry.backend(backend)
-    spec = _spec(maker, architecture, zoo)
-    source = _source(data, zoo)
-    state = read_state(checkpoint, trust_pickle=trust_pickle)
-    classes = count_classes(maker, spec, state, checkpoint)
-    if classes != len(source.classes):
+    spec = find_spec(maker, architecture, zoo)
+    source = _source(data, zoo, classes)
+    weights = describe_file(checkpoint, zoo.path) if reference else None
+    if reference and trust_pickle:
+        raise UsageError("a checkpoint that needs `trust_pickle` cannot be referred to: others would have to trust it")
+    state = maker.read_weights(spec, checkpoint) if reference else read_state(checkpoint, trust_pickle=trust_pickle)
+    count = count_classes(maker, spec, state, checkpoint)
+    if count != len(source.classes):
         raise UsageError(
-            f"{str(checkpoint)!r} tells {classes} classes apart, {source.name!r} has {len(source.classes)}: "
+            f"{str(checkpoint)!r} tells {count} classes apart, {source.name!r} has {len(source.classes)}: "
             "name the data that it was trained on"
         )
     try:
-        module = maker.load(spec, state, classes)
+        module = maker.load(spec, state, count)
     except WeightsError as error:
         raise UsageError(f"{str(checkpoint)!r}: {first_line(error)}") from error
-    preprocessing = maker.preprocessing(spec, image_size)
+    own = maker.preprocessing(spec, image_size)
+    preprocessing = replace(own, mean=mean or own.mean, std=std or own.std)
     made_of = {"recipe": "checkpoint", "image_size": preprocessing.size, "sha256": _digest(state)}
     identity = network_id(spec, source.digest or source.name, SEED, made_of)
     if identity in set(zoo.store.ids()):
@@ -100,16 +115,19 @@ def add_checkpoint(
             known = f"as {entry.id} under {entry.license!r}, not {license!r}"
             raise UsageError(f"{str(checkpoint)!r} is in the zoo already, {known}")
         return entry
-    accuracy, dataset = float("nan"), None
+    measured, dataset = float("nan") if accuracy is None else accuracy, None
     if source.dataset is not None:
         from nns.backends.steps import evaluate
 
         arrays, _ = source.dataset.decode_splits(preprocessing.size, seed=SEED, test=0.0)
-        _, accuracy = evaluate(module, arrays.val, preprocessing)
+        if accuracy is None:
+            _, measured = evaluate(module, arrays.val, preprocessing)
         source, dataset = _describe_dataset(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
     provenance = Provenance.of(made_of)
-    record: NetworkRecord = describe_network(maker, spec, module, preprocessing, what, accuracy, provenance)
+    record: NetworkRecord = describe_network(
+        maker, spec, module, preprocessing, what, measured, provenance, weights=weights
+    )
     record = replace(record, entry=replace(record.entry, license=license or NO_LICENSE))
     # both or neither: with a dataset of its own but not the network, a zoo that was whole would not be any more
     zoo.store.add_all([record] if dataset is None else [record, dataset])
@@ -136,7 +154,7 @@ def count_classes(backend: Backend, spec: ArchitectureSpec, state: Mapping[str, 
     )
 
 
-def _spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
+def find_spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
     """Find an architecture by name: among what the backend lists, else among the zoo's networks.
 
     Where the training elsewhere started from is not known, so the source is the one that needs no download.
@@ -154,7 +172,7 @@ def _spec(backend: Backend, architecture: str, zoo: Zoo) -> ArchitectureSpec:
     return replace(offered[0], source="random")
 
 
-def _source(data: Any, zoo: Zoo) -> _Source:
+def _source(data: Any, zoo: Zoo, classes: Sequence[str] | None = None) -> _Source:
     known = {record.name: record for record in zoo.datasets()}
     if not isinstance(data, str) or can_open(data, zoo.registry) or Path(data).expanduser().exists():
         dataset = Dataset.of(data, registry=zoo.registry)
@@ -164,6 +182,8 @@ def _source(data: Any, zoo: Zoo) -> _Source:
     for entry in zoo.store.entries():
         if entry.source_dataset == data:  # a dataset without query features, as ImageNet
             return _Source(data, entry.source_digest, entry.classes, None)
+    if classes is not None:
+        return _Source(data, "", tuple(classes), None)
     error = UnknownNameError.among("dataset", data, {*known, *(entry.source_dataset for entry in zoo.store.entries())})
     raise UnknownNameError(f"{error}; it is no folder or table either")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from nns.cli import build, import_tans, options, zoo_writing
+from nns.cli import build, import_tans, options, zoo_adding, zoo_writing
 from nns.cli.text import counted
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def ls(
     dataset: Annotated[
         str | None, Option(metavar="NAME", help="Only networks trained on it.", rich_help_panel=options.LIMITS)
     ] = None,
+    on_disk: Annotated[bool, Option("--on-disk", help="Only networks whose weights are on this disk.")] = False,
     sort: Annotated[
         str, Option(metavar="params|macs|size|accuracy|dataset|architecture|id", help="Order.")
     ] = "dataset",
@@ -55,6 +56,7 @@ def ls(
     Example: nns zoo ls zoo.h5 --max-params 1M --sort accuracy --limit 20
     """
     from nns.cli.output import print_json, progress_bar
+    from nns.networks import Network
     from nns.quantities import limits_of
     from nns.searching.listing import list_networks
     from nns.verbs import latency_device
@@ -73,18 +75,31 @@ def ls(
 
         entries = list_networks(opened, limits, sort, reverse=reverse, dataset=dataset, latencies=measured)
         ids = opened.store.ids()
-    shown = entries[:limit]
+        if on_disk:
+            entries = [entry for entry in entries if Network(entry, opened).on_disk]
+        shown = entries[:limit]
+        places = {entry.id: Network(entry, opened).place for entry in shown}
     if json:
-        rows = [entry.to_dict() | {"latency_ms": _milliseconds(seconds.get(entry.id))} for entry in shown]
+        rows = [
+            entry.to_dict()
+            | {"latency_ms": _milliseconds(seconds.get(entry.id)), "weights": places[entry.id].to_dict()}
+            for entry in shown
+        ]
         print_json({"networks": rows, "total": len(entries)})
         return
     title = f"{len(entries)} of " * (len(entries) < len(ids)) + counted(len(ids), "network")
     title += f", the first {len(shown)}" if len(shown) < len(entries) else ""
-    _render_list(f"{zoo}: {title}", shown, ids, seconds, with_size=sort == "size" or max_size is not None)
+    here = {name for name, place in places.items() if place.on_disk}
+    _render_list(f"{zoo}: {title}", shown, ids, seconds, here, with_size=sort == "size" or max_size is not None)
 
 
 def _render_list(
-    title: str, entries: Sequence[NetworkEntry], ids: Sequence[str], seconds: Mapping[str, float], with_size: bool
+    title: str,
+    entries: Sequence[NetworkEntry],
+    ids: Sequence[str],
+    seconds: Mapping[str, float],
+    here: Collection[str],
+    with_size: bool,
 ) -> None:
     """Print networks; a column that is not asked for or says the same in every row is left out."""
     from nns.cli.output import note, print_table
@@ -99,6 +114,8 @@ def _render_list(
     columns += [("params", "right"), ("MACs", "right")]
     columns += [("size", "right")] * with_size + [("latency", "right")] * bool(seconds)
     columns += [("license", "left")] * (len(licenses) > 1)
+    elsewhere = len(here) < len(entries)
+    columns += [("on disk", "left")] * elsewhere
     rows = []
     for entry in entries:
         cost, classes = entry.cost, len(entry.classes)
@@ -107,6 +124,7 @@ def _render_list(
         row += [format_bytes(cost.bytes(classes))] * with_size
         row += [format_seconds(seconds[entry.id])] if seconds else []
         row += [entry.license] * (len(licenses) > 1)
+        row += ["yes" if entry.id in here else "no"] * elsewhere
         rows.append(row)
     print_table(title, columns, rows, caption=f"license: {licenses.pop()}" if len(licenses) == 1 else None)
 
@@ -325,6 +343,7 @@ def verify(
 app.command("merge")(zoo_writing.merge)
 app.command("rm")(zoo_writing.rm)
 app.command("gc")(zoo_writing.gc)
-app.command("add")(zoo_writing.add)
+app.command("add")(zoo_adding.add)
+app.command("fetch")(zoo_adding.fetch)
 app.command("import-tans")(import_tans.import_tans)
 app.command("export")(zoo_writing.export)

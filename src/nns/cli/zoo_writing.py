@@ -188,38 +188,6 @@ def _parts(garbage: Garbage) -> list[str]:
     return parts + [text for text in counts if not text.startswith("0 ")]
 
 
-def add(
-    zoo: options.ZooArgument,
-    checkpoint: Annotated[Path, Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.")],
-    backend: Annotated[str, Option(metavar="NAME", help="Backend that builds it.")],
-    architecture: Annotated[str, Option(metavar="NAME", help="Architecture, as the backend names it.")],
-    data: Annotated[str, Option(metavar="DATA", help="Dataset it was trained on: DATA, or a name.")],
-    image_size: Annotated[int | None, Option(help="Side of its images in pixels.")] = None,
-    license: Annotated[str | None, Option(metavar="NAME", help="Licence of the weights (SPDX).")] = None,
-    trust_pickle: Annotated[
-        bool, Option("--trust-pickle", help="Unpickle the checkpoint, which can run any code in it.")
-    ] = False,
-    json: options.JsonFlag = False,
-) -> None:
-    """Add a network that was trained elsewhere.
-
-    Example: nns zoo add zoo.h5 birds.safetensors --backend timm --architecture mobilenetv3_small_100 --data ./birds
-    """
-    from nns.building.checkpoints import add_checkpoint
-    from nns.cli.output import note, print_json
-    from nns.zoo import Zoo
-
-    with Zoo(zoo, must_exist=False) as opened:
-        entry = add_checkpoint(
-            opened, checkpoint, backend, architecture, data,
-            image_size=image_size, license=license, trust_pickle=trust_pickle,
-        )  # fmt: skip
-    if json:
-        print_json(entry.to_dict())
-    else:
-        note(f"added {entry.id}: {entry.spec.name}, trained on {entry.source_dataset}")
-
-
 def export(
     zoo: options.ZooArgument,
     network: Annotated[str, Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],

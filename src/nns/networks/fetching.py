@@ -9,9 +9,10 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 from urllib.parse import urlsplit
 
 from nns.errors import WeightsError
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from nns.backends import Backend
     from nns.types import PartProgress
 
+Where = TypeVar("Where", HubWeights, AddressWeights, BackendWeights)
+
 ALLOW_HTTP = "NNS_ALLOW_HTTP"
 """Environment variable: 1 lets addresses of this machine be fetched without encryption."""
 
 
-class RemoteFile(ABC):
+class RemoteFile(ABC, Generic[Where]):
     """A file that is fetched once.
 
     Attributes:
@@ -36,8 +39,9 @@ class RemoteFile(ABC):
 
     where: str
 
-    def __init__(self, weights: RemoteWeights) -> None:
+    def __init__(self, weights: Where) -> None:
         """Remember what the zoo says of it; nothing is read."""
+        self._weights: Where = weights
         self._said = Content(weights.bytes, weights.sha256, getattr(weights, "revision", None))
 
     @property
@@ -69,6 +73,14 @@ class RemoteFile(ABC):
             pin.sha256 if said.sha256 is None else said.sha256,
             pin.revision or said.revision,
         )
+
+    def pinned(self) -> Where:
+        """Return where it is, with all that is known of it."""
+        changes = asdict(self.known)
+        if not isinstance(self._weights, HubWeights):
+            del changes["revision"]
+        found: Where = replace(self._weights, **changes)
+        return found
 
     @property
     def on_disk(self) -> bool:
@@ -132,13 +144,12 @@ class RemoteFile(ABC):
         self.__dict__.pop("known", None)
 
 
-class HubFile(RemoteFile):
+class HubFile(RemoteFile[HubWeights]):
     """A file of a repository of the hub."""
 
     def __init__(self, weights: HubWeights) -> None:
         """See :class:`RemoteFile`."""
         super().__init__(weights)
-        self._weights = weights
         revision = f"@{weights.revision}" if weights.revision else ""
         self.where = f"hub:{weights.repo}{revision}/{weights.file}"
 
@@ -165,7 +176,7 @@ class HubFile(RemoteFile):
         return commit_of(path)
 
 
-class CachedFile(RemoteFile):
+class CachedFile(RemoteFile[Where]):
     """A file in nns's own cache."""
 
     @cached_property
@@ -199,19 +210,18 @@ class CachedFile(RemoteFile):
         """Write what ``file``, at ``path``, lacks."""
 
 
-class AddressFile(CachedFile):
+class AddressFile(CachedFile[AddressWeights]):
     """A file at an address."""
 
     def __init__(self, weights: AddressWeights) -> None:
         """See :class:`RemoteFile`."""
         super().__init__(weights)
         self.where = weights.url
-        self._weights = weights
 
     @property
     def host(self) -> str:
         """The host of the address."""
-        return self._weights.host
+        return str(self._weights.host)
 
     def _write(self, file: object, path: Path, progress: PartProgress | None) -> None:
         scheme = urlsplit(self.where).scheme
@@ -224,14 +234,13 @@ class AddressFile(CachedFile):
             fetch_by_driver(self.where, file, self.known.bytes, progress)  # type: ignore[arg-type]
 
 
-class BackendFile(CachedFile):
+class BackendFile(CachedFile[BackendWeights]):
     """A file that a backend fetches."""
 
     def __init__(self, weights: BackendWeights, name: str, backend: Callable[[], Backend]) -> None:
         """See :class:`RemoteFile`; ``backend`` is called when something is to be fetched, or a host named."""
         super().__init__(weights)
         self.where = f"{name}:{weights.name}"
-        self._weights = weights
         self._backend = backend
 
     @property
@@ -243,7 +252,7 @@ class BackendFile(CachedFile):
         self._backend().fetch_weights(self._weights.name, path, progress)
 
 
-def remote_file(weights: RemoteWeights, name: str, backend: Callable[[], Backend]) -> RemoteFile:
+def remote_file(weights: RemoteWeights, name: str, backend: Callable[[], Backend]) -> RemoteFile[Any]:
     """Return the file that holds weights; ``name`` is that of the backend, which is made only if it has to help."""
     match weights:
         case HubWeights():

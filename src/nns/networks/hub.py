@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nns.errors import WeightsError
@@ -114,3 +117,106 @@ def _problem(path: Path, etag: str, known: Content) -> str | None:
         git = hashlib.sha1(header + path.read_bytes(), usedforsecurity=False).hexdigest()
         return None if git == etag else f"git's sha1 {git} where {etag} is meant"
     return None
+
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""What repositories call their weights."""
+
+MAX_CONFIG = 8 << 20
+"""Bytes of a ``config.json``, at most: class names are in it."""
+
+
+def describe(repo: str, revision: str | None) -> HubWeights:
+    """Ask the hub which file has the weights of a repository, at which commit, how large, and with which digest.
+
+    Raises:
+        WeightsError: If it cannot be asked, or has none.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for file in FILES:
+        weights = HubWeights(repo, file, revision)
+        with _asking(repo):
+            try:
+                about = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision))
+            except EntryNotFoundError:
+                continue
+        commit, etag, size = _checked(weights, about, Content())
+        return HubWeights(repo, file, commit, size, etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None)
+    raise WeightsError(f"{repo} has no {' and no '.join(FILES)}")
+
+
+def read_config(repo: str, revision: str | None) -> dict[str, Any]:
+    """Fetch the ``config.json`` of a repository; empty if it has none.
+
+    Raises:
+        WeightsError: If it cannot be had, or is no JSON object.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with _asking(repo):
+        try:
+            size = get_hf_file_metadata(hf_hub_url(repo, "config.json", revision=revision)).size
+            if size is None or size > MAX_CONFIG:
+                raise WeightsError(f"the config.json of {repo} has {size} bytes")
+            data = Path(hf_hub_download(repo, "config.json", revision=revision)).read_bytes()
+        except EntryNotFoundError:
+            return {}
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the config.json of {repo} is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"the config.json of {repo} is no JSON object")
+    return value
+
+
+def license_of(repo: str, revision: str | None) -> str:
+    """Return the licence that a repository's card states, empty if it states none.
+
+    Raises:
+        WeightsError: If the hub cannot be asked.
+    """
+    from huggingface_hub import HfApi
+
+    with _asking(repo):
+        tags = HfApi(endpoint=_endpoint_url()).model_info(repo, revision=revision).tags or []
+    return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
+
+
+def repositories_of(author: str) -> list[str]:
+    """List the image classifiers of timm that an organisation has on the hub, by the hub's own listing.
+
+    Raises:
+        WeightsError: If the hub cannot be asked.
+    """
+    from huggingface_hub import HfApi
+
+    with _asking(author):
+        found = HfApi(endpoint=_endpoint_url()).list_models(author=author, filter=["image-classification", "timm"])
+        return sorted({model.id for model in found if model.id.startswith(f"{author}/")})
+
+
+def _endpoint_url() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Whatever the hub's library raises over a question is that it cannot be answered."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if is_offline():
+        raise WeightsError(f"{endpoint()} may not be asked for {what}: HF_HUB_OFFLINE is set")
+    try:
+        yield
+    except (WeightsError, EntryNotFoundError):
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        why = f"{type(error).__name__}: {lines[0]:.300}"
+        raise WeightsError(f"{endpoint()} has no answer about {what} ({why})") from error

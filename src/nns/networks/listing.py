@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nns.errors import UsageError
 from nns.networks.counting import count_cost
-from nns.types import ArchitectureSpec, Limits, NetworkCost
+from nns.types import ArchitectureSpec, Limits, NetworkCost, Preprocessing
 
 if TYPE_CHECKING:
     from nns.backends import Backend
@@ -100,6 +100,31 @@ def list_architectures(
         if on_progress:
             on_progress(ListingProgress(done, len(offered), spec.name, len(kept), dict(skipped)))
     return tuple(sorted(kept, key=lambda listing: (listing.params, listing.spec.name)))
+
+
+def cost_without_weights(
+    backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing, classes: Sequence[str]
+) -> NetworkCost:
+    """Count an architecture on the meta device, or on the CPU if it cannot be built there.
+
+    Raises:
+        UsageError: If it cannot be built, or does not run on its own input.
+    """
+    import torch
+
+    def count() -> NetworkCost:
+        module = backend.build(replace(spec, source="random"), len(classes))
+        return count_cost(backend, module, preprocessing, len(classes))
+
+    try:
+        with torch.device("meta"):
+            return count()
+    except Exception:  # noqa: BLE001 - what fails on the meta device may work on the CPU
+        try:
+            return count()
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            raise UsageError(f"{spec.name!r} does not run at {preprocessing.size} px ({lines[0]:.200})") from error
 
 
 def _within(

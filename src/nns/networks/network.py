@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from nns.networks.fetching import remote_file
 from nns.networks.latency import latencies
 from nns.networks.weights import WeightsPlace, place_of, read_state
-from nns.places import RemoteWeights
+from nns.places import RemoteWeights, Weights
 from nns.types import ArchitectureSpec, Fingerprint, NetworkEntry, PartProgress, TransferRecord
 
 if TYPE_CHECKING:
@@ -118,6 +118,13 @@ class Network(_FromZoo):
         if isinstance(self.entry.weights, RemoteWeights):
             remote = remote_file(self.entry.weights, self.spec.backend, lambda: self.backend)
             remote.fetch(self._home.offline, progress, tell)
+
+    def known_weights(self) -> Weights:
+        """Return where its weights are with all that is known of them here: revision, size and digest."""
+        if not isinstance(self.entry.weights, RemoteWeights):
+            return self.entry.weights
+        found: Weights = remote_file(self.entry.weights, self.spec.backend, lambda: self.backend).pinned()
+        return found
 
     def load(self, classes: int | None = None, seed: int = 0) -> nn.Module:
         """Build the network with its weights, in eval mode on the CPU; they are fetched if they are elsewhere.

@@ -154,6 +154,8 @@ def describe_file(path: Path, zoo: Path) -> FileWeights:
         WeightsError: If it is somewhere else.
         UsageError: If its name is not one that a zoo can hold.
     """
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at {str(path)!r}: give a .safetensors file or a state dict of torch")
     try:
         relative = path.resolve().relative_to(zoo.parent.resolve()).as_posix()
     except ValueError as error:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nns.backends._base import Backend, PretrainedOffer, WorkItem
+from nns.backends._base import Backend, PretrainedOffer, Published, WorkItem, spdx
 from nns.backends.timm import trunks, weights
 from nns.errors import UnknownNameError
 from nns.hookspecs import Register, hookimpl
-from nns.types import ArchitectureSpec, Preprocessing, Training
+from nns.types import ArchitectureSpec, Json, Preprocessing, Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +102,13 @@ class TimmBackend(Backend):
             state = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
         return super().load(spec, state, classes)
 
+    def read_config(self, config: Json) -> Published | None:
+        """Read the ``config.json`` of a network of timm's."""
+        from nns.backends.timm.config import read_config
+
+        found = read_config(config)
+        return found and replace(found, license=spdx(found.license) if found.license else "")
+
     def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
         """Propose one fine-tuned EfficientNet-Lite for every two small networks from scratch."""
         rng = np.random.default_rng([seed, 0x7133])
@@ -171,7 +178,7 @@ class TimmBackend(Backend):
             return str(spec.config.get("license") or "NOASSERTION")
         config = _config(spec.name)
         stated = getattr(config, "license", None) if config and spec.source != weights.RANDOM else None
-        return _spdx(stated) if stated else "Apache-2.0"
+        return spdx(stated) if stated else "Apache-2.0"
 
 
 def _config(name: str) -> Any:
@@ -187,11 +194,6 @@ def _config(name: str) -> Any:
         return timm.get_pretrained_cfg(trunks.base_and_stages(name)[0])
     except RuntimeError as error:
         raise UnknownNameError.among("timm architecture", name, timm.list_pretrained()) from error
-
-
-def _spdx(stated: str) -> str:
-    known = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause", "cc-by-nc-4.0": "CC-BY-NC-4.0"}
-    return known.get(stated.lower(), stated)
 
 
 @hookimpl

@@ -122,6 +122,28 @@ def remove(path: Path, ids: Collection[str]) -> None:
         _rewrite(path, loader.journal, view, contents)
 
 
+def replace_networks(path: Path, fresh: Sequence[Part]) -> None:
+    """Merge the zoo at ``path``, its networks of some ids replaced by those of other files, all at once.
+
+    Raises:
+        UnknownNameError: If one is not there.
+        ZooError: If a fingerprint has other shapes than those of the zoo; then nothing is changed.
+    """
+    loader = Loader(path)
+    names = [name for part in fresh for name in part.networks.ids]
+    with loader.journal.lock(make=True), loader.journal.announce(names):
+        view = _prepare(loader)
+        for name in names:
+            if name not in view.networks:
+                raise UnknownNameError.among("network", name, view.networks.ids)
+        contents, gone = _contents(view), set(names)
+        kept = [(table, row) for table, row in contents.networks if table.ids[row] not in gone]
+        new = [(part.networks, row) for part in fresh for row in range(len(part.networks))]
+        contents.networks = sorted([*kept, *new], key=lambda each: each[0].ids[each[1]])
+        contents.merged += _shards_of(view, gone)
+        _rewrite(path, loader.journal, view, contents, fresh=fresh)
+
+
 def collect_garbage(path: Path) -> Garbage:
     """Merge the zoo at ``path`` without what nothing refers to, every frame encoded anew."""
     loader = Loader(path)

@@ -20,7 +20,7 @@ from nns.stores._records import (
     normal_transfer,
 )
 from nns.stores.hdf5.columns import Column
-from nns.stores.hdf5.merge import absorb, collect_garbage, merge, remove
+from nns.stores.hdf5.merge import absorb, collect_garbage, merge, remove, replace_networks
 from nns.stores.hdf5.networks import Networks, Supernets, WeightsTable
 from nns.stores.hdf5.reading import StoreReader
 from nns.stores.hdf5.shards import (
@@ -210,6 +210,23 @@ class HDF5Store(StoreReader):
         check_features(self.path, held, [normal])
         columns = dataset_columns([normal], [meta], [dataset_content_digest(normal)])
         return [self._loader.journal.write(columns, header({"datasets": 1}))]
+
+    def replace_networks(self, records: Sequence[NetworkRecord]) -> None:
+        """Write networks in place of those of the same ids, all at once. Waits for a merge.
+
+        Raises:
+            UsageError: If one cannot be stored.
+            UnknownNameError: If the zoo has none of that id; then nothing is changed.
+        """
+        if not records:
+            return
+        file = self._write_batch(records)
+        try:
+            replace_networks(self.path, [Part(file, stays_open=True)])
+        finally:
+            file.unlink(missing_ok=True)
+            self._loader.journal.remove_if_empty()
+        self.refresh()
 
     def absorb(self, other: StoreReader) -> None:
         """Add the networks, supernets, datasets and transfers of another zoo; weights are copied as they are packed.

@@ -1,0 +1,241 @@
+"""``nns zoo``: add, fetch: networks that were trained elsewhere, and weights that are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from typer import Argument, Option
+
+from nns.cli import options
+from nns.cli.text import counted
+
+if TYPE_CHECKING:
+    from nns.building.references import Added, Reference
+    from nns.networks import Network
+    from nns.types import Limits, NetworkEntry
+    from nns.zoo import Zoo
+
+T = TypeVar("T")
+
+ELSEWHERE = "Weights that stay where they are"
+SHOWN = 20
+"""Failures that are shown at most."""
+
+
+def add(
+    zoo: options.ZooArgument,
+    checkpoint: Annotated[
+        Path | None, Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.", show_default=False)
+    ] = None,
+    backend: Annotated[str | None, Option(metavar="NAME", help="Backend that builds it.")] = None,
+    architecture: Annotated[str | None, Option(metavar="NAME", help="Architecture, as the backend names it.")] = None,
+    data: Annotated[str | None, Option(metavar="DATA", help="Dataset it was trained on: DATA, or a name.")] = None,
+    image_size: Annotated[int | None, Option(min=1, help="Side of its images in pixels.")] = None,
+    license: Annotated[
+        str | None, Option(metavar="NAME", help="Licence of the weights (SPDX); with --hub-author only those.")
+    ] = None,
+    accuracy: Annotated[str | None, Option(metavar="SHARE", help="Published top-1 accuracy, 0 to 1.")] = None,
+    mean: Annotated[str | None, Option(metavar="R,G,B", help="Mean of each channel of its images.")] = None,
+    std: Annotated[str | None, Option(metavar="R,G,B", help="Deviation of each channel.")] = None,
+    classes: Annotated[Path | None, Option(metavar="FILE", help="Names of its classes, one a line.")] = None,
+    trust_pickle: Annotated[
+        bool, Option("--trust-pickle", help="Unpickle the checkpoint, which can run any code in it.")
+    ] = False,
+    reference: Annotated[
+        bool,
+        Option("--reference", help="Only refer to CHECKPOINT, a file beside ZOO or below.", rich_help_panel=ELSEWHERE),
+    ] = False,
+    hub: Annotated[
+        str | None,
+        Option("--hub", metavar="REPO[@REVISION]", help="A network of the hub.", rich_help_panel=ELSEWHERE),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        Option(metavar="FILE.csv", help="Many: a row each, columns hub or file, …", rich_help_panel=ELSEWHERE),
+    ] = None,
+    hub_author: Annotated[
+        str | None,
+        Option(metavar="ORG", help="All image classifiers of an organisation.", rich_help_panel=ELSEWHERE),
+    ] = None,
+    max_params: options.MaxParams = None,
+    max_macs: options.MaxMacs = None,
+    max_size: options.MaxSize = None,
+    json: options.JsonFlag = False,
+) -> None:
+    """Add a network that was trained elsewhere; with --hub, --reference, --table, --hub-author its weights stay there.
+
+    Of a network on the hub its config.json is fetched and asked what the weights are, but not the weights. A table has
+    the columns hub, file, backend, architecture, data, license, accuracy, image_size, mean, std, classes, as far as
+    needed. What cannot be added is listed; the others are added.
+
+    Example: nns zoo add zoo.h5 birds.safetensors --backend timm --architecture mobilenetv3_small_100 --data ./birds
+
+    Example: nns zoo add zoo.h5 --hub timm/mobilenetv3_small_100.lamb_in1k
+    """
+    from nns.building.references import Reference, read_classes, read_references, references_of, share, three
+    from nns.cli.output import note, print_json
+    from nns.errors import UsageError
+    from nns.quantities import limits_of
+    from nns.zoo import Zoo
+
+    ways = {"CHECKPOINT": checkpoint, "--hub": hub, "--table": table, "--hub-author": hub_author}
+    if len(given := [name for name, value in ways.items() if value is not None]) != 1:
+        raise UsageError(f"give one of {', '.join(ways)}" + (f", not {' and '.join(given)}" if given else ""))
+    named = {"backend": backend, "architecture": architecture, "data": data}
+    if checkpoint is not None and (missing := [name for name, value in named.items() if value is None]):
+        raise UsageError(f"a checkpoint needs --{missing[0]}")
+    if reference and checkpoint is None:
+        raise UsageError("--reference is of a CHECKPOINT")
+    limits = limits_of(max_params, max_macs, max_size, None, None, license if hub_author else None)
+    about = Reference(
+        backend=backend, architecture=architecture, data=data, license=license, image_size=image_size,
+        accuracy=None if accuracy is None else _read(share, accuracy),
+        mean=None if mean is None else _read(three, mean),
+        std=None if std is None else _read(three, std),
+        classes=None if classes is None else read_classes(classes),
+    )  # fmt: skip
+    with Zoo(zoo, must_exist=False) as opened:
+        if checkpoint is not None:
+            entry = _add_checkpoint(opened, checkpoint, about, reference, trust_pickle)
+            entries = [entry]
+        elif hub is not None:
+            from dataclasses import replace
+
+            entries = [_single(_add_many(opened, [replace(about, hub=hub)], limits), hub)]
+        else:
+            many = read_references(table) if table is not None else references_of(str(hub_author))
+            added = _add_many(opened, many, limits)
+            _report(added, len(many), json)
+            return
+    for entry in entries:
+        if json:
+            print_json(entry.to_dict())
+        else:
+            note(f"added {entry.id}: {entry.spec.name}, trained on {entry.source_dataset}")
+
+
+def _read(convert: Callable[[str], T], text: str) -> T:
+    from nns.errors import UsageError
+
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _add_checkpoint(zoo: Zoo, checkpoint: Path, about: Reference, reference: bool, trust_pickle: bool) -> NetworkEntry:
+    from nns.building.checkpoints import add_checkpoint
+
+    return add_checkpoint(
+        zoo, checkpoint, str(about.backend), str(about.architecture), about.data,
+        image_size=about.image_size, license=about.license, trust_pickle=trust_pickle, reference=reference,
+        classes=about.classes, accuracy=about.accuracy, mean=about.mean, std=about.std,
+    )  # fmt: skip
+
+
+def _add_many(zoo: Zoo, references: Sequence[Reference], limits: Limits) -> Added:
+    from nns.building.references import add_references
+    from nns.cli.output import progress_bar
+
+    with progress_bar() as update:
+        return add_references(zoo, references, limits, lambda done, total: update("asking for networks", done, total))
+
+
+def _single(added: Added, name: str) -> NetworkEntry:
+    from nns.errors import NoNetworkError
+
+    for error in added.failures.values():
+        raise error
+    if added.beyond:
+        raise NoNetworkError(f"{name} is beyond the limits")
+    return added.entries[0]
+
+
+def _report(added: Added, asked: int, json: bool) -> None:
+    """Print what became of many; if none could be added, end with the code of the first failure."""
+    from nns.cli.output import note, print_json
+
+    failures = [{"name": name, "what": str(error)} for name, error in added.failures.items()]
+    if json:
+        entries = [entry.to_dict() for entry in added.entries]
+        print_json({"asked": asked, "networks": entries, "beyond": list(added.beyond), "failures": failures})
+    else:
+        for failure in failures[:SHOWN]:
+            note(f"not added: {failure['name']}: {failure['what']}")
+        if len(failures) > SHOWN:
+            note(f"not added: {len(failures) - SHOWN} more")
+        beyond = f", {len(added.beyond)} beyond the limits" if added.beyond else ""
+        note(f"added {len(added.entries)} of {counted(asked, 'network')}{beyond}, {len(failures)} failed")
+    if failures and not added.entries:
+        raise typer.Exit(next(iter(added.failures.values())).exit_code)
+
+
+def fetch(
+    zoo: options.ZooArgument,
+    networks: Annotated[
+        list[str] | None,
+        Argument(metavar="ID...", help="Ids, or unique beginnings of them; none: all.", show_default=False),
+    ] = None,
+    pin: Annotated[
+        bool, Option("--pin", help="Write into the zoo what was found: revision, digest, and a fingerprint.")
+    ] = False,
+    max_params: options.MaxParams = None,
+    max_macs: options.MaxMacs = None,
+    max_size: options.MaxSize = None,
+    backend: options.BackendLimit = None,
+    license: options.LicenseLimit = None,
+    offline: options.Offline = False,
+    json: options.JsonFlag = False,
+) -> None:
+    """Bring weights that are elsewhere onto this disk. Exits with 7 if some cannot be had; the others are kept.
+
+    Example: nns zoo fetch zoo.h5 3f2a 77b0
+    """
+    from nns.building.references import pinned
+    from nns.cli.output import note, print_json, progress_bar
+    from nns.errors import WeightsError
+    from nns.networks import bring_weights
+    from nns.quantities import limits_of
+    from nns.searching.listing import list_networks
+
+    limits = limits_of(max_params, max_macs, max_size, None, backend, license)
+    with options.open_zoo(zoo) as opened:
+        opened.offline |= offline
+        within = {entry.id for entry in list_networks(opened, limits)}
+        ids = [opened.resolve(each) for each in networks] if networks else opened.store.ids()
+        chosen = [opened.network(each) for each in dict.fromkeys(ids) if each in within]
+        chosen = [each for each in chosen if each.place.where != "zoo"]
+        missing = [each for each in chosen if not each.on_disk]
+        _announce(chosen, missing)
+        with progress_bar() as update:
+            failures = bring_weights(missing, update, note)
+        for each in missing:  # nobody to ask for them: a package that is not installed, a file that is gone
+            if each.id not in failures and not each.on_disk:
+                failures[each.id] = WeightsError(f"{each.place.where} is not here, and nobody can be asked for it")
+        here = [each.id for each in chosen if each.id not in failures]
+        changed = pinned(opened, here) if pin else 0
+    if json:
+        rows = [{"id": network, "what": str(error)} for network, error in failures.items()]
+        print_json({"fetched": len(missing) - len(rows), "on_disk": len(here), "pinned": changed, "failures": rows})
+    else:
+        for network, error in failures.items():
+            note(f"{network}: {error}")
+        note(f"fetched {counted(len(missing) - len(failures), 'network')}" + f", pinned {changed}" * pin)
+    if failures:
+        raise typer.Exit(WeightsError.exit_code)
+
+
+def _announce(chosen: Sequence[Network], missing: Sequence[Network]) -> None:
+    from nns.cli.output import note
+    from nns.quantities import format_bytes
+
+    sizes = [each.place.bytes for each in missing]
+    known, unknown = sum(size for size in sizes if size is not None), sizes.count(None)
+    unsaid = f", and {unknown} of unknown size" if unknown else ""
+    note(
+        f"{counted(len(chosen), 'network')} with weights outside of the zoo, {len(missing)} of them not on this disk"
+        + (f": {format_bytes(known)}{unsaid} to fetch" if missing else "")
+    )
