@@ -1,4 +1,4 @@
-"""``nns zoo add --hub``, ``--reference``, ``--table``, ``--hub-author``; ``nns zoo fetch``; ``nns zoo ls --on-disk``."""
+"""``nns zoo add`` of what is elsewhere; ``nns zoo fetch``; ``nns zoo ls --on-disk``."""
 
 import hashlib
 import json
