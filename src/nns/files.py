@@ -66,6 +66,25 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, waiting for it; the file is made if it is not there, and stays.
+
+    To remove it would let two processes hold locks on two files of one name.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # goes with the process, however it ends: no lock is ever stale
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def replacing_folder(path: Path, flushed: bool = True) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path``, if there is one, when the block ends well.
 

@@ -12,14 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nns.errors import UsageError
+from nns.errors import NnsError, UsageError, ZooError
 from nns.quantities import Quantity, duration_of, limits_of
 from nns.zoo import Zoo, default_zoo_path
 
 if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
+    from nns.data import Dataset
     from nns.finetuning import LadderEvent, Recipe
     from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.history import FineTuning
     from nns.searching import Candidate, SearchResult
 
 _log = logging.getLogger("nns")
@@ -79,6 +81,7 @@ def search(
     device: str = "auto",
     seed: int = 0,
     offline: bool = False,
+    history: bool = True,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> SearchResult:
@@ -107,6 +110,7 @@ def search(
         device: Where latencies count: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of the sample of images.
         offline: Rank only networks whose weights are on this disk, and fetch nothing for a probe.
+        history: Whether your own fine-tunings count, see docs/history.md.
         progress: Called as things go on.
         tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
 
@@ -125,8 +129,19 @@ def search(
         data, opened, limits,
         top=top, classes=classes, space=space, device=latency_device(device, limits.max_latency), seed=seed,
         images=images, probe="ridge" if probe is True else probe or None, probe_seconds=probe_seconds,
-        tries=tries, offline=offline, progress=progress, tell=tell,
+        tries=tries, offline=offline, history=own_fine_tunings() if history else (), progress=progress, tell=tell,
     )  # fmt: skip
+
+
+def own_fine_tunings() -> tuple[FineTuning, ...]:
+    """Read the user's history; empty if it is off, or cannot be read: a search does without."""
+    from nns.history import own_history
+
+    kept = own_history()
+    try:
+        return () if kept is None else kept.read()
+    except ZooError:
+        return ()
 
 
 def finetune(
@@ -149,6 +164,7 @@ def finetune(
     device: str = "auto",
     seed: int = 0,
     offline: bool = False,
+    history: bool = True,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
     on_chosen: Callable[[Sequence[str]], None] | None = None,
@@ -181,6 +197,7 @@ def finetune(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of everything random.
         offline: Fetch no weights: the search chooses among networks whose weights are on this disk.
+        history: Whether the search looks at your own fine-tunings, and this one is kept among them.
         progress: Called while the search goes on, while weights are fetched, and while images are read.
         tell: Called before weights are fetched, with what and from where; None: that goes into the log.
         on_chosen: Called with the ids of the networks, before they are trained.
@@ -218,7 +235,8 @@ def finetune(
         dataset.check_readable()  # now: the search may keep in the zoo what it measures
         networks = rank(
             dataset, opened, limits,
-            tries=tries, device="cpu", seed=seed, offline=offline or is_offline(), progress=progress, tell=tell,
+            tries=tries, device="cpu", seed=seed, offline=offline or is_offline(),
+            history=own_fine_tunings() if history else (), progress=progress, tell=tell,
         )  # fmt: skip
     if isinstance(networks, SearchResult):
         left_out = networks.left_out
@@ -239,7 +257,27 @@ def finetune(
         image_size=image_size, seed=seed, on_event=on_event,
         on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
     )  # fmt: skip
-    return replace(report, left_out=left_out)
+    kept = keep(report, dataset, opened, seed) if history else "off"
+    return replace(report, left_out=left_out, kept=kept)
+
+
+def keep(report: FinetuneReport, dataset: Dataset, zoo: Zoo, seed: int) -> str:
+    """Keep a fine-tuning in the user's history; return its id there, ``"off"``, or why it could not be kept.
+
+    The network is handed over by now, so whatever goes wrong here is no error.
+    """
+    from nns.finetuning.recording import fine_tuning_of
+    from nns.history import own_history
+
+    try:
+        kept = own_history()
+        record = None if kept is None else fine_tuning_of(report, dataset, zoo, seed)
+        if kept is None or record is None:
+            return "off"
+        kept.add(record)
+    except (NnsError, OSError) as error:
+        return f"not kept: {error}"
+    return record.id
 
 
 def default_output(data: Any) -> Path:

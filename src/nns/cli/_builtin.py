@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "handover.export",
     "zoo": "zoo.app",
     "space": "space.app",
+    "history": "history.app",
     "bench": "bench.app",
     "repro": "repro.app",
     "architectures": "architectures.architectures",

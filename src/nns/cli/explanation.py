@@ -19,7 +19,19 @@ def render_explanation(result: SearchResult) -> None:
 
     _render_neighbours(result)
     _render_terms(result)
+    print_text(own_sentence(result))
     print_text(gain_sentence(result))
+
+
+def own_sentence(result: SearchResult) -> str:
+    """Say how many results of the user's own counted."""
+    own = result.own
+    if own is None or not own.results:
+        return "No result of your own counted: each `nns finetune` of yours adds to what `nns history ls` shows."
+    return (
+        f"{own.results} results of your own on {own.datasets} datasets counted (term own); most like these images is "
+        f"{own.nearest}, likeness {own.likeness:.2f}."
+    )
 
 
 def gain_sentence(result: SearchResult) -> str:

@@ -49,6 +49,7 @@ def finetune(
     offline: options.Offline = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    no_history: options.NoHistory = False,
     output: Annotated[Path | None, Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
@@ -88,10 +89,12 @@ def finetune(
             data, zoo, chosen or None, output,
             max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
             license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
-            image_size=image_size, device=device, seed=seed, offline=offline, progress=update, tell=note,
-            on_event=_show(update),
+            image_size=image_size, device=device, seed=seed, offline=offline, history=not no_history,
+            progress=update, tell=note, on_event=_show(update),
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
+    if report.kept.startswith("not kept"):
+        note(f"in your history this was {report.kept}")
     if json:
         print_json(report.to_dict())
     else:

@@ -22,6 +22,7 @@ ZooOption = Annotated[
     Path | None, Option("--zoo", metavar="ZOO", help="Zoo file; default $NNS_ZOO, else an installed plugin's.")
 ]
 JsonFlag = Annotated[bool, Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
+NoHistory = Annotated[bool, Option("--no-history", help="Leave your own history out: nns history.")]
 Seed = Annotated[int, Option("--seed", help="Seed of everything random.")]
 MaxParams = Annotated[
     str | None, Option("--max-params", metavar="N", help="Parameters, e.g. 5M.", rich_help_panel=LIMITS)

@@ -39,6 +39,7 @@ def search(
     device: options.Device = "auto",
     offline: options.Offline = False,
     seed: options.Seed = 0,
+    no_history: options.NoHistory = False,
     json: options.JsonFlag = False,
 ) -> None:
     """Rank the networks of a zoo that meet the limits, for your images.
@@ -58,7 +59,8 @@ def search(
         result = run_search(
             data, zoo, max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency,
             backend=backend, license=license, top=top, classes=classes, space=space, device=device, seed=seed,
-            images=images, probe=probe, probe_seconds=probe_seconds, offline=offline, progress=update, tell=note,
+            images=images, probe=probe, probe_seconds=probe_seconds, offline=offline, history=not no_history,
+            progress=update, tell=note,
         )  # fmt: skip
     if report is not None:
         write_report(result, report)

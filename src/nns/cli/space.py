@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
 from nns.cli import options
+from nns.cli.text import counted
 
 if TYPE_CHECKING:
     from nns.types import SpaceRecord
@@ -20,6 +22,9 @@ def fit(
     zoo: options.ZooArgument,
     method: Annotated[str, Option(metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
     epochs: Annotated[int | None, Option(min=1, help="Steps; default: the method's choice.")] = None,
+    history: Annotated[
+        Path | None, Option(metavar="FILE", help="Fine-tunings that join the zoo's results: nns history export.")
+    ] = None,
     held_out: Annotated[bool, Option("--held-out/--no-held-out", help="Also measure on held-out datasets.")] = True,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
@@ -28,18 +33,22 @@ def fit(
 
     Example: nns space fit zoo.h5
     """
-    from nns.cli.output import print_json, progress_bar
+    from nns.cli.output import note, print_json, progress_bar
+    from nns.history.file import read_foreign
     from nns.space import Space
 
+    records = () if history is None else read_foreign(history)
     with options.open_zoo(zoo) as opened, progress_bar() as update:
         update(f"fitting {method}", 0, None)
-        fitted = Space.fit(opened, method=method, epochs=epochs, seed=seed, held_out=held_out)
+        fitted = Space.fit(opened, method=method, epochs=epochs, seed=seed, held_out=held_out, history=records)
     document = _document(fitted.record) | {"datasets": fitted.report["datasets"]}
     del document["settings"]
     if json:
         print_json(document)
     else:
         _render([document])
+    if history is not None:
+        note(f"{counted(fitted.report['own_results'], 'result')} of {history} joined those of the zoo")
 
 
 @app.command("show")
@@ -68,6 +77,7 @@ def _document(record: SpaceRecord) -> dict[str, Any]:
         "settings": dict(record.settings),
         "networks": len(record.network_ids),
         "seconds": record.report.get("seconds"),
+        "own_results": record.report.get("own_results", 0),
         "held_out": record.report.get("held_out"),
     }
 

@@ -13,7 +13,7 @@ from nns.data.digest import content_digests, dataset_digest
 from nns.data.items import SPLITS, ImageItem, Skipped
 from nns.data.reading import ImageReader
 from nns.data.sampling import sample_by_class
-from nns.types import SplitArrays, SplitName
+from nns.types import DatasetRecord, SplitArrays, SplitName
 
 QUERY_IMAGES = 200
 """Images that stand for a dataset, at most."""
@@ -41,6 +41,7 @@ class Contents:
     _decoded: dict[tuple[int, int], tuple[SplitArrays, tuple[Skipped, ...]]] = field(
         default_factory=dict, init=False, compare=False
     )
+    _features: dict[tuple[str, int, int], DatasetRecord] = field(default_factory=dict, init=False, compare=False)
 
     def __len__(self) -> int:
         """Count the images, unreadable ones included."""

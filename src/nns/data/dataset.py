@@ -257,7 +257,7 @@ class Dataset(Contents):
         workers: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> DatasetRecord:
-        """Compute the query features of a sample: ten images a class, and ``images`` in all, at most.
+        """Compute the query features of a sample: ten images a class, and ``images`` in all, at most; computed once.
 
         Args:
             extractor: What computes them; a zoo knows which one made those that it holds.
@@ -274,12 +274,18 @@ class Dataset(Contents):
         def part(what: str) -> Progress | None:
             return None if progress is None else lambda done, total: progress(what, done, total)
 
+        key = (extractor.name, images, seed)
+        if key in self._features:
+            return self._features[key]
         pixels, kept, _ = self.decode_sample(
             extractor.image_size, limit=images, seed=seed, workers=workers, progress=part("reading images")
         )
         features = extractor.extract(pixels, part("computing features"))
         labels = self.labels[kept]
-        return DatasetRecord(self.name, self.digest, self.classes, features, labels, len(self), extractor.name)
+        self._features[key] = DatasetRecord(
+            self.name, self.digest, self.classes, features, labels, len(self), extractor.name
+        )
+        return self._features[key]
 
     def _nothing_readable(self, skipped: Sequence[Skipped]) -> DatasetError:
         first = f" (first: {skipped[0].path}: {skipped[0].reason})" if skipped else ""

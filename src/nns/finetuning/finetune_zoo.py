@@ -48,6 +48,7 @@ class FinetuneReport:
         skipped: Images that could not be read.
         left_out: Networks that the search would rather have tried, but that are not on this disk, where nothing might
             be fetched.
+        kept: What became of it in the user's history: the id there, ``"off"``, or why it could not be kept.
     """
 
     card: Card
@@ -55,6 +56,7 @@ class FinetuneReport:
     output: Path
     skipped: tuple[Skipped, ...]
     left_out: tuple[Candidate, ...] = ()
+    kept: str = "off"
 
     def __repr__(self) -> str:
         """Return what came out, in one line."""

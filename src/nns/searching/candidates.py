@@ -16,6 +16,7 @@ from nns.searching.together import POOL, choose_together
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nns.history import OwnResults
     from nns.searching.limits import CostColumns
     from nns.space import ScoreDetails, Scores, Space
     from nns.types import NetworkEntry
@@ -32,7 +33,8 @@ class Ranking:
         costs: Costs of all networks of the zoo.
         latencies: Seconds of one image by id, of those that were asked for.
         rows: (k,) their rows in the zoo.
-        scores: Their scores.
+        scores: Their scores, by what is known of networks at large and in the zoo.
+        own: What the user's own results add to them.
         left_out: Better ones that are not on this disk, where nothing may be fetched.
         unscored: Networks that meet the limits, but of which the space knows nothing.
         order: (k,) indices, best first.
@@ -47,6 +49,7 @@ class Ranking:
     latencies: Mapping[str, float]
     rows: NDArray[np.int64]
     scores: Scores
+    own: OwnResults
     unscored: int = 0
     left_out: tuple[Candidate, ...] = ()
     order: NDArray[np.int64] = field(init=False)
@@ -56,7 +59,7 @@ class Ranking:
 
     def __post_init__(self) -> None:
         """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
-        self._sort(np.argsort(-self.scores.score, kind="stable"))
+        self._sort(np.argsort(-(self.scores.score + self.own.added), kind="stable"))
         self.static = self.scores.static()
 
     def _sort(self, order: NDArray[np.int64]) -> None:
@@ -85,7 +88,7 @@ class Ranking:
             added: What that adds to the score, by index.
         """
         self.found, self.added = dict(found), dict(added)
-        first = sorted(self.found, key=lambda i: (-float(self.scores.score[i]) - self.added[i], i))
+        first = sorted(self.found, key=lambda i: (-float(self.scores.score[i]) - self._moved(i), i))
         self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in self.found)], np.int64))
 
     def together(self, tries: int, probed: int) -> list[int]:
@@ -98,9 +101,13 @@ class Ranking:
         complete = len(self.found) >= max(min(probed, len(self.order)), tries)
         pool = (self.order[: len(self.found)] if complete else self.order)[: max(POOL, tries)].tolist()
         expected = self.scores.details(pool).predicted.tolist()
-        predicted = [moved_accuracy(each, self.added.get(i, 0.0)) for i, each in zip(pool, expected, strict=True)]
+        predicted = [moved_accuracy(each, self._moved(i)) for i, each in zip(pool, expected, strict=True)]
         residuals = self.scores.residuals(pool)
         return [pool[i] for i in choose_together(range(len(pool)), np.array(predicted), residuals, tries)]
+
+    def _moved(self, index: int) -> float:
+        """Return what own results and a probe add to a score, in logits."""
+        return float(self.own.added[index]) + self.added.get(index, 0.0)
 
     def candidates(self, indices: Sequence[int]) -> dict[int, Candidate]:
         """Describe some of the networks, by index."""
@@ -108,7 +115,7 @@ class Ranking:
         return {index: self._candidate(index, at, entries[index], details) for at, index in enumerate(indices)}
 
     def _candidate(self, index: int, at: int, entry: NetworkEntry, details: ScoreDetails) -> Candidate:
-        row, added = int(self.rows[index]), self.added.get(index, 0.0)
+        row, added = int(self.rows[index]), self._moved(index)
         predicted = moved_accuracy(float(details.predicted[at]), added)
         margin = details.margin
         terms = {name: float(part[at]) for name, part in details.terms.items()}
@@ -124,7 +131,9 @@ class Ranking:
             prior=float(details.prior[at]),
             predicted_accuracy=predicted,
             interval=None if margin is None else (max(0.0, predicted - margin), min(1.0, predicted + margin)),
-            terms=terms | ({"probe": added} if index in self.found else {}),
+            terms=terms
+            | ({"own": float(self.own.added[index])} if self.own.results else {})
+            | ({"probe": self.added[index]} if index in self.found else {}),
             probe=self.found.get(index),
             weights=Network(entry, self.zoo).place,
             zoo=self.zoo,

@@ -12,6 +12,7 @@ import numpy as np
 
 from nns.data import QUERY_IMAGES, Dataset
 from nns.errors import NoNetworkError, UsageError, WeightsError
+from nns.history import OwnResults, own_results
 from nns.networks import Network, bring_weights, latencies
 from nns.searching.candidates import Ranking
 from nns.searching.limits import NetworkTable, feasible
@@ -24,7 +25,10 @@ from nns.space import Space
 from nns.types import DatasetRecord, Limits
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nns.data import Skipped
+    from nns.history import FineTuning
     from nns.searching.probes import Probe
     from nns.types import PartProgress, Progress
     from nns.zoo import Zoo
@@ -55,6 +59,7 @@ def search(
     probe_seconds: float = PROBE_SECONDS,
     tries: int = TOGETHER,
     offline: bool = False,
+    history: Sequence[FineTuning] = (),
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> SearchResult:
@@ -75,6 +80,7 @@ def search(
         probe_seconds: Time for that at most.
         tries: Networks to choose for being fine-tuned together.
         offline: Rank only networks whose weights are on this disk, and fetch nothing for a probe.
+        history: The user's own fine-tunings, which correct the scores.
         progress: Called as things go on.
         tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
 
@@ -93,7 +99,9 @@ def search(
     if limits is not None and limits.backend is not None:
         zoo.registry.backend(limits.backend)  # an unknown one is told before anything is read
     probing = None if probe is None else make_probe(zoo.registry, probe)
-    search_in = _Search(zoo, limits or Limits(), _load_space(zoo, space, clock), device, offline, progress, tell)
+    search_in = _Search(
+        zoo, limits or Limits(), _load_space(zoo, space, clock), device, offline, history, progress, tell
+    )
     dataset = Dataset.of(data, require_labels=False, registry=zoo.registry)
     if probing:
         check_probe(dataset)
@@ -124,6 +132,7 @@ def search(
         gain=ranking.gain(described[best[0]], static),
         together=tuple(described[index] for index in together),
         seconds=clock.seconds(),
+        own=ranking.own,
         probe_is_accuracy=probing is None or probing.is_accuracy,
     )
 
@@ -159,6 +168,7 @@ class _Search:
     space: Space
     device: str
     offline: bool
+    history: Sequence[FineTuning]
     progress: Progress | None
     tell: Callable[[str], None] | None
 
@@ -174,7 +184,8 @@ class _Search:
             )
         rows = np.flatnonzero(known)
         unscored = int(mask.sum()) - len(rows)
-        ranking = Ranking(self.zoo, self.space, costs, seconds, rows, self.space.score(query, rows), unscored)
+        scores, own = self.space.score(query, rows), self._own(query, rows)
+        ranking = Ranking(self.zoo, self.space, costs, seconds, rows, scores, own, unscored)
         return self._on_disk(ranking, query) if self.offline else ranking
 
     def _on_disk(self, ranking: Ranking, query: DatasetRecord) -> Ranking:
@@ -190,9 +201,15 @@ class _Search:
         before = ranking.order[: int(here[ranking.order].argmax())][:LEFT_OUT].tolist()
         described = ranking.candidates(before) if before else {}
         rows = ranking.rows[here]
-        kept = replace(ranking, rows=rows, scores=self.space.score(query, rows))
+        kept = replace(ranking, rows=rows, scores=self.space.score(query, rows), own=ranking.own.of(here))
         kept.left_out = tuple(described[index] for index in before)
         return kept
+
+    def _own(self, query: DatasetRecord, rows: NDArray[np.int64]) -> OwnResults:
+        """Compute what the user's own results add to the scores; without any the history is not even imported."""
+        if not self.history:
+            return OwnResults(np.zeros(len(rows)))
+        return own_results(self.history, query, self.zoo, rows, lambda data, at: self.space.score(data, at).score)
 
     def probe(self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int) -> None:
         """Re-rank the best by a probe."""

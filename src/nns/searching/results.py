@@ -15,6 +15,7 @@ from nns.types import Limits, NetworkEntry
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.history import OwnResults
     from nns.networks import WeightsPlace
     from nns.zoo import Zoo
 
@@ -172,6 +173,7 @@ class SearchResult:
         left_out: Those that were expected to do better than the first candidate, but are not on this disk, in a search
             that may not fetch anything; the best few.
         unscored: Networks that meet the limits and were left out, since the zoo has no fingerprint of them.
+        own: What the user's own fine-tunings added to the scores; None if nobody asked.
         probe_is_accuracy: Whether what the probe found are accuracies, 0..1; see :class:`nns.searching.probes.Probe`.
     """
 
@@ -188,6 +190,7 @@ class SearchResult:
     neighbourhood: Neighbourhood
     gain: Gain
     together: tuple[Candidate, ...]
+    own: OwnResults | None = None
     probe_is_accuracy: bool = True
     unscored: int = 0
     left_out: tuple[Candidate, ...] = ()
@@ -248,6 +251,7 @@ class SearchResult:
                 for neighbour in self.neighbourhood.nearest
             ],
             "far": self.neighbourhood.far,
+            "own_results": None if self.own is None else self.own.to_dict(),
             "seconds": {
                 "features": round(self.seconds.features, 4),
                 "score": round(self.seconds.score, 6),

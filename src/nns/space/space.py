@@ -13,11 +13,13 @@ import numpy as np
 from nns.errors import UnknownNameError, UsageError, ZooError
 from nns.space._blocks import fingerprint_blocks
 from nns.space._data import SpaceData
+from nns.space._own_results import with_own_results
 from nns.types import DatasetRecord, SpaceRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nns.history import FineTuning
     from nns.space._base import SpaceMethod
     from nns.zoo import Zoo
 
@@ -154,6 +156,7 @@ class Space:
         epochs: int | None = None,
         seed: int = 0,
         held_out: bool = True,
+        history: Sequence[FineTuning] = (),
     ) -> Space:
         """Fit a space, measure it on held-out datasets, and write it into the zoo under the method's name.
 
@@ -163,12 +166,13 @@ class Space:
             epochs: Steps of training; None: the method's own choice.
             seed: Of everything random.
             held_out: Whether to measure it on held-out datasets, too, which takes several fits more.
+            history: Fine-tunings of the zoo's networks that join its transfers for the fit.
 
         Raises:
             UnknownNameError: If there is no such method.
             UsageError: If the zoo has fewer than two datasets with networks, or lacks what the method reads.
         """
-        zoo.store.put_space(_fitted(zoo, method, epochs, seed, held_out))
+        zoo.store.put_space(_fitted(zoo, method, epochs, seed, held_out, history))
         zoo.store.merge()  # it needs room for the datasets of its own: what was fitted on is gone by now
         return cls.load(zoo, method)
 
@@ -179,7 +183,7 @@ class Space:
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """What the fit came to: ``seconds``, ``networks``, ``datasets``, and ``held_out`` where that was measured."""
+        """What the fit came to: ``seconds``, ``networks``, ``datasets``, ``own_results``, ``held_out``."""
         return self.record.report
 
     def score(self, query: DatasetRecord, rows: NDArray[np.int64]) -> Scores:
@@ -245,18 +249,20 @@ def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[n
     return embeddings
 
 
-def _fitted(zoo: Zoo, name: str, epochs: int | None, seed: int, held_out: bool) -> SpaceRecord:
+def _fitted(
+    zoo: Zoo, name: str, epochs: int | None, seed: int, held_out: bool, history: Sequence[FineTuning]
+) -> SpaceRecord:
     from nns.space._held_out import evaluate_held_out
 
     settings: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
     method = zoo.registry.make("method", name, **settings)
-    data = SpaceData.of(zoo)
+    data, joined = with_own_results(SpaceData.of(zoo), zoo, history)
     zoo.store.close()  # all that it has read is in data: a fit need not hold it twice
     started = time.perf_counter()
     method.fit(data)
     seconds = time.perf_counter() - started
     report: dict[str, Any] = {"seconds": round(seconds, 3), "networks": len(data.network_ids)}
-    report["datasets"] = len(data.dataset_names)
+    report["datasets"], report["own_results"] = len(data.dataset_names), joined
     if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
         evaluated = evaluate_held_out(lambda: zoo.registry.make("method", name, **settings), data, seed=seed)
         report["held_out"] = evaluated
