@@ -42,6 +42,8 @@ def main() -> None:
     evaluate.add_argument("--out", type=Path, default=Path(__file__).with_name("evaluated.jsonl"))
     evaluate.add_argument("--seeds", type=int, default=1)
     evaluate.add_argument("--tasks", type=Path, help="names of tasks (benchmarks/finetune/tasks.txt)")
+    shelf = steps.add_parser("shelf", help="write the networks of the starter zoo")
+    shelf.add_argument("--out", type=Path, required=True, help="the zoo")
     run(parser.parse_args())
 
 
@@ -74,6 +76,10 @@ def run(options: argparse.Namespace) -> None:
         from starter import exporting
 
         exporting.export(options.name, options.tag, crops, work / "students", work / "weights")
+    elif options.step == "shelf":
+        from starter import shelf
+
+        shelf.main(work / "weights", options.out)
     else:
         from starter import evaluate
 
