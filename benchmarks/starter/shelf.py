@@ -110,7 +110,7 @@ def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
         provenance = Provenance(
             trained_epochs=round(about["epochs"]),
             images_seen=about["images_seen"],
-            extra={"taught_by": about["teachers"], "pictures": about["data"]["pictures"], "seconds": about["seconds"]},
+            extra={"teachers": about["teachers"], "pictures": about["data"]["pictures"], "seconds": about["seconds"]},
         )
         preprocessing = Preprocessing(SIZE, lites.MEAN, lites.STD)
         origin = Origin(identity, (), PICTURES, "")

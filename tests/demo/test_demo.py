@@ -8,32 +8,34 @@ import pytest
 from PIL import Image
 
 from nns import Dataset, UsageError, predict
-from nns.demo import data, run_demo
-from nns.demo.running import DemoSettings
+from nns.demo import DemoSettings, data, run_demo
+from nns.zoo import Zoo
 
 
 class Cell:
     """In place of a photograph of a solar cell."""
 
-    def __init__(self, number, kind):
-        self.number, self.kind, self.grade = number, kind, number % 4
+    def __init__(self, number, grade):
+        self.number, self.grade = number, grade
 
     def __call__(self):
-        return Image.new("L", (8, 8), self.number + (100 if self.kind == "mono" else 0))
+        return Image.new("L", (32, 32), (self.number + 100 * self.grade) % 256)
 
 
 @pytest.fixture
 def cells(monkeypatch):
-    monkeypatch.setattr(data, "_solar_cells", lambda: [Cell(n, kind) for kind in ("mono", "poly") for n in range(16)])
+    cells = {"intact": [Cell(n, 0) for n in range(200)], "defective": [Cell(n, 1) for n in range(100)]}
+    monkeypatch.setattr(data, "_solar_cells", lambda: cells)
 
 
-def test_the_images_are_laid_out_once_and_none_of_the_query_is_in_the_zoo(cells, tmp_path):
+def test_the_images_are_laid_out_once(cells, tmp_path):
     laid = data.lay_out(tmp_path)
-    zoo = [Dataset.open(folder) for folder in laid.zoo]
-    query = Dataset.open(laid.query)
-    assert len({dataset.digest for dataset in zoo}) == len(zoo) >= 4
-    known = {digest for dataset in zoo for digest in dataset.content_digests}
-    assert not known & set(query.content_digests)
+    opened = [Dataset.open(folder) for folder in laid]
+    assert [(each.name, each.classes) for each in opened] == [
+        ("solar-cells", ("defective", "intact")),
+        ("digits-5-9", ("5", "6", "7", "8", "9")),
+    ]
+    assert [len(each) for each in opened] == [160, 300]
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     assert data.lay_out(tmp_path) == laid
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
@@ -46,22 +48,24 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
 
 @pytest.mark.slow
-def test_the_whole_way(cells, tmp_path, capsys):
+def test_the_whole_way(cells, small_zoo, tmp_path, capsys):
     from nns.cli.demo import demo_document, render
 
-    settings = DemoSettings(networks=6, image_size=32, max_images=20, epochs=1, finetune_epochs=1, workers=0)
-    report = run_demo(tmp_path, settings, lambda *step: None)
-    assert report.build.failed == ()
-    assert len(report.runs) == 3
-    assert report.runs[0].candidate.rank == 1
-    assert 0 < report.chance <= 1
+    with Zoo(small_zoo.path) as zoo:
+        report = run_demo(tmp_path, zoo, DemoSettings(max_params=5_000_000, epochs=1), lambda *step: None)
+    assert [task.data.name for task in report.tasks] == ["solar-cells", "digits-5-9"]
+    for task in report.tasks:
+        assert [run.choice for run in task.runs] == ["nns search", "largest that fits", "drawn at random"]
+        assert task.runs[0].candidate.rank == 1
+        assert all(run.candidate.params <= 5_000_000 for run in task.runs)
+        assert 0 < task.chance <= 1
+        image = next(task.data.rglob("*.png"))
+        (prediction,), _ = predict(task.output, [image])
+        assert prediction.label in Dataset.open(task.data).classes
     document = demo_document(report)
-    assert set(document) == {"zoo", "search", "runs", "chance", "output", "seconds"}
+    assert set(document) == {"zoo", "tasks", "seconds"}
     json.dumps(document)
     render(report)
-    assert "nns predict" in capsys.readouterr().out
-    image = next(report.query.rglob("*.png"))
-    (prediction,), _ = predict(report.output, [image])
-    assert prediction.label in Dataset.open(report.query).classes
-    again = run_demo(tmp_path, settings, lambda *step: None)
-    assert (again.build.added, again.build.digest) == (0, report.build.digest)
+    said = capsys.readouterr().out
+    assert "nns predict" in said
+    assert "nns finetune ./mydata" in said

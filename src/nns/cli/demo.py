@@ -10,43 +10,36 @@ from typer import Option
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.demo import DemoReport, DemoRun
+    from nns.demo import DemoReport, DemoRun, DemoTask
 
 
 def demo(
-    output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder for images, zoo and network.")] = Path(
+    output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder for images and networks.")] = Path(
         "nns-demo"
     ),
-    networks: Annotated[int, Option(min=6, help="Networks to train for the zoo.")] = 24,
-    epochs: Annotated[int, Option(min=1, help="Epochs of each of three fine-tunings.")] = 3,
-    workers: Annotated[int | None, Option(min=1, help="Processes; default: one a core.")] = None,
+    zoo: options.ZooOption = None,
+    max_params: Annotated[str, Option(metavar="N", help="Limit of the searches, e.g. 1M.")] = "1M",
+    epochs: Annotated[int, Option(min=1, help="Epochs of each of six fine-tunings.")] = 6,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
 ) -> None:
-    """Go the whole way on real images: build a zoo, fit a space, search, fine-tune, compare.
+    """Search for two folders of real images, fine-tune what is found, compare it with simpler choices.
 
-    The zoo is built on photographs of solar cells and on the handwritten digits 0 to 4; the search is for the
-    digits 5 to 9, of which the zoo has neither a class nor an image.
+    Photographs of solar cells, and handwritten digits: no network of the starter zoo was trained on these images.
+    Nothing is downloaded.
 
     Example: nns demo
     """
-    from nns.building import default_workers
     from nns.cli.output import note, print_json, progress_bar
     from nns.demo import DemoSettings, run_demo
+    from nns.quantities import parse_count
+    from nns.verbs import open_zoo
 
-    settings = DemoSettings(networks=networks, finetune_epochs=epochs, workers=workers or default_workers(), seed=seed)
+    settings = DemoSettings(max_params=parse_count(max_params), epochs=epochs, seed=seed)
     if not json:
-        note(f"A few minutes on two cores. Everything goes to {output}/; run it again and the zoo is used again.")
-    said: set[str] = set()
-    with progress_bar() as update:
-
-        def progress(what: str, done: int, total: int | None, detail: str) -> None:
-            if what not in said and not json:
-                said.add(what)
-                note(what)
-            update(what, done, total, detail)
-
-        report = run_demo(output, settings, progress)
+        note(f"A minute or two on two cores. Everything goes to {output}/.")
+    with open_zoo(zoo) as opened, progress_bar() as update:
+        report = run_demo(output, opened, settings, update)
     if json:
         print_json(demo_document(report))
     else:
@@ -56,62 +49,63 @@ def demo(
 def demo_document(report: DemoReport) -> dict[str, Any]:
     """Return the report as JSON."""
     return {
-        "zoo": {"path": report.build.zoo, "networks": report.build.networks, "datasets": report.build.datasets},
-        "search": report.search.to_dict(),
-        "runs": [
-            {"choice": run.choice, "network": run.candidate.entry.id, "architecture": run.candidate.entry.spec.name}
-            | {"source_dataset": run.candidate.entry.source_dataset}
-            | {name: getattr(run.candidate, name) for name in ("params", "rank")}
-            | {name: getattr(run.result, name) for name in ("val_accuracy", "test_accuracy", "epochs")}
-            | {"seconds": round(run.result.seconds, 2)}
-            for run in report.runs
+        "zoo": {"path": str(report.zoo), "networks": report.networks},
+        "tasks": [
+            {
+                "data": str(task.data),
+                "search": task.search.to_dict(),
+                "runs": [_run_document(run) for run in task.runs],
+                "chance": task.chance,
+                "output": str(task.output),
+            }
+            for task in report.tasks
         ],
-        "chance": report.chance,
-        "output": str(report.output),
         "seconds": round(report.seconds, 1),
     }
 
 
+def _run_document(run: DemoRun) -> dict[str, Any]:
+    return {
+        "choice": run.choice,
+        "network": run.candidate.entry.id,
+        "architecture": run.candidate.entry.spec.name,
+        "source_dataset": run.candidate.entry.source_dataset,
+        **{name: getattr(run.candidate, name) for name in ("params", "rank")},
+        **{name: getattr(run.result, name) for name in ("val_accuracy", "test_accuracy", "epochs")},
+        "seconds": round(run.result.seconds, 2),
+    }
+
+
 def render(report: DemoReport) -> None:
-    """Print what was found, why, and how other choices did."""
+    """Print what was found, how other choices did, and how to go on."""
     from nns.cli import search
     from nns.cli.output import console, print_table
     from nns.quantities import format_seconds
 
     print_ = console().print
-    print_(
-        f"\nA zoo of {report.build.networks} networks, trained on {report.build.datasets} datasets of digits and "
-        f"solar cells, and a space fitted to it. Then, for {report.query.name}, which no network has seen:\n"
-    )
-    search.render(report.search)
-    print_(
-        "[dim]expected: the accuracy that the predictor predicts for your images; match: how near your images and the "
-        "network lie in the space; score: both together, what the ranking is by[/dim]\n"
-    )
-    columns = [("chosen by", "left"), ("architecture", "left"), ("trained on", "left"), ("params", "right")]
-    columns += [("time", "right"), ("validation", "right"), ("test", "right")]
-    rows = [_row(run) for run in report.runs]
-    rows.append(["always the commonest class", "", "", "", "", "", f"{report.chance:.1%}"])
-    print_table(
-        f"Fine-tuned with the same budget of {report.runs[0].result.epochs} epochs each",
-        columns,
-        rows,
-        caption=f"{format_seconds(report.seconds)} in all. The first is in {report.output}: try\n"
-        f"nns predict {report.output} {report.query}/7/0000.png",
-    )
+    for task in report.tasks:
+        print_()
+        search.render(task.search)
+        columns = [("chosen by", "left"), ("architecture", "left"), ("params", "right"), ("time", "right")]
+        columns += [("validation", "right"), ("test", "right")]
+        rows = [_row(run) for run in task.runs]
+        rows.append(["always the commonest class", "", "", "", "", f"{task.chance:.1%}"])
+        title = f"Fine-tuned on {task.data.name} for {task.runs[0].result.epochs} epochs each"
+        print_table(title, columns, rows, caption=_next(task))
+    print_(f"\n{format_seconds(report.seconds)} in all. With images of your own, in one folder a class:\n")
+    for command in ("nns doctor ./mydata", "nns search ./mydata --max-params 1M", "nns finetune ./mydata --budget 2m"):
+        print_(f"    {command}", highlight=False)
+
+
+def _next(task: DemoTask) -> str:
+    image = sorted(task.data.rglob("*.png"))[0]
+    return f"The first of them says what it sees: nns predict {task.output} {image}"
 
 
 def _row(run: DemoRun) -> list[str]:
     from nns.quantities import format_count
 
-    entry, result = run.candidate.entry, run.result
+    result = run.result
     test = "-" if result.test_accuracy is None else f"{result.test_accuracy:.1%}"
-    return [
-        run.choice,
-        f"{entry.spec.backend}:{entry.spec.name}",
-        entry.source_dataset,
-        format_count(run.candidate.params),
-        f"{result.seconds:.0f} s",
-        f"{result.val_accuracy:.1%}",
-        test,
-    ]
+    name, params = run.candidate.entry.spec.name, format_count(run.candidate.params)
+    return [run.choice, name, params, f"{result.seconds:.0f} s", f"{result.val_accuracy:.1%}", test]

@@ -1,5 +1,5 @@
-"""The demo: the whole way on real images, from zoo to fine-tuned network."""
+"""The demo: from two folders of images to fine-tuned networks, by the zoo that is installed."""
 
-from nns.demo.running import DemoReport, DemoRun, DemoSettings, run_demo
+from nns.demo.running import DemoReport, DemoRun, DemoSettings, DemoTask, run_demo
 
-__all__ = ["DemoReport", "DemoRun", "DemoSettings", "run_demo"]
+__all__ = ["DemoReport", "DemoRun", "DemoSettings", "DemoTask", "run_demo"]

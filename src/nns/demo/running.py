@@ -1,4 +1,4 @@
-"""Running the demo: build a zoo, fit a space, search, fine-tune, compare with simpler choices."""
+"""Running the demo: search for two folders of different kinds, fine-tune, compare with simpler choices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nns.building import BuildReport, BuildSettings, SearchSpace, build_zoo
 from nns.data import Dataset
 from nns.demo.data import lay_out
 from nns.finetuning import LadderResult, Recipe, climb
 from nns.finetuning.finetune_zoo import entrant_of, hand_over
 from nns.searching import Candidate, SearchResult, search
-from nns.space import Space
 from nns.types import Limits, Preprocessing, SplitArrays
 from nns.zoo import Zoo
 
@@ -27,35 +25,18 @@ LARGEST = "largest that fits"
 RANDOM = "drawn at random"
 
 
-SPACES = {
-    "timm": SearchSpace(("tf_efficientnet_lite0", "mobilenetv3_small_050", "tinynet_e", "resnet10t")),
-    "ofa": SearchSpace(candidates=3),
-}
-"""Few architectures, so that a small zoo has most of them on each dataset."""
-
-
 @dataclass(frozen=True)
 class DemoSettings:
     """Settings of the demo.
 
     Attributes:
-        networks: Networks to train for the zoo.
-        image_size: Side of the images in pixels.
-        max_images: Training images of each of the zoo's datasets.
-        epochs: Epochs of each training for the zoo.
         max_params: Limit of the search.
-        finetune_epochs: Epochs of each fine-tuning: a budget that gives the same answer on any machine.
-        workers: Processes that build the zoo.
+        epochs: Epochs of each fine-tuning: a budget that gives the same answer on any machine.
         seed: Of everything random.
     """
 
-    networks: int = 24
-    image_size: int = 64
-    max_images: int = 120
+    max_params: int = 1_000_000
     epochs: int = 6
-    max_params: int = 5_000_000
-    finetune_epochs: int = 3
-    workers: int = 2
     seed: int = 0
 
 
@@ -75,84 +56,70 @@ class DemoRun:
 
 
 @dataclass(frozen=True)
-class DemoReport:
-    """What the demo came to.
+class DemoTask:
+    """What the demo came to on one folder.
 
     Attributes:
-        build: The zoo.
-        fit: The space.
-        search: The ranking for the unseen dataset.
-        runs: The network that the search chose, the largest that fits and one drawn at random, each
-            fine-tuned with the same budget.
+        data: The folder.
+        search: The first of the ranking.
+        runs: The network that the search chose, the largest that fits and one drawn at random, each fine-tuned with
+            the same budget.
         chance: Accuracy of always naming the most frequent class of the test split, 0..1.
         output: Folder of the network that was handed over.
-        query: Folder of the dataset that was searched with.
-        seconds: Wall-clock time of everything.
     """
 
-    build: BuildReport
-    fit: Space
+    data: Path
     search: SearchResult
     runs: tuple[DemoRun, ...]
     chance: float
     output: Path
-    query: Path
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo came to.
+
+    Attributes:
+        zoo: The zoo that was searched.
+        networks: Number of its networks.
+        tasks: One a folder.
+        seconds: Wall-clock time of everything.
+    """
+
+    zoo: Path
+    networks: int
+    tasks: tuple[DemoTask, ...]
     seconds: float
 
 
-def run_demo(folder: Path, settings: DemoSettings, progress: Progress) -> DemoReport:
-    """Go the whole way below ``folder``; a zoo that a former run built there is used again.
+def run_demo(folder: Path, zoo: Zoo, settings: DemoSettings, progress: Progress) -> DemoReport:
+    """Search, fine-tune and compare for two folders, which are laid out below ``folder``; nothing is downloaded.
 
     Raises:
         UsageError: If the photographs are not installed, or the folder is taken by something else.
+        NoNetworkError: If nothing of the zoo fits.
     """
     started = time.perf_counter()
-    data = lay_out(folder / "data")
-    build = build_zoo(
-        folder / "zoo.h5",
-        BuildSettings(
-            data=tuple(map(str, data.zoo)),
-            networks=settings.networks,
-            image_size=settings.image_size,
-            max_images=settings.max_images,
-            epochs=settings.epochs,
-            transfers=0,
-            seed=settings.seed,
-            spaces=SPACES,
-        ),
-        workers=settings.workers,
-        on_event=lambda event: progress("1. training networks for a zoo", event.done, event.total, event.message),
-    )
-    if build.interrupted:
-        raise KeyboardInterrupt
-    with Zoo(folder / "zoo.h5") as zoo:
-        progress("2. fitting a space", 0, None, "")
-        fit = Space.fit(zoo, seed=settings.seed)
-        progress("2. fitting a space", 1, 1, "")
-        query = Dataset.of(data.query)
-        found = _search_all(query, zoo, settings)
-        progress("3. searching", 1, 1, "")
-        recipe = Recipe(epochs=settings.finetune_epochs)
-        runs = _compare(query, settings.seed, zoo, found, recipe, progress)
-        best = runs[0]
-        _, output = hand_over(
-            folder / "model", zoo, best.result, best.candidate.entry, query, recipe, seed=settings.seed
-        )
-    test = query.splits_at(best.result.winner.preprocessing.size, seed=settings.seed)[0].test
-    chance = float(np.bincount(test.labels).max() / len(test)) if test is not None else float("nan")
-    seconds = time.perf_counter() - started
-    shown = replace(found, candidates=found.candidates[:5])
-    return DemoReport(build, fit, shown, runs, chance, output, data.query, seconds)
+    tasks = tuple(_run(path, folder, zoo, settings, progress) for path in lay_out(folder / "data"))
+    return DemoReport(zoo.path, len(zoo), tasks, time.perf_counter() - started)
 
 
-def _search_all(query: Dataset, zoo: Zoo, settings: DemoSettings) -> SearchResult:
-    """Rank every network that fits: the other choices are made among them."""
+def _run(path: Path, folder: Path, zoo: Zoo, settings: DemoSettings, progress: Progress) -> DemoTask:
+    data = Dataset.of(path)
+    # every network that fits and whose weights are here is ranked: the other choices are made among them
     limits = Limits(max_params=settings.max_params)
-    return search(query, zoo, limits, top=len(zoo), seed=settings.seed)
+    found = search(data, zoo, limits, top=len(zoo), seed=settings.seed, offline=True)
+    recipe = Recipe(epochs=settings.epochs)
+    runs = _compare(data, settings.seed, zoo, found, recipe, progress)
+    best, output = runs[0], folder / f"{data.name}-nns"
+    hand_over(output, zoo, best.result, best.candidate.entry, data, recipe, seed=settings.seed)
+    test = data.splits_at(best.result.winner.preprocessing.size, seed=settings.seed)[0].test
+    chance = float(np.bincount(test.labels).max() / len(test)) if test is not None else float("nan")
+    return DemoTask(path, replace(found, candidates=found.candidates[:5]), runs, chance, output)
 
 
 def _compare(
-    query: Dataset, seed: int, zoo: Zoo, found: SearchResult, recipe: Recipe, progress: Progress
+    data: Dataset, seed: int, zoo: Zoo, found: SearchResult, recipe: Recipe, progress: Progress
 ) -> tuple[DemoRun, ...]:
     ranked = found.candidates
     largest = max(ranked, key=lambda c: (c.params, -c.rank))
@@ -160,10 +127,10 @@ def _compare(
     runs: list[DemoRun] = []
 
     def data_of(preprocessing: Preprocessing) -> SplitArrays:
-        return query.splits_at(preprocessing.size, seed=seed)[0]
+        return data.splits_at(preprocessing.size, seed=seed)[0]
 
     for choice, picked in ((CHOSEN, ranked[0]), (LARGEST, largest), (RANDOM, drawn)):
-        progress("4. fine-tuning", len(runs), 3, f"{choice}: {picked.entry.spec.name}")
+        progress(f"fine-tuning on {data.name}", len(runs), 3, f"{choice}: {picked.entry.spec.name}")
         same = next((run for run in runs if run.candidate.entry.id == picked.entry.id), None)
         if same is not None:
             runs.append(replace(same, choice=choice))
@@ -172,5 +139,5 @@ def _compare(
         runs.append(DemoRun(choice, picked, climb([climber], data_of, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt
-    progress("4. fine-tuning", 3, 3, "")
+    progress(f"fine-tuning on {data.name}", 3, 3, "")
     return tuple(runs)
