@@ -868,8 +868,10 @@ _content("names: provenance", SHOWN, _meta(_deep(("provenance",), {EVIL: [EVIL, 
 _content(
     "names: dataset",
     SHOWN,
-    _meta(lambda rows: rows[0].update(name=EVIL, classes=[EVIL, "b", "c"], extractor=EVIL), "datasets"),
+    _meta(lambda rows: rows[0].update(name=EVIL, classes=[EVIL, "b", "c"]), "datasets"),
 )
+# what merges or searches refuses datasets of two extractors, and names them
+_content("names: extractor of a dataset", EITHER, _meta(lambda rows: rows[0].update(extractor=EVIL), "datasets"))
 _content(
     "names: device",
     SHOWN,
