@@ -37,8 +37,10 @@ EPOCHS_WITHIN_BUDGET = 50
 def open_zoo(zoo: ZooLike | None = None) -> Zoo:
     """Open a zoo: the one given, else that of $NNS_ZOO, else the one that an installed plugin provides.
 
+    Where there is none of these, it is one of the networks whose weights are installed with their packages.
+
     Raises:
-        MissingZooError: If there is none.
+        MissingZooError: If there is none, and no such network.
         ZooError: If the file is no zoo.
     """
     if isinstance(zoo, Zoo):
@@ -49,7 +51,11 @@ def open_zoo(zoo: ZooLike | None = None) -> Zoo:
     from nns.plugins import installed_plugins
 
     registry = installed_plugins()
-    return Zoo(registry.default_zoo(), registry=registry)
+    if registry.names("zoo"):
+        return Zoo(registry.default_zoo(), registry=registry)
+    from nns.building.installed import installed_zoo
+
+    return Zoo(installed_zoo(registry), registry=registry)
 
 
 def latency_device(device: str, limit: float | None) -> str:

@@ -71,7 +71,6 @@ USAGE = [
     ("search {query} --zoo {zoo} --top 0", "--top"),
     ("search {query} --zoo {zoo} --space mixt", "unknown space 'mixt'", "did you mean 'mixed'?"),
     ("search {query} --zoo {zoo} --device tpu", "unknown device 'tpu'"),
-    ("search {query}", "no zoo named", "NNS_ZOO", "nns zoo build"),
     ("search {query} --zoo {tmp}/none.h5", "no zoo at", "nns zoo build"),
     ("finetune {query} --zoo {zoo} --network zzz", "unknown network 'zzz'"),
     ("finetune {query} --zoo {zoo} --network 0 --from s.json", "either --network or --from"),
