@@ -10,7 +10,7 @@ import pytest
 from nns.finetuning._run import Run
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
-DOCUMENT |= {"tried"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
+DOCUMENT |= {"tried", "left_out"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
 EPOCH = {"epoch", "train_loss", "val_loss", "val_accuracy"}
 TRIED = {"network", "val_accuracy", "epochs", "stopped"}
 

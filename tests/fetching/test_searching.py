@@ -48,7 +48,7 @@ def ranked(nns, small_zoo, zoo):
     return [each["id"] for each in found["candidates"]]
 
 
-def test_a_search_connects_nowhere_and_says_what_there_is_to_fetch(nns, small_zoo, zoo, hub, no_connections):
+def test_a_search_connects_nowhere_and_says_what_there_is_to_fetch(nns, small_zoo, zoo, hub, no_connections, tmp_path):
     ran = nns("search", small_zoo.query, "--zoo", zoo, "--json", "--top", 20)
     assert ran.code == 0, ran.err
     plain = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--json", "--top", 20).json
@@ -65,6 +65,11 @@ def test_a_search_connects_nowhere_and_says_what_there_is_to_fetch(nns, small_zo
     shown = nns("search", small_zoo.query, "--zoo", zoo).out
     assert "to fetch: " in shown
     assert "Apache-2.0" in shown
+    ran = nns("search", small_zoo.query, "--zoo", zoo, "--backend", "example", "--max-latency", "10s", "--json")
+    assert ran.json["candidates"][0]["latency_ms"] > 0, "measured with random weights"
+    ran = nns("zoo", "export", zoo, ran.json["candidates"][0]["id"], "-o", tmp_path / "exported")
+    assert ran.code == 7
+    assert "nns zoo fetch" in ran.err
     assert nns("zoo", "ls", zoo, "--json").code == nns("zoo", "verify", zoo).code == nns("zoo", "info", zoo).code == 0
     assert not hub.asked
 

@@ -40,7 +40,7 @@ class Place:
 
     def open_zoo(self, registry: Registry | None = None) -> Zoo:
         """Open the zoo; without ``registry`` with the installed plugins, which a process loads once."""
-        return Zoo(self.zoo, must_exist=False, registry=registry or installed_plugins())
+        return Zoo(self.zoo, must_exist=False, registry=registry or installed_plugins(), offline=True)
 
     def arrays(self, data: Dataset, size: int, seed: int, max_images: int | None) -> SplitArrays:
         """Return the decoded splits of a dataset, shared with other processes."""

@@ -53,10 +53,12 @@ Device = Annotated[str, Option("--device", metavar="auto|cpu|cuda", help="Where 
 
 
 def open_zoo(path: Path | None) -> Zoo:
-    """Open the zoo named, else the default one."""
+    """Open the zoo named, else the default one, for a command that is not to fetch anything."""
     from nns.verbs import open_zoo
 
-    return open_zoo(path)
+    zoo = open_zoo(path)
+    zoo.offline = True
+    return zoo
 
 
 def load_registry() -> Registry:

@@ -203,7 +203,7 @@ def fetch(
 
     limits = limits_of(max_params, max_macs, max_size, None, backend, license)
     with options.open_zoo(zoo) as opened:
-        opened.offline |= offline
+        opened.offline = offline
         within = {entry.id for entry in list_networks(opened, limits)}
         ids = [opened.resolve(each) for each in networks] if networks else opened.store.ids()
         chosen = [opened.network(each) for each in dict.fromkeys(ids) if each in within]

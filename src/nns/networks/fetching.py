@@ -121,7 +121,9 @@ class RemoteFile(ABC, Generic[Where]):
         if (path := self.path()) is not None:
             return path
         if offline or is_offline():
-            raise WeightsError(f"{self.where} is not on this disk, and nothing may be fetched (offline)")
+            raise WeightsError(
+                f"{self.where} is not on this disk, and nothing may be fetched here (offline); `nns zoo fetch` does it"
+            )
         new = self.known.sha256 is None
         try:
             path, found = self._bring(progress)
