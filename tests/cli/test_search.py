@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 DOCUMENT = {"dataset", "zoo", "limits", "candidates", "static_choice", "seconds"} | {"space", "feasible"}
-DOCUMENT |= {"neighbours", "far", "expected_gain", "together"}
+DOCUMENT |= {"neighbours", "far", "own_results", "expected_gain", "together"}
 DATASET = {"path", "classes", "images", "skipped", "digest"}
 ZOO = {"path", "digest", "networks"}
 LIMITS = {"max_params", "max_macs", "max_size", "max_latency_ms", "backend", "license"}

@@ -99,6 +99,11 @@ def build(
         at_a_time = default_workers(threads) if executor == "local" else 1
         _dry_run(settings, registry, at_a_time if workers is None else workers, threads, device, json)
         return
+    if len(settings.data) == 1 and _datasets(zoo) < 2:
+        note(
+            "one dataset: networks of such a zoo can be fine-tuned from, but no space can be fitted to it, which takes "
+            "two; a search in it goes by what is known of networks at large (give a second dataset with --data)"
+        )
     with build_display(log) as show:
         report = run_build(
             zoo,
@@ -120,6 +125,16 @@ def build(
         raise typer.Exit(EXIT_INTERRUPTED)
     if report.failed:
         raise NnsError(f"{len(report.failed)} items failed; run the same command again to retry them")
+
+
+def _datasets(path: Path) -> int:
+    """Count the datasets of a zoo that may not be there yet."""
+    from nns.zoo import Zoo
+
+    if not path.exists():
+        return 0
+    with Zoo(path) as zoo:
+        return len(zoo.datasets())
 
 
 def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads: int, device: str, json: bool) -> None:
