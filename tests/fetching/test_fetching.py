@@ -333,6 +333,7 @@ def test_a_backend_of_weights_of_its_own(user, zoo_of, lite0, monkeypatch):
     network = zoo.networks()[0]
     with pytest.raises(WeightsError, match="has no weights"):
         network.load()
+    assert network.place.host == "backend timm", "a search of it goes on"
     monkeypatch.setattr(TimmBackend, "fetch_weights", fetch)
     monkeypatch.setattr(TimmBackend, "weights_host", lambda self, name: "my-bucket")
     assert network.place.host == "my-bucket"

@@ -278,6 +278,8 @@ def _render_network(
         ["license", entry.license],
         ["weights", stored],
         ["frames", ", ".join(f"{count} {name}" for name, count in kept.codecs.items()) or "none"],
+        *[["weights at", dumps(place, ensure_ascii=False)] for place in [entry.to_dict().get("weights_at")] if place],
+        *[["published", f"{_percent(share)} on {name}"] for name, share in sorted(entry.published.items())],
         *[["base", base] for base in kept.bases],
         *[["latency", f"{format_seconds(seconds)} on {device}"] for device, seconds in sorted(latencies.items())],
         ["provenance", dumps(entry.provenance.to_json(), ensure_ascii=False)],

@@ -36,7 +36,9 @@ def bring_weights(
         place, entry = network.place, network.entry
         if place.on_disk or place.host is None:  # nobody to ask: what is missing is told when it is loaded
             continue
-        size = "size not known" if place.bytes is None else format_bytes(place.bytes)
+        # of a file of which nobody said the size: that of its weights as fp32, which is what most files hold
+        about = format_bytes(entry.cost.bytes(len(entry.classes)))
+        size = f"about {about}" if place.bytes is None else format_bytes(place.bytes)
         what = f"fetching {entry.spec.name}"
         try:
             if not network.offline:

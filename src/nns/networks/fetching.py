@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 from urllib.parse import urlsplit
 
-from nns.errors import WeightsError
+from nns.errors import NnsError, WeightsError
 from nns.networks.downloads import digest_of, fetch_by_driver, fetch_url, partial, problem_of
 from nns.networks.pins import Content, pins_path, read_pins, write_pin
 from nns.places import AddressWeights, BackendWeights, HubWeights, RemoteWeights
@@ -247,8 +247,11 @@ class BackendFile(CachedFile[BackendWeights]):
 
     @property
     def host(self) -> str:
-        """What the backend says."""
-        return self._backend().weights_host(self._weights.name)
+        """What the backend says; its name where it is not installed, or knows of no such weights."""
+        try:
+            return self._backend().weights_host(self._weights.name)
+        except NnsError:
+            return f"backend {self.where.partition(':')[0]}"
 
     def _write(self, file: object, path: Path, progress: PartProgress | None) -> None:
         self._backend().fetch_weights(self._weights.name, path, progress)

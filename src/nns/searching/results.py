@@ -315,7 +315,10 @@ def _weights(candidate: Candidate) -> str:
         return "here"
     if place.host is None:
         return "missing"
-    return f"to fetch: {'?' if place.bytes is None else format_bytes(place.bytes)}"
+    if place.bytes is None:  # nobody said it: most files hold the weights as fp32
+        entry = candidate.entry
+        return f"to fetch: ~{format_bytes(entry.cost.bytes(len(entry.classes)))}"
+    return f"to fetch: {format_bytes(place.bytes)}"
 
 
 def _accuracy(candidate: Candidate) -> str:
