@@ -178,7 +178,7 @@ def test_a_build_whose_second_pretrained_network_is_refused_leaves_the_zoo_as_it
 
     monkeypatch.setattr(TimmBackend, "load_pretrained", damaged)
     done = refused(BUILD + " --image-size 48 --epochs 1 --workers 0", folder / zoo, folder, nns)
-    assert (done.code, done.err) == (1, "error: the file is damaged\n")
+    assert (done.code, done.err) == (7, "error: the file is damaged\n")
     assert len(offers) == 2
 
 
