@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 DOCUMENT = {"dataset", "zoo", "limits", "candidates", "static_choice", "seconds"} | {"space", "feasible"}
-DOCUMENT |= {"neighbours", "far", "own_results", "expected_gain", "together"}
+DOCUMENT |= {"neighbours", "far", "own_results", "expected_gain", "together", "unscored", "left_out"}
 DATASET = {"path", "classes", "images", "skipped", "digest"}
 ZOO = {"path", "digest", "networks"}
 LIMITS = {"max_params", "max_macs", "max_size", "max_latency_ms", "backend", "license"}
 CANDIDATE = {"rank", "id", "backend", "architecture", "source_dataset", "params", "macs", "bytes", "latency_ms"}
 CANDIDATE |= {"score", "predicted_accuracy", "interval", "license"} | {"similarity", "prior"}
-CANDIDATE |= {"terms", "probe"}
+CANDIDATE |= {"terms", "probe", "weights"}
 SECONDS = {"features", "score", "total", "probe"}
 
 
