@@ -62,11 +62,13 @@ class Knowledge:
         quality: (n,) mean, in logits beside a network of random weights and 3 million parameters.
         deviation: (n,) standard deviation of that.
         results: (n,) results of its own that each rests on.
+        coefficients: (p,) mean of the coefficients, with these results.
     """
 
     quality: NDArray[np.float64]
     deviation: NDArray[np.float64]
     results: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,7 @@ class Prior:
         counts = np.bincount([] if results is None else results.network, minlength=len(rows)).astype(np.int64)
         if results is None or not len(results.network):
             spread = np.einsum("ij,jk,ik->i", rows, self.covariance, rows) + own
-            return Knowledge(rows @ self.mean, np.sqrt(spread), counts)
+            return Knowledge(rows @ self.mean, np.sqrt(spread), counts, self.mean)
         known, networks = np.unique(results.network, return_inverse=True)
         datasets = np.unique(results.dataset, return_inverse=True)[1]
         width, levels = len(self.mean), datasets.max() + 1
@@ -170,14 +172,15 @@ class Prior:
         weight = results.weight / self.error**2
         covariance = np.linalg.inv(precision + (design * weight[:, None]).T @ design)
         found = covariance @ (design.T @ (weight * left))
-        quality = rows @ (self.mean + found[:width])
+        coefficients = self.mean + found[:width]
+        quality = rows @ coefficients
         quality[known] += found[width : width + len(known)]
         directions = np.zeros((len(rows), width + len(known)))
         directions[:, :width] = rows
         directions[known, width + np.arange(len(known))] = 1
         inner = covariance[: width + len(known), : width + len(known)]
         spread = np.einsum("ij,jk,ik->i", directions, inner, directions)
-        return Knowledge(quality, np.sqrt(spread + np.where(counts > 0, 0.0, own)), counts)
+        return Knowledge(quality, np.sqrt(spread + np.where(counts > 0, 0.0, own)), counts, coefficients)
 
 
 def fill(

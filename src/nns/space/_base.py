@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from nns.errors import UsageError
 if TYPE_CHECKING:
     from typing import Self
 
+    from nns.priors import Facts
     from nns.space._data import FloatArray, IntArray, SpaceData
 
 NETWORKS_AT_ONCE = 65_536
@@ -51,6 +52,14 @@ class SpaceMethod(ABC):
     @abstractmethod
     def embed_networks(self, blocks: Mapping[str, FloatArray]) -> FloatArray:
         """Embed networks, seen at the fit or not, (n, dim) float32; one forward pass, no refit."""
+
+    def add_facts(self, embeddings: FloatArray, facts: Sequence[Facts]) -> FloatArray:
+        """Add what the facts of networks say to their embeddings, (n, dim), of :meth:`embed_networks`.
+
+        A method that goes by no facts gives them back as they are. One that does takes rows of NaN, of networks without
+        a fingerprint, and gives an embedding of what the facts say alone.
+        """
+        return embeddings
 
     def embed_zoo(self, data: SpaceData) -> FloatArray:
         """Embed the networks of the zoo that was fitted, (n, dim) float32, with all that the fit knows of each.

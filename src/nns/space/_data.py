@@ -14,23 +14,24 @@ from numpy.typing import NDArray
 from nns.errors import UsageError
 
 if TYPE_CHECKING:
+    from nns.priors import Facts
     from nns.zoo import Zoo
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 ENOUGH_TRANSFERS = 30
-"""Transfer results from which on they may decide what counts how much, and how far predictions are off."""
+"""Transfer results of a small zoo of which half is believed."""
 
 TRANSFERS_A_NETWORK = 0.5
-"""Transfer results, for each network, from which on they do: see :func:`transfers_needed`."""
+"""Transfer results, for each network, of which half is believed: see :func:`transfers_needed`."""
 
 
 def transfers_needed(networks: int) -> int:
-    """Return how many transfers so many networks need before a space learns from them.
+    """Return of how many transfers among so many networks half is believed, see :attr:`SpaceData.trust`.
 
-    With fewer, the levels of datasets and networks are guesses, and searches are worse than without any: see
-    benchmarks/space/transfers.py and docs/results.md.
+    With so few, the levels of datasets and networks are guesses, and searches by them alone are worse than without any:
+    see benchmarks/space/transfers.py and docs/results.md.
     """
     return max(ENOUGH_TRANSFERS, math.ceil(TRANSFERS_A_NETWORK * networks))
 
@@ -89,6 +90,8 @@ class SpaceData:
         transfer_network: (t,) network of each known result of fine-tuning on another dataset.
         transfer_dataset: (t,) dataset it was fine-tuned on.
         transfer_accuracy: (t,) validation accuracy it reached, 0..1.
+        facts: What is known of each network without looking at it, n or none: what the prior of networks at large
+            goes by.
 
     Raises:
         UsageError: If the lengths do not fit together.
@@ -105,6 +108,7 @@ class SpaceData:
     transfer_network: IntArray = field(default_factory=_no_indices)
     transfer_dataset: IntArray = field(default_factory=_no_indices)
     transfer_accuracy: NDArray[np.floating[Any]] = field(default_factory=_no_accuracies)
+    facts: tuple[Facts, ...] = ()
 
     def __post_init__(self) -> None:
         """Fill in the families and check the lengths."""
@@ -117,6 +121,7 @@ class SpaceData:
             lengths[name] = (len(getattr(self, name)), datasets)
         for name in ("transfer_dataset", "transfer_accuracy"):
             lengths[name] = (len(getattr(self, name)), len(self.transfer_network))
+        lengths |= {"facts": (len(self.facts), networks)} if self.facts else {}
         for name, (found, expected) in lengths.items():
             if found != expected:
                 raise UsageError(f"{name} has {found} rows, expected {expected}; build SpaceData from one zoo")
@@ -131,6 +136,7 @@ class SpaceData:
     @classmethod
     def of(cls, zoo: Zoo) -> SpaceData:
         """Collect from a zoo what a space is fitted on: networks that have a fingerprint, and their results."""
+        from nns.priors import Facts
         from nns.space._blocks import fingerprint_blocks
 
         columns, datasets = zoo.store.columns(), zoo.datasets()
@@ -149,11 +155,18 @@ class SpaceData:
             transfer_network=networks,
             transfer_dataset=moved_to,
             transfer_accuracy=accuracy,
+            facts=tuple(Facts.of(entry) for entry in entries),
         )
 
     @property
+    def trust(self) -> float:
+        """Share of what the transfers say that is believed, 0 (none) to 1 (very many): it never jumps."""
+        known = int(np.isfinite(self.transfer_accuracy).sum())
+        return known / (known + transfers_needed(len(self.network_ids)))
+
+    @property
     def enough_transfers(self) -> bool:
-        """Whether there are so many transfers that they teach something."""
+        """Whether there are so many transfers that errors of predictions are measured on them."""
         return len(self.transfer_network) >= transfers_needed(len(self.network_ids))
 
     def own_networks(self, dataset: int) -> IntArray:
@@ -195,6 +208,7 @@ class SpaceData:
             (np.cumsum(kept) - 1)[self.transfer_network[rows]].astype(np.int64),
             new_index[self.transfer_dataset[rows]].astype(np.int64),
             self.transfer_accuracy[rows],
+            tuple(each for each, stays in zip(self.facts, kept, strict=False) if stays),
         )
 
 

@@ -87,7 +87,7 @@ def evaluate_held_out(
     for out in held_out_folds(data, folds, seed, transfers=True):
         kept = data.without(out)
         method = method_factory().fit(kept)
-        embeddings = method.embed_networks(data.blocks)
+        embeddings = method.add_facts(method.embed_networks(data.blocks), data.facts)
         # networks that stay have what is known of how they did on the datasets that stay
         embeddings[~np.isin(data.dataset_index, out)] = method.embed_zoo(kept)
         known = kept.accuracy[np.isfinite(kept.accuracy)]

@@ -106,7 +106,7 @@ class Space:
         record: The space as it is stored: name, method, settings, numbers, and the report of the fit.
         method: The fitted method.
         embeddings: (n, dim) float32, of every network of the zoo in the order of its ids; NaN for those without a
-            fingerprint, of which the method knows nothing.
+            fingerprint, unless the method goes by facts.
     """
 
     record: SpaceRecord
@@ -246,6 +246,12 @@ def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[n
     new = np.flatnonzero((rows < 0) & has)
     if len(new):
         embeddings[new] = method.embed_networks(fingerprint_blocks(zoo, new))
+    foreign = np.flatnonzero((rows < 0) | ~has)
+    if len(foreign):
+        from nns.priors import Facts
+
+        facts = [Facts.of(entry) for entry in zoo.store.entries(foreign.tolist())]
+        embeddings[foreign] = method.add_facts(embeddings[foreign], facts)
     return embeddings
 
 

@@ -7,7 +7,7 @@ with a weight that was found on families of datasets left out, and that falls to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +49,7 @@ class History:
         units: (d, K) direction of each dataset's mean features from the usual ones.
         source: (n,) dataset each network was trained on, -1 unknown.
         cosines: (d, n) cosines of the contrastive space from encoders that have not seen the dataset, NaN unknown.
+        prior: (n,) quality of each network by what is known of networks at large; empty: nothing is known.
     """
 
     network: IntArray
@@ -60,9 +61,17 @@ class History:
     units: FloatArray
     source: IntArray
     cosines: FloatArray
+    prior: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
-    def of(cls, data: SpaceData, inputs: FloatArray, units: FloatArray, cosines: FloatArray) -> History:
+    def of(
+        cls,
+        data: SpaceData,
+        inputs: FloatArray,
+        units: FloatArray,
+        cosines: FloatArray,
+        prior: NDArray[np.float64],
+    ) -> History:
         """Collect the transfers of a zoo."""
         rows = data.outcomes()
         moved = ~rows.own
@@ -76,6 +85,7 @@ class History:
             units,
             data.dataset_index,
             cosines,
+            prior,
         )
 
     def match(self, network: IntArray, dataset: IntArray, known: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -101,7 +111,7 @@ class Levels:
 
     Attributes:
         coefficients: (P,) of the network inputs, for networks without results.
-        quality: (n,) of every network: what its inputs say, moved towards its results.
+        quality: (n,) of every network: what the prior and its inputs say, moved towards its results.
         residuals: (d, n) what is left of each known result, times the root of its weight; 0 where
             there is none.
         known: (d,) datasets with results.
@@ -122,14 +132,15 @@ def fit_levels(history: History, shrinkage: float) -> Levels:
     """
     d, n = len(history.families), len(history.inputs)
     weight = history.weight
+    prior = history.prior if len(history.prior) else np.zeros(n)
     rows = np.asarray(history.inputs, np.float64)[history.network]
     coefficients, _ = fit_ridge(
         centre_within(rows, history.dataset, weight),
-        centre_within(history.target, history.dataset, weight),
+        centre_within(history.target - prior[history.network], history.dataset, weight),
         history.families[history.dataset],
         weight,
     )
-    base = np.asarray(history.inputs, np.float64) @ coefficients
+    base = prior + np.asarray(history.inputs, np.float64) @ coefficients
     left = history.target - base[history.network]
     counts = np.bincount(history.network, weight, n)
     sizes = np.bincount(history.dataset, weight, d)

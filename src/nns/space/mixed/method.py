@@ -6,12 +6,13 @@ off from the match of network and dataset: see docs/method.md for each deviation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from nns.priors import Results, shipped_prior
 from nns.space._base import SpaceMethod
 from nns.space._data import FloatArray, IntArray, SpaceData
 from nns.space._forward import affine, sigmoid, unit
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nns.priors import Facts
+
 
 NEARLY = 1e-3
 """Logits of quality that priors are told apart by, whatever float32 rounds away."""
@@ -39,6 +42,29 @@ class _Own(NamedTuple):
     quality: NDArray[np.float64]
     loadings: NDArray[np.float64]
     source: FloatArray
+
+
+MATCH_AT_LARGE = 0.0
+"""Logits a unit of cosine that the match of network and images counts before any transfer supports it: see
+docs/results.md, "What is known of networks at large"."""
+
+
+def _at_large(data: SpaceData) -> tuple[NDArray[np.float64], NDArray[np.float64], FloatArray]:
+    """Return the quality of networks by facts alone, moved by transfers, (n,) each, and the weights of facts behind it.
+
+    The weights are those of :data:`nns.priors.FEATURES` and a constant. All are empty where no facts are known.
+    """
+    if not data.facts:
+        return np.zeros(0), np.zeros(0), np.zeros(0, np.float32)
+    prior = shipped_prior()
+    known = np.isfinite(data.transfer_accuracy)
+    parts = (data.transfer_network, data.transfer_dataset, data.transfer_accuracy)
+    found = prior.of_facts(data.facts, Results(*(part[known] for part in parts)))
+    return (
+        prior.of_facts(data.facts).quality,
+        found.quality,
+        np.append(found.coefficients, 0.0).astype(np.float32),
+    )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -53,10 +79,12 @@ class Mixed(SpaceMethod):
         accuracy(q, m)  = sigmoid(level(q) + score(q, m) - usual)
 
     The quality is the static ranking: each network's own level in an additive model of all transfers, and what its
-    fingerprint says where it has none. The weights are what families of datasets that were left out support, zero
-    where a term does not help there. A zoo without transfers has no w_history and w_source; the quality is then learned
-    from differences of accuracy *within* datasets, so that a network is not thought good because its dataset was easy,
-    and w_space is ``similarity_weight``.
+    facts and its fingerprint say where it has none. The weights are what families of datasets that were left out
+    support, zero where a term does not help there. All that counts by :attr:`SpaceData.trust`, which grows with the
+    number of transfers and never jumps; what is left to 1 is the quality of networks at large (:mod:`nns.priors`),
+    moved by the transfers by Bayes' rule. Where no facts are known, that is learned from differences of accuracy
+    *within* datasets, so that a network is not thought good because its dataset was easy, and w_space is
+    ``similarity_weight``.
 
     Args:
         dim: Width of the unit vectors.
@@ -70,7 +98,7 @@ class Mixed(SpaceMethod):
         margin: Margin of the contrastive loss.
         nmax: Hardest negatives a row and a column; None counts all.
         views: Descriptions of each dataset, from random halves of its images, that training varies between.
-        similarity_weight: w, logits a unit of cosine, used where the zoo knows no transfer results.
+        similarity_weight: w, logits a unit of cosine, used where neither facts nor transfer results are known.
         learn_history: Whether transfers give the static ranking and the terms beside it.
         source_term: Whether likeness to the dataset that a network was trained on may count.
         seed: Seed of everything random.
@@ -124,11 +152,18 @@ class Mixed(SpaceMethod):
             lambda _, trained: encoders.update(trained),
         )
         cosines = self._all_cosines(encoders, networks, views[:, 0], choice.similarities)
-        predictor = fit_predictor(data, networks, views[:, 0], cosines, self.similarity_weight)
+        large, moved, coefficients = _at_large(data)
+        known = bool(data.facts)
+        weight = MATCH_AT_LARGE if known else self.similarity_weight
+        predictor = fit_predictor(data, networks, views[:, 0], cosines, weight, moved if known else None)
         self.tensors_ = tensors | encoders | predictor
-        self._own: _Own | None = None
-        if data.enough_transfers and self.learn_history:
-            self._learn(data, networks, views[:, 0], cosines)
+        if known:
+            self.tensors_["prior.weight"] = coefficients
+        else:
+            moved = np.clip(networks @ predictor["quality.weight"], *predictor["quality.range"]).astype(np.float64)
+        self._own = _Own(moved, np.zeros((len(networks), 0)), np.zeros((len(networks), 0), np.float32))
+        if data.trust and self.learn_history:
+            self._learn(data, networks, views[:, 0], cosines, large, moved)
         self.tensors_["datasets"] = self._embed_inputs(views[data.paired_datasets(), 0])
         self.history_ = [{"epoch": float(i + 1), "loss": loss} for i, loss in enumerate(losses)]
         for epoch, auc in choice.aucs.items():
@@ -143,14 +178,40 @@ class Mixed(SpaceMethod):
         q = unit(affine(queries, encoders["query.weight"], encoders["query.bias"]))
         return np.where(np.isfinite(known), known, q @ m.T)
 
-    def _learn(self, data: SpaceData, networks: FloatArray, queries: FloatArray, cosines: FloatArray) -> None:
-        """Put the static ranking and the terms that react to the images in place of the fitted quality."""
+    def _learn(
+        self,
+        data: SpaceData,
+        networks: FloatArray,
+        queries: FloatArray,
+        cosines: FloatArray,
+        large: NDArray[np.float64],
+        moved: NDArray[np.float64],
+    ) -> None:
+        """Move from what is known of networks at large to the static ranking, and to the terms that react to images.
+
+        Args:
+            data: The zoo.
+            networks: (n, P) network inputs.
+            queries: (d, R) query inputs.
+            cosines: (d, n) cosines of the contrastive space.
+            large: (n,) quality by facts alone; empty where no facts are known.
+            moved: (n,) quality where the transfers are not trusted.
+        """
         units = unit(queries[:, : len(self.tensors_["query_input.0.directions"])])
-        history = History.of(data, networks, units, cosines)
+        history = History.of(data, networks, units, cosines, large)
         learned = learn(history)
         if not self.source_term:
             learned.weights[TERMS.index("source")] = 0.0
-        levels = learned.levels
+        trust, before = data.trust, self.tensors_
+        weights = trust * learned.weights
+        weights[TERMS.index("space")] += (1 - trust) * (MATCH_AT_LARGE if data.facts else self.similarity_weight)
+        # both count from what networks with results have in the mean: only differences of qualities mean anything
+        seen = np.bincount(history.network, history.weight, len(networks))
+        shift = float(np.average(learned.levels.quality - moved, weights=seen))
+        quality = trust * (learned.levels.quality - shift) + (1 - trust) * moved
+        levels = replace(learned.levels, quality=quality)
+        slope = trust * learned.levels.coefficients + (1 - trust) * before["quality.weight"]
+        spread = networks @ slope if data.facts else quality
         known_source = (data.dataset_index >= 0)[:, None]
         source = np.where(known_source, units[data.dataset_index], 0.0).astype(np.float32)
         self._own = _Own(levels.quality, levels.residuals[levels.known].T, source)
@@ -159,14 +220,23 @@ class Mixed(SpaceMethod):
             for name, array in {
                 "history.units": units[levels.known],
                 "history.temperature": np.array([learned.temperature]),
-                "history.weights": learned.weights,
+                "history.weights": weights,
                 "history.explained": np.array([learned.explained]),
-                "quality.weight": levels.coefficients,
-                "quality.range": np.array([levels.quality.min(), levels.quality.max()]),
+                "quality.weight": slope,
+                "quality.range": np.array([spread.min(), spread.max()]),
             }.items()
         }
+        if data.facts:
+            self.tensors_["prior.weight"] = np.append(
+                (1 - trust) * before["prior.weight"][:-1] + trust * shipped_prior().mean,
+                (1 - trust) * before["prior.weight"][-1] - trust * shift,
+            ).astype(np.float32)
         match = history.match(history.network, history.dataset, history.source[history.network] >= 0)
-        self.tensors_ |= fit_levels_of_queries(history, levels, queries, match @ learned.weights[1:])
+        found = fit_levels_of_queries(history, levels, queries, match @ weights[1:])
+        for name in ("level.weight", "level.bias", "usual"):
+            self.tensors_[name] = ((1 - trust) * before[name] + trust * found[name]).astype(np.float32)
+        low, high = np.stack([before["level.range"], found["level.range"]]).T
+        self.tensors_["level.range"] = np.array([low.min(), high.max()], np.float32)
 
     def embed_networks(self, blocks: Mapping[str, FloatArray]) -> FloatArray:
         """Embed networks from ``graph`` (n, G) and ``kernel`` (n, m, m): (n, dim + 1 + h + K) for h known datasets.
@@ -179,6 +249,16 @@ class Mixed(SpaceMethod):
         quality = np.clip(inputs @ self._fitted("quality.weight"), low, high)
         rest = np.zeros((len(vectors), sum(self._fitted("history.units").shape)), np.float32)
         return np.concatenate([vectors, quality[:, None], rest], axis=1)
+
+    def add_facts(self, embeddings: FloatArray, facts: Sequence[Facts]) -> FloatArray:
+        """Add the quality by facts; a network without a fingerprint has no unit vector and only that quality."""
+        weight = self.tensors_of_fit().get("prior.weight")
+        if weight is None or not facts:
+            return embeddings
+        rows, _ = shipped_prior().features(facts)
+        embeddings = np.where(np.isfinite(embeddings), embeddings, np.float32(0))
+        embeddings[:, self.dim] += rows @ weight[:-1] + weight[-1]
+        return embeddings
 
     def embed_zoo(self, data: SpaceData) -> FloatArray:
         """Embed the networks that were fitted on, with how they did on other datasets."""

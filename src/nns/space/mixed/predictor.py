@@ -27,6 +27,7 @@ def fit_predictor(
     queries: FloatArray,
     similarities: FloatArray,
     similarity_weight: float,
+    prior: NDArray[np.float64] | None = None,
 ) -> dict[str, FloatArray]:
     """Fit all parts from known accuracies, in closed form.
 
@@ -39,7 +40,8 @@ def fit_predictor(
         networks: (n, P) network inputs.
         queries: (d, R) query inputs.
         similarities: (d, n) cosines from encoders that have not seen the dataset, NaN where unknown.
-        similarity_weight: Ranking weight where transfer results are too few.
+        similarity_weight: Ranking weight where there are no transfer results.
+        prior: (n,) quality of each network by what is known of networks at large; None: it is to be learned here.
 
     Returns:
         ``quality.weight`` (P,), ``level.weight`` (R,); ``quality.range`` and ``level.range``, smallest and
@@ -50,7 +52,7 @@ def fit_predictor(
     rows = data.outcomes()
     families = np.unique(data.families, return_inverse=True)[1].astype(np.int64)
     targets = logit(rows.accuracy)
-    weights = np.where(rows.own, OWN_WEIGHT if data.enough_transfers else 1.0, 1.0)
+    weights = np.where(rows.own, 1 - data.trust * (1 - OWN_WEIGHT), 1.0)
     inputs = np.asarray(networks, np.float64)[rows.network]
     quality, _ = fit_ridge(
         centre_within(inputs, rows.dataset, weights),
@@ -58,18 +60,22 @@ def fit_predictor(
         families[rows.dataset],
         weights,
     )
-    left = targets - inputs @ quality
+    if prior is not None:
+        # accuracies on their own datasets tell little of networks beside what is known at large
+        quality = np.zeros(inputs.shape[1])
+    left = targets - inputs @ quality - (0.0 if prior is None else prior[rows.network])
     level, bias, levels = _fit_level(rows, left, weights, queries, families)
-    learned = _residual_weight(rows, left, similarities) if data.enough_transfers else None
+    learned = data.trust * _residual_weight(rows, left, similarities)
+    weight = learned + (1 - data.trust) * similarity_weight
     found = {
         "quality.weight": quality,
         "quality.range": _range_of(inputs @ quality),
         "level.range": _range_of(levels),
         "level.weight": level,
         "level.bias": np.array([bias]),
-        "ranking_weight": np.array([similarity_weight if learned is None else learned]),
-        "accuracy_weight": np.array([learned or 0.0]),
-        "usual": np.array([(learned or 0.0) * _usual(rows, similarities)]),
+        "ranking_weight": np.array([weight]),
+        "accuracy_weight": np.array([learned]),
+        "usual": np.array([learned * _usual(rows, similarities)]),
         "history.units": np.zeros((0, 0)),
     }
     return {name: array.astype(np.float32) for name, array in found.items()}
