@@ -86,4 +86,16 @@ def _render_terms(result: SearchResult) -> None:
     ]
     columns = [("#", "right"), ("network", "left"), ("architecture", "left")]
     columns += [(name, "right") for name in names] + [("score", "right")]
-    print_table("What the scores are made of, in logits", columns, rows)
+    print_table("What the scores are made of, in logits", columns, rows, caption=_of_prior(result))
+
+
+def _of_prior(result: SearchResult) -> str:
+    """Say what the prior rests on."""
+    from nns.priors import shipped_prior
+
+    numbers = shipped_prior().rests_on
+    return (
+        "prior: how good a network is to start from whatever the images. At first by what it was trained on, its size "
+        f"and its published accuracy, as {numbers['results']:,} results of {numbers['networks']} networks teach that "
+        "come with nns; the more results the zoo has, the more by those."
+    )

@@ -84,7 +84,9 @@ def render(result: SearchResult) -> None:
         note(f"skipped {len(result.dataset.skipped) - 5} more; `nns doctor {result.dataset.path}` lists them")
     render_table(result.table())
     note_left_out(result.left_out)
-    if result.neighbourhood.far:
+    if result.rests_on:
+        note(f"ranked {result.rests_on}")
+    elif result.neighbourhood.far:
         note("your images are far from every dataset of the zoo: expect less of the ranking than of its static choice")
 
 

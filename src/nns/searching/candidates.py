@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.networks import Network
+from nns.priors import shipped_prior
 from nns.searching.probes import moved_accuracy
 from nns.searching.results import Candidate, Gain
 from nns.searching.together import POOL, choose_together
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from nns.types import NetworkEntry
     from nns.zoo import Zoo
 
+NORMAL_80 = 1.28
+"""Deviations of a normal variable within which it is in 80 of 100 cases."""
+LEAST_SLOPE = 0.04
+"""An accuracy of 4 or 96 %: beyond that an interval in logits would be too narrow in points."""
+
 
 @dataclass(eq=False)
 class Ranking:
@@ -32,6 +38,7 @@ class Ranking:
         space: What they were scored by.
         costs: Costs of all networks of the zoo.
         latencies: Seconds of one image by id, of those that were asked for.
+        fingerprinted: Of which networks of the zoo there is a fingerprint.
         rows: (k,) their rows in the zoo.
         scores: Their scores, by what is known of networks at large and in the zoo.
         own: What the user's own results add to them.
@@ -47,6 +54,7 @@ class Ranking:
     space: Space
     costs: CostColumns
     latencies: Mapping[str, float]
+    fingerprinted: NDArray[np.bool_]
     rows: NDArray[np.int64]
     scores: Scores
     own: OwnResults
@@ -91,13 +99,20 @@ class Ranking:
         first = sorted(self.found, key=lambda i: (-float(self.scores.score[i]) - self._moved(i), i))
         self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in self.found)], np.int64))
 
-    def together(self, tries: int, probed: int) -> list[int]:
+    def together(self, tries: int, probed: int, *, safe: bool = False) -> list[int]:
         """Choose the few to fine-tune together: among those that were probed, unless time was up before all were.
 
         Args:
             tries: How many.
             probed: How many were to be probed.
+            safe: Whether the network of the highest prior is to be among them, if there are at least two.
         """
+        chosen = self._chosen(tries, probed)
+        if safe and len(chosen) > 1 and self.static not in chosen:
+            chosen[-1] = self.static
+        return chosen
+
+    def _chosen(self, tries: int, probed: int) -> list[int]:
         complete = len(self.found) >= max(min(probed, len(self.order)), tries)
         pool = (self.order[: len(self.found)] if complete else self.order)[: max(POOL, tries)].tolist()
         expected = self.scores.details(pool).predicted.tolist()
@@ -117,7 +132,7 @@ class Ranking:
     def _candidate(self, index: int, at: int, entry: NetworkEntry, details: ScoreDetails) -> Candidate:
         row, added = int(self.rows[index]), self._moved(index)
         predicted = moved_accuracy(float(details.predicted[at]), added)
-        margin = details.margin
+        margin = self._margin(row, entry, predicted, details.margin)
         terms = {name: float(part[at]) for name, part in details.terms.items()}
         return Candidate(
             rank=int(self._ranks[index]),
@@ -138,6 +153,16 @@ class Ranking:
             weights=Network(entry, self.zoo).place,
             zoo=self.zoo,
         )
+
+    def _margin(self, row: int, entry: NetworkEntry, predicted: float, known: float | None) -> float | None:
+        """Widen the interval of a network of which only facts are known, by how little they say."""
+        if self.space.is_fitted and self.fingerprinted[row]:
+            return known
+        prior = shipped_prior()
+        parts = [prior.of_entries([entry]).deviation[0], prior.error]
+        parts += [] if self.space.is_fitted else [prior.level[1]]
+        wide = NORMAL_80 * float(np.linalg.norm(parts)) * max(predicted * (1 - predicted), LEAST_SLOPE)
+        return min(1.0, float(np.hypot(wide, known or 0.0)))
 
     def gain(self, choice: Candidate, static: Candidate) -> Gain:
         """Return what a choice is expected to be ahead of the static choice by."""

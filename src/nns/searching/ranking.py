@@ -68,7 +68,7 @@ def search(
     Args:
         data: What :meth:`nns.data.Dataset.of` takes: a path, ``torchvision:NAME``, images in lists or arrays, with or
             without labels; or an opened dataset.
-        zoo: The zoo, with a fitted space.
+        zoo: The zoo; without a fitted space, networks are ranked by what is known of networks at large.
         limits: Hard limits, each counted with the head that the data needs.
         top: Candidates to give.
         classes: Classes of the head that limits count, where the data does not say (None: each network's own).
@@ -88,7 +88,7 @@ def search(
         WeightsError: If none is on this disk, in a search that may not fetch anything.
         DatasetError: If the data cannot be read.
         NoNetworkError: If no network meets the limits.
-        UsageError: If the zoo has no fitted space, ``top``, ``images`` or ``tries`` is not positive, or a probe is
+        UsageError: If ``top``, ``images`` or ``tries`` is not positive, or a probe is
             asked for without labels.
         UnknownNameError: If there is no such space, probe or backend.
     """
@@ -113,7 +113,8 @@ def search(
     if probing:
         search_in.probe(ranking, probing, dataset, probe_seconds, seed)
         clock.stop("probe")
-    best, together = ranking.order[:top].tolist(), ranking.together(tries, PROBED)
+    around = neighbourhood(query, zoo)
+    best, together = ranking.order[:top].tolist(), ranking.together(tries, PROBED, safe=around.far)
     described = ranking.candidates(list(dict.fromkeys([*best, ranking.static, *together])))
     static = described[ranking.static]
     return SearchResult(
@@ -122,13 +123,14 @@ def search(
         zoo_digest=zoo.store.digest(),
         zoo_networks=len(zoo),
         space=search_in.space.name,
+        rests_on=_rests_on(search_in.space, zoo),
         limits=search_in.limits,
         feasible=len(ranking.rows) + ranking.unscored,
         unscored=ranking.unscored,
         left_out=ranking.left_out,
         candidates=tuple(described[index] for index in best),
         static_choice=static,
-        neighbourhood=neighbourhood(query, zoo),
+        neighbourhood=around,
         gain=ranking.gain(described[best[0]], static),
         together=tuple(described[index] for index in together),
         seconds=clock.seconds(),
@@ -147,9 +149,22 @@ def _about(dataset: Dataset, unread: Sequence[Skipped]) -> QueryDataset:
     )
 
 
+def _rests_on(space: Space, zoo: Zoo) -> str:
+    """Say what a ranking rests on that no fitted space gives; empty where there is one."""
+    if space.is_fitted:
+        return ""
+    results = len(zoo.store.transfers())
+    own = f" and {results} results of this zoo" if results else ""
+    return f"by what is known of networks at large{own}; fit a space for more: nns space fit {zoo.path}"
+
+
 def _load_space(zoo: Zoo, name: str | None, clock: _Clock) -> Space:
     """Load the space, and count that as scoring: all but what a process imports once."""
     clock.skip()
+    if name is None and not zoo.spaces():
+        space = Space.at_large(zoo)
+        clock.stop("score")
+        return space
     record = Space.read(zoo, name)
     clock.stop("score")
     method = Space.make_method(zoo, record)
@@ -177,7 +192,7 @@ class _Search:
         table = NetworkTable(self.zoo.store.columns(), self.zoo.store.entries)
         costs = table.costs(classes)
         mask, seconds = feasible(table, costs, self.limits, self._latencies)
-        known = mask & table.columns.fingerprinted
+        known = mask & self.space.scored
         if not known.any():
             raise NoNetworkError(
                 f"of the {mask.sum()} networks within the limits the zoo has no fingerprint, so no space can rank them"
@@ -185,7 +200,9 @@ class _Search:
         rows = np.flatnonzero(known)
         unscored = int(mask.sum()) - len(rows)
         scores, own = self.space.score(query, rows), self._own(query, rows)
-        ranking = Ranking(self.zoo, self.space, costs, seconds, rows, scores, own, unscored)
+        ranking = Ranking(
+            self.zoo, self.space, costs, seconds, table.columns.fingerprinted, rows, scores, own, unscored
+        )
         return self._on_disk(ranking, query) if self.offline else ranking
 
     def _on_disk(self, ranking: Ranking, query: DatasetRecord) -> Ranking:

@@ -170,6 +170,7 @@ class SearchResult:
         neighbourhood: The datasets of the zoo that are most like it.
         gain: Expected gain of the first candidate over the static choice.
         together: The few to fine-tune together: the first candidate, and those that make up for it where it fails.
+        rests_on: What the ranking rests on where the zoo has no fitted space; empty where it has one.
         left_out: Those that were expected to do better than the first candidate, but are not on this disk, in a search
             that may not fetch anything; the best few.
         unscored: Networks that meet the limits and were left out, since the zoo has no fingerprint of them.
@@ -193,6 +194,7 @@ class SearchResult:
     own: OwnResults | None = None
     probe_is_accuracy: bool = True
     unscored: int = 0
+    rests_on: str = ""
     left_out: tuple[Candidate, ...] = ()
 
     @property

@@ -149,6 +149,25 @@ class Space:
             return cls(record, method, _embeddings(zoo, record, method))
 
     @classmethod
+    def at_large(cls, zoo: Zoo) -> Space:
+        """Return what stands in for a space where none is fitted: what is known of networks at large."""
+        from nns.space.at_large import AT_LARGE, AtLarge, qualities
+
+        embeddings = qualities(zoo)
+        record = SpaceRecord(AT_LARGE, AT_LARGE, {}, b"", tuple(zoo.store.ids()), embeddings, {})
+        return cls(record, AtLarge(), embeddings)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it was fitted to the zoo."""
+        return bool(self.record.tensors)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Return which networks of the zoo it can score, (n,)."""
+        return np.asarray(np.isfinite(self.embeddings[:, -1]))
+
+    @classmethod
     def fit(
         cls,
         zoo: Zoo,
