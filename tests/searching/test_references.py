@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from nns import Limits, Zoo
 from nns.errors import NoNetworkError
@@ -59,7 +60,11 @@ def test_a_network_that_was_added_is_embedded(zoo):
     assert np.isfinite(after[0]).all()
 
 
-def test_what_a_space_knows_nothing_of_is_left_out_and_counted(zoo, small_zoo):
+def test_a_space_of_before_leaves_out_and_counts_what_has_no_fingerprint(zoo, small_zoo):
+    """Such a space goes by no facts of networks."""
+    record = Space.read(zoo)
+    tensors = {name: array for name, array in load(record.tensors).items() if name != "prior.weight"}
+    zoo.store.put_space(replace(record, tensors=save(tensors)))
     with Zoo(small_zoo.path) as plain:
         expected = search(str(small_zoo.query), plain)
     found = search(str(small_zoo.query), zoo)
@@ -68,3 +73,16 @@ def test_what_a_space_knows_nothing_of_is_left_out_and_counted(zoo, small_zoo):
     assert found.to_dict()["unscored"] == expected.feasible
     with pytest.raises(NoNetworkError, match="fingerprint"):
         search(str(small_zoo.query), zoo, Limits(license=f"remote-{zoo.networks()[0].entry.license}"))
+
+
+def test_what_has_no_fingerprint_is_ranked_by_its_facts_with_a_wide_interval(zoo, small_zoo):
+    found = search(str(small_zoo.query), zoo, top=len(zoo))
+    assert (found.feasible, found.unscored) == (len(zoo), 0)
+    by_id = {each.entry.id: each for each in found.candidates}
+    for each in found.candidates:
+        twin = by_id[each.entry.id[:8] + "f" * 8]
+        assert twin.interval is not None
+        if each is not twin:
+            assert each.interval is None or np.diff(twin.interval) >= np.diff(each.interval)
+    alone = search(str(small_zoo.query), zoo, Limits(license=f"remote-{zoo.networks()[0].entry.license}"))
+    assert {each.entry.id[8:] for each in (*alone.candidates, *alone.together)} == {"f" * 8}

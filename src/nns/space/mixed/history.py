@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from nns.space._forward import logit
-from nns.space.mixed.ridge import centre_within, fit_ridge
+from nns.space.mixed.ridge import centre_within, fit_ridge, likelihoods
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +139,7 @@ def fit_levels(history: History, shrinkage: float) -> Levels:
         centre_within(history.target - prior[history.network], history.dataset, weight),
         history.families[history.dataset],
         weight,
+        averaged=True,
     )
     base = prior + np.asarray(history.inputs, np.float64) @ coefficients
     left = history.target - base[history.network]
@@ -183,29 +184,61 @@ class Learned:
 
 
 def learn(history: History) -> Learned:
-    """Choose shrinkage and temperature, and weigh the terms, on families left out one after another."""
+    """Average over shrinkages and temperatures, and weigh the terms, by families left out one after another."""
     families = np.unique(history.families[history.dataset])
-    best: tuple[float, float, float, list[NDArray[np.float64]], list[NDArray[np.float64]]] | None = None
-    for shrinkage in SHRINKAGES:
-        held = [_leave_out(history, int(family), shrinkage) for family in families] if len(families) > 2 else []
-        for position, temperature in enumerate(TEMPERATURES):
-            terms, targets = [fold[0][position] for fold in held], [fold[1] for fold in held]
-            if not held:
-                best = best or (np.inf, shrinkage, temperature, [], [])
-                continue
-            stacked, target = np.concatenate(terms), np.concatenate(targets)
-            error = float(((target - stacked @ _non_negative(stacked, target)) ** 2).sum())
-            if best is None or error < best[0]:
-                best = (error, shrinkage, temperature, terms, targets)
-    assert best is not None
-    error, shrinkage, temperature, terms, targets = best
-    weights = _shrunk_weights(terms, targets)
-    explained = 0.0
-    if terms:
-        stacked, target = np.concatenate(terms), np.concatenate(targets)
-        total = float((target**2).sum())
-        explained = 1 - float(((target - stacked @ weights) ** 2).sum()) / max(total, 1e-12)
-    return Learned(fit_levels(history, shrinkage), temperature, weights, explained)
+    tried = [_tried(history, shrinkage, families) for shrinkage in SHRINKAGES]
+    errors = np.array([each.errors for each in tried])
+    count = len(tried[0].target)
+    likely = likelihoods(errors, count)
+    levels = [fit_levels(history, shrinkage) for shrinkage in SHRINKAGES]
+    shares = likely.sum(axis=1)
+    averaged = Levels(
+        np.tensordot(shares, [each.coefficients for each in levels], 1),
+        np.tensordot(shares, [each.quality for each in levels], 1),
+        np.tensordot(shares, [each.residuals for each in levels], 1),
+        levels[0].known,
+    )
+    weights = np.einsum("st,stk->k", likely, np.array([each.weights for each in tried]))
+    best = np.unravel_index(int(likely.argmax()), likely.shape)
+    temperature = float(np.exp(likely.sum(axis=0) @ np.log(TEMPERATURES)))
+    explained = tried[int(best[0])].explained[int(best[1])]
+    return Learned(averaged, temperature, weights, explained)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """What a shrinkage comes to on families left out; all but the target by temperature.
+
+    Attributes:
+        target: (r,) what the terms should explain.
+        errors: (t,) squared errors of what they do.
+        weights: (t, 3) weights of the terms.
+        explained: (t,) share of the variance that they explain.
+    """
+
+    target: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    explained: list[float]
+
+
+def _tried(history: History, shrinkage: float, families: IntArray) -> _Tried:
+    held = [_leave_out(history, int(family), shrinkage) for family in families] if len(families) > 2 else []
+    temperatures = range(len(TEMPERATURES))
+    if not held:
+        nothing = np.zeros((len(temperatures), len(TERMS)))
+        return _Tried(np.zeros(0), np.ones(len(temperatures)), nothing, [0.0] * len(temperatures))
+    targets = [target for _, target in held]
+    target = np.concatenate(targets)
+    errors, weights, explained = [], [], []
+    for position in temperatures:
+        terms = [by_temperature[position] for by_temperature, _ in held]
+        stacked = np.concatenate(terms)
+        errors.append(float(((target - stacked @ _non_negative(stacked, target)) ** 2).sum()))
+        weights.append(_shrunk_weights(terms, targets))
+        total = max(float((target**2).sum()), 1e-12)
+        explained.append(1 - float(((target - stacked @ weights[-1]) ** 2).sum()) / total)
+    return _Tried(target, np.array(errors), np.array(weights), explained)
 
 
 def _leave_out(

@@ -44,8 +44,9 @@ class _Own(NamedTuple):
     source: FloatArray
 
 
-MATCH_AT_LARGE = 0.0
-"""Logits a unit of cosine that the match of network and images counts before any transfer supports it: see
+MATCH_AT_LARGE = 0.1
+"""Logits a unit of cosine that the match of network and images counts before any transfer supports it: it tells apart
+networks of one kind, never a network of random weights from one that knows photographs. See
 docs/results.md, "What is known of networks at large"."""
 
 

@@ -39,8 +39,19 @@ def centre_within(rows: Floats, groups: NDArray[np.int64], weights: Floats) -> N
     return centred.reshape(np.shape(rows))
 
 
+def likelihoods(errors: Floats, count: int) -> NDArray[np.float64]:
+    """Weigh competing models by their squared errors on ``count`` left-out results, as normal errors would: sum 1.
+
+    With many results the best counts alone, with few all count: whichever is best may change with each further result,
+    an average of them does not jump.
+    """
+    found: NDArray[np.float64] = (np.maximum(errors, 1e-12) / max(errors.min(), 1e-12)) ** (-count / 2)
+    total: float = found.sum()
+    return np.asarray(found / total, np.float64)
+
+
 def fit_ridge(
-    inputs: Floats, targets: Floats, groups: NDArray[np.int64], weights: Floats
+    inputs: Floats, targets: Floats, groups: NDArray[np.int64], weights: Floats, *, averaged: bool = False
 ) -> tuple[NDArray[np.float64], float]:
     """Fit ridge without intercept, penalty by squared error on left-out groups.
 
@@ -49,6 +60,7 @@ def fit_ridge(
         targets: (n,), centred by the caller.
         groups: (n,) rows of one group are left out together.
         weights: (n,) weight of each row.
+        averaged: Average over the penalties by :func:`likelihoods` instead.
 
     Returns:
         Coefficients (p,), all zero where nothing helps on left-out groups, and the share of the variance that
@@ -67,4 +79,7 @@ def fit_ridge(
         errors += (weights[out, None] * (targets[out, None] - inputs[out] @ solved.T) ** 2).sum(axis=0)
     best = int(errors.argmin())
     explained = 1 - errors[best] / max(errors[-1], 1e-12)
-    return ridge_directions(inputs, targets, weights)[best], float(explained)
+    solved = ridge_directions(inputs, targets, weights)
+    if averaged:
+        return likelihoods(errors, len(targets)) @ solved, float(explained)
+    return solved[best], float(explained)
