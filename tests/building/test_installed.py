@@ -33,7 +33,7 @@ def test_it_holds_the_packaged_networks_and_is_made_once(tmp_path):
 def test_it_is_opened_where_no_zoo_is_named():
     with open_zoo() as zoo:
         assert zoo.path == installed_zoo(load_plugins())
-        assert len(zoo) >= 15
+        assert len(zoo) >= 12
 
 
 def test_without_any_network_the_error_says_what_to_do():
