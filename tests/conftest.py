@@ -18,12 +18,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nns.backends import timm as timm_backend
+
 if TYPE_CHECKING:
     from nns import BuildSettings
     from nns.building import BuildReport
 
 # what tests fine-tune is nobody's history; those of the history name a file of their own
 os.environ["NNS_HISTORY"] = "off"
+
+# each EfficientNet-Lite cut after three stages would make the small zoos of all tests nine networks larger; what is
+# about those networks asks for the fixture `cuts`
+CUT_AFTER, timm_backend.CUT_AFTER = timm_backend.CUT_AFTER, ()
 
 # a busy machine is no reason to fail
 settings.register_profile("nns", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,6 +69,12 @@ class SmallZoo:
 
     def copy(self, folder: Path) -> Path:
         return Path(shutil.copy(self.path, folder / "zoo.h5"))
+
+
+@pytest.fixture
+def cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let networks that are cut after a stage be offered, as they are outside of tests."""
+    monkeypatch.setattr(timm_backend, "CUT_AFTER", CUT_AFTER)
 
 
 @pytest.fixture(scope="session")

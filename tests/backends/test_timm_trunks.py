@@ -32,7 +32,7 @@ def test_it_computes_what_the_whole_network_computes_there():
     assert sum(p.numel() for p in trunk.parameters()) == 700_768 + 113 * 10
 
 
-def test_weights_of_the_package_are_read_without_what_is_cut_off():
+def test_weights_of_the_package_are_read_without_what_is_cut_off(cuts):
     backend = TimmBackend()
     (offer,) = [offer for offer in backend.pretrained() if offer.spec.name == "tf_efficientnet_lite2-s4"]
     trained = backend.load_pretrained(offer)
@@ -90,3 +90,10 @@ def test_other_families_are_cut_too(name):
 def test_what_cannot_be_cut_is_refused(name, error):
     with pytest.raises(error):
         TimmBackend().build(spec(name), 4)
+
+
+def test_every_installed_lite_is_offered_whole_and_cut(cuts):
+    names = {offer.spec.name: offer for offer in TimmBackend().pretrained()}
+    assert len(names) == 12
+    assert {"tf_efficientnet_lite1", "tf_efficientnet_lite1-s3", "tf_efficientnet_lite1-s5"} <= names.keys()
+    assert all(offer.classes == () for name, offer in names.items() if base_and_stages(name)[1])

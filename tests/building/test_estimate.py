@@ -254,8 +254,8 @@ def test_transfers_of_what_comes_trained_take_their_own_time(small_zoo, monkeypa
     pace = estimate._Pace(100.0, 0.0)
     monkeypatch.setattr(estimate._Timing, "pretrained_transfer", lambda self: asked.append(self) or pace)
     found = estimate_build(settings, workers=0)
-    assert found.transfers == 2 * 1 + 12 * 2
-    assert found.seconds == pytest.approx(26 * 12 / 14 * pace.seconds(40, 3), rel=0.2)
+    assert found.transfers == 2 * 1 + 3 * 2
+    assert found.seconds == pytest.approx(8 * 3 / 5 * pace.seconds(40, 3), rel=0.2)
     assert estimate_build(replace(settings, transfers=0), workers=0).seconds < 60
     assert estimate_build(replace(settings, pretrained=False), workers=0).seconds < 60
     assert len(asked) == 1
@@ -267,5 +267,5 @@ def test_what_comes_trained_is_timed(small_zoo):
     dataset = estimate.named_datasets(settings.data)
     sizes = [estimate._size(name, one, 40) for name, one in dataset]
     timing = estimate._Timing(settings, registry, place, estimate._sample(dataset, sizes))
-    assert len(timing.pretrained()) == 12  # three EfficientNet-Lites, each whole and cut in three places
+    assert len(timing.pretrained()) == 3
     assert 0.001 < timing.pretrained_transfer().seconds(40, 3) < 60

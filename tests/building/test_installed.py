@@ -10,7 +10,7 @@ from nns.zoo import Zoo
 
 
 @pytest.fixture(autouse=True)
-def no_other_zoo(monkeypatch, tmp_path):
+def no_other_zoo(cuts, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("NNS_ZOO", raising=False)
     monkeypatch.setenv("NNS_LOAD_PLUGINS", "")
