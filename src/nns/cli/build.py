@@ -11,7 +11,7 @@ from typer import Argument, Option
 from nns.cli import options
 
 if TYPE_CHECKING:
-    from nns.building import BuildReport, BuildSettings
+    from nns.building import BuildEvent, BuildReport, BuildSettings
     from nns.plugins import Registry
 
 
@@ -99,12 +99,15 @@ def build(
         at_a_time = default_workers(threads) if executor == "local" else 1
         _dry_run(settings, registry, at_a_time if workers is None else workers, threads, device, json)
         return
-    if len(settings.data) == 1 and _datasets(zoo) < 2:
-        note(
-            "one dataset: networks of such a zoo can be fine-tuned from, but no space can be fitted to it, which takes "
-            "two; a search in it goes by what is known of networks at large (give a second dataset with --data)"
-        )
+    alone = len(settings.data) == 1 and _datasets(zoo) < 2
     with build_display(log) as show:
+
+        def on_event(event: BuildEvent) -> None:
+            # the plan comes when everything has been checked, before anything is trained
+            if alone and event.kind == "plan":
+                note(ONE_DATASET)
+            show(event)
+
         report = run_build(
             zoo,
             recipe=settings,
@@ -113,7 +116,7 @@ def build(
             executor=executor,
             address=address,
             device=device,
-            on_event=show,
+            on_event=on_event,
         )
         show(report)
     if json:
@@ -125,6 +128,12 @@ def build(
         raise typer.Exit(EXIT_INTERRUPTED)
     if report.failed:
         raise NnsError(f"{len(report.failed)} items failed; run the same command again to retry them")
+
+
+ONE_DATASET = (
+    "one dataset: networks of such a zoo can be fine-tuned from, but no space can be fitted to it, which takes two; a "
+    "search in it goes by what is known of networks at large (give a second dataset with --data)"
+)
 
 
 def _datasets(path: Path) -> int:
