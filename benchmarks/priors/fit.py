@@ -121,7 +121,19 @@ def collect(stable: Path | None, more: Sequence[Path]) -> None:
             }
             for dataset, value in sorted(by_dataset.items())
         ]
-    fields = ["source", "network", "start", "refined", "cut", "params", "macs", "imagenet", "images", "accuracy"]
+    fields = [
+        "source",
+        "network",
+        "start",
+        "refined",
+        "cut",
+        "taught",
+        "params",
+        "macs",
+        "imagenet",
+        "images",
+        "accuracy",
+    ]
     for name, rows, columns in (
         ("networks.csv", networks, fields),
         ("results.csv", results, ["source", "network", "dataset", "accuracy"]),
@@ -196,7 +208,8 @@ def _of_starter(name: str, params: int) -> Row | None:
     if kind in ("student", "subnet"):
         images = SEEN.get(name, SEEN.get(name.rpartition(":")[0], ""))
         cut = int(rest.startswith("lite"))  # a student that began as the first stages of a Lite
-        return _facts(source, name, "imagenet" if cut else "taught", params, cut=cut, images="" if cut else images)
+        start, more = ("imagenet", {"cut": 1, "taught": 1}) if cut else ("taught", {"images": images})
+        return _facts(source, name, start, params, **more)
     return None
 
 
@@ -225,7 +238,8 @@ def _reference(architecture: str) -> Row:
 
 def _facts(source: str, network: str, start: str, params: float, **further: Any) -> Row:
     facts: Row = dict.fromkeys(("macs", "imagenet", "images", "accuracy"), "")
-    facts |= {"source": source, "network": network, "start": start, "refined": 0, "cut": 0, "params": int(params)}
+    facts |= {"source": source, "network": network, "start": start, "refined": 0, "cut": 0, "taught": 0}
+    facts["params"] = int(params)
     return facts | {name: round(v, 5) if isinstance(v, float) else v for name, v in further.items()}
 
 

@@ -101,7 +101,9 @@ def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if about["architecture"].startswith("ofa"):
             continue
-        spec = ArchitectureSpec("timm", _name(about["architecture"]))
+        name = _name(about["architecture"])
+        # the first stages of an EfficientNet-Lite begin with its ImageNet weights, all others with random ones
+        spec = ArchitectureSpec("timm", name, {}, "random" if name == about["architecture"] else "imagenet")
         recipe = {key: about[key] for key in ("teachers", "recipe", "images_seen")}
         identity = network_id(spec, PICTURES, 0, recipe)
         if identity in present:

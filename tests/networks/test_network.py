@@ -21,8 +21,8 @@ from nns.testing._store import sample_network
 from nns.zoo import Zoo, merge_zoos, verify
 
 SOURCE = Path(package.__path__[0])
-READS_BYTES = {"networks/weights.py", "zoo/_verify.py"}
-"""What asks a store for weights: the reader, and what checks that they are as they were written."""
+READS_BYTES = {"networks/weights.py", "zoo/_verify.py", "building/references.py"}
+"""What asks a store for weights: the reader, what checks that they are as they were written, what writes them again."""
 READS_SAFETENSORS = {"networks/weights.py"}
 READS_SAFETENSORS |= {"backends/checkpoint.py", "data/extractors/resnet18.py", "finetuning/handover.py"}
 READS_SAFETENSORS |= {"tans/supernets.py"}

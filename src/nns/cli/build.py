@@ -217,6 +217,7 @@ def _after(report: BuildReport) -> str:
     if report.transfers < needed <= report.networks * (report.datasets - 1):
         after += (
             "\nSearches are much better in a zoo with transfers: "
-            f"--transfers {max(TRANSFERS, report.networks)} adds some (with fewer than {needed} less than half of what they say is believed)."
+            f"--transfers {max(TRANSFERS, report.networks)} adds some (with fewer than {needed} less than half of what "
+            "they say is believed)."
         )
     return after

@@ -23,6 +23,7 @@ FEATURES = (
     "refined",  # and were then trained on a small set
     "first stages",  # of such a network
     "taught",  # learned another network's features
+    "taught on",  # the same, from weights of photographs
     "small set",  # was trained on some thousand images, and on nothing else
     "images seen",  # log10 of the thousands, if not of photographs at large
     "size, photographs",  # log10 of the parameters, beside 3 million
@@ -56,6 +57,7 @@ class Facts:
         params: Parameters without the head.
         refined: Whether it was trained on a small set after its start.
         cut: Whether it is the first stages of a network.
+        taught: Whether it learned another network's features after its start.
         macs: Multiply-accumulates of one image; NaN unknown.
         imagenet: Published top-1 on ImageNet, 0..1; NaN unknown.
         images: Images seen, each as often as it was; NaN unknown.
@@ -66,6 +68,7 @@ class Facts:
     params: float
     refined: bool = False
     cut: bool = False
+    taught: bool = False
     macs: float = math.nan
     imagenet: float = math.nan
     images: float = math.nan
@@ -87,6 +90,7 @@ class Facts:
             start=start,
             params=entry.cost.body_params,
             refined=small and pretrained,
+            taught=taught and start != TAUGHT,
             cut=bool(re.search(r"-s[1-9]$", entry.spec.name)),
             macs=entry.cost.body_macs,
             imagenet=published,
@@ -106,6 +110,7 @@ class Facts:
             float(self.refined),
             float(self.cut and photographs),
             float(self.start == TAUGHT),
+            float(self.taught),
             float(self.start == SMALL),
             math.log10(1 + self.images / 1000) if trained else 0.0,
             size if photographs else 0.0,

@@ -24,6 +24,7 @@ BELIEF: dict[str, tuple[float, float]] = {
     "refined": (0.0, 1.0),
     "first stages": (0.0, 1.0),
     "taught": (0.5, 1.0),
+    "taught on": (0.2, 0.5),
     "small set": (0.0, 1.0),
     "images seen": (0.2, 0.2),
     "size, photographs": (0.0, 0.3),
@@ -69,6 +70,7 @@ class Table:
                 start=row["start"],
                 refined=row["refined"] == "1",
                 cut=row["cut"] == "1",
+                taught=row["taught"] == "1",
                 **{name: float(row[name] or "nan") for name in numbers},
             )
             for row in rows
