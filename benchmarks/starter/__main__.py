@@ -44,6 +44,11 @@ def main() -> None:
     evaluate.add_argument("--tasks", type=Path, help="names of tasks (benchmarks/finetune/tasks.txt)")
     shelf = steps.add_parser("shelf", help="write the networks of the starter zoo")
     shelf.add_argument("--out", type=Path, required=True, help="the zoo")
+    results = steps.add_parser("results", help="add results of fine-tunings to the starter zoo")
+    results.add_argument("--bank", type=Path, required=True)
+    results.add_argument("--cells", type=Path, required=True, help="cells of `nns bench make`")
+    results.add_argument("--zoo", type=Path, required=True, help="the zoo that they are of")
+    results.add_argument("--out", type=Path, required=True, help="the starter zoo")
     run(parser.parse_args())
 
 
@@ -76,6 +81,10 @@ def run(options: argparse.Namespace) -> None:
         from starter import exporting
 
         exporting.export(options.name, options.tag, crops, work / "students", work / "weights")
+    elif options.step == "results":
+        from starter import results
+
+        results.main(options.bank, options.cells, options.zoo, options.out)
     elif options.step == "shelf":
         from starter import shelf
 

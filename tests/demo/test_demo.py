@@ -24,7 +24,7 @@ class Cell:
 
 @pytest.fixture
 def cells(monkeypatch):
-    cells = {"intact": [Cell(n, 0) for n in range(200)], "defective": [Cell(n, 1) for n in range(100)]}
+    cells = {"intact": [Cell(n, 0) for n in range(600)], "defective": [Cell(n, 1) for n in range(400)]}
     monkeypatch.setattr(data, "_solar_cells", lambda: cells)
 
 
@@ -35,7 +35,7 @@ def test_the_images_are_laid_out_once(cells, tmp_path):
         ("solar-cells", ("defective", "intact")),
         ("digits-5-9", ("5", "6", "7", "8", "9")),
     ]
-    assert [len(each) for each in opened] == [160, 300]
+    assert [len(each) for each in opened] == [400, 300]
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     assert data.lay_out(tmp_path) == laid
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}

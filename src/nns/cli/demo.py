@@ -18,7 +18,7 @@ def demo(
         "nns-demo"
     ),
     zoo: options.ZooOption = None,
-    max_params: Annotated[str, Option(metavar="N", help="Limit of the searches, e.g. 1M.")] = "1M",
+    max_params: Annotated[str, Option(metavar="N", help="Limit of the searches, e.g. 1M.")] = "5M",
     epochs: Annotated[int, Option(min=1, help="Epochs of each of six fine-tunings.")] = 6,
     seed: options.Seed = 0,
     json: options.JsonFlag = False,
@@ -93,7 +93,7 @@ def render(report: DemoReport) -> None:
         title = f"Fine-tuned on {task.data.name} for {task.runs[0].result.epochs} epochs each"
         print_table(title, columns, rows, caption=_next(task))
     print_(f"\n{format_seconds(report.seconds)} in all. With images of your own, in one folder a class:\n")
-    for command in ("nns doctor ./mydata", "nns search ./mydata --max-params 1M", "nns finetune ./mydata --budget 2m"):
+    for command in ("nns doctor ./mydata", "nns search ./mydata --max-params 5M", "nns finetune ./mydata --budget 2m"):
         print_(f"    {command}", highlight=False)
 
 

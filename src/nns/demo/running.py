@@ -35,7 +35,7 @@ class DemoSettings:
         seed: Of everything random.
     """
 
-    max_params: int = 1_000_000
+    max_params: int = 5_000_000
     epochs: int = 6
     seed: int = 0
 
