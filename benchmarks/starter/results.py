@@ -12,6 +12,9 @@ from nns.data import Dataset
 from nns.types import TransferRecord
 from nns.zoo import Zoo
 
+IMAGES = 48
+"""Images of each dataset whose features the zoo keeps: 5 KB each."""
+
 
 def main(bank: Path, cells: Path, made_in: Path, out: Path) -> None:
     """Add a transfer for each network and dataset whose cells are there, and the datasets' features.
@@ -37,7 +40,7 @@ def main(bank: Path, cells: Path, made_in: Path, out: Path) -> None:
         for name, results in found.items():
             if len(results) < most:
                 continue
-            record = replace(Dataset.open(str(bank / name)).features(zoo.extractor, workers=1), name=name)
+            record = replace(Dataset.open(str(bank / name)).features(zoo.extractor, images=IMAGES, workers=1), name=name)
             zoo.store.add_dataset(record)
             transfers = [
                 TransferRecord(here[names[network]], name, record.digest, fmean(values), epochs)
@@ -45,5 +48,6 @@ def main(bank: Path, cells: Path, made_in: Path, out: Path) -> None:
                 if names[network] in here
             ]
             zoo.store.put_transfers(transfers)
+        zoo.store.merge()
         info = zoo.info()
     print(f"{info.transfers} results on {len(info.transfer_datasets)} datasets, {out.stat().st_size:,} bytes")
