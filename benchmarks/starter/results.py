@@ -40,7 +40,8 @@ def main(bank: Path, cells: Path, made_in: Path, out: Path) -> None:
         for name, results in found.items():
             if len(results) < most:
                 continue
-            record = replace(Dataset.open(str(bank / name)).features(zoo.extractor, images=IMAGES, workers=1), name=name)
+            features = Dataset.open(str(bank / name)).features(zoo.extractor, images=IMAGES, workers=1)
+            record = replace(features, name=name)
             zoo.store.add_dataset(record)
             transfers = [
                 TransferRecord(here[names[network]], name, record.digest, fmean(values), epochs)
