@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
 
 import timm
 import torch
 from torch import nn
+
+from nns.backends.timm import trunks
 
 MEAN = STD = (0.5, 0.5, 0.5)
 """What TensorFlow trained them with; students are given the same input, so that one array serves both."""
@@ -40,14 +41,7 @@ def cut_lite(number: int, blocks: int) -> nn.Module:
 
     The head's convolution goes as well: what the last of these stages computes is pooled and classified.
     """
-    network: Any = load_lite(number)
-    network.blocks = network.blocks[:blocks]
-    width = [module for module in network.blocks.modules() if isinstance(module, nn.BatchNorm2d)][-1].num_features
-    network.conv_head, network.bn2 = nn.Identity(), nn.Identity()
-    network.num_features = network.head_hidden_size = width
-    network.classifier = nn.Linear(width, network.num_classes)
-    result: nn.Module = network
-    return result
+    return trunks.cut(load_lite(number), f"tf_efficientnet_lite{number}", blocks, classes=1000)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

@@ -1,6 +1,6 @@
 """Step 6: the starter zoo, from what is installed, what was taught, and what others host.
 
-Networks only: results of fine-tunings and the space are put into it by ``python benchmarks/starter history``.
+Networks only: results of fine-tunings are put into it by step 7.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _packaged(present: set[str]) -> Iterator[NetworkRecord]:
         preprocessing = backend.preprocessing(offer.spec, SIZE)
         about = (backend, offer.spec, module, preprocessing, origin, offer.accuracy, Provenance.of(recipe))
         record = describe_network(*about, weights=packaged_weights(backend, offer.spec))
-        yield NetworkRecord(_with_published(record.entry, published), record.fingerprint, b"")
+        yield replace(record, entry=replace(record.entry, published=published))
 
 
 def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
@@ -122,9 +123,3 @@ def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
 def _name(architecture: str) -> str:
     number, cut, stages = architecture.removeprefix("lite").partition("-b")
     return f"tf_efficientnet_lite{number}-s{stages}" if cut and architecture.startswith("lite") else architecture
-
-
-def _with_published(entry: NetworkEntry, published: dict[str, float]) -> NetworkEntry:
-    from dataclasses import replace
-
-    return replace(entry, published=published)

@@ -171,7 +171,9 @@ def test_more_than_was_announced(published, zoo_of, whole):
 
 def test_slow(published, zoo_of, whole):
     published.delay = 0.01
-    zoo_of(whole).networks()[0].load()
+    (network,) = zoo_of(whole).networks()
+    network.load()
+    assert network.on_disk
 
 
 @pytest.mark.parametrize(

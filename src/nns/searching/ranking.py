@@ -156,7 +156,7 @@ def _rests_on(space: Space, zoo: Zoo) -> str:
     results = len(zoo.store.transfers())
     own = f" and {results} results of this zoo" if results else ""
     known = {record.digest for record in zoo.store.datasets()}
-    sources = {network.entry.source_digest for network in zoo.networks()} & known
+    sources = {entry.source_digest for entry in zoo.store.entries()} & known
     # a fit takes two datasets with networks of their own
     more = f"; fit a space for more: nns space fit {zoo.path}" if len(sources) > 1 else ""
     return f"by what is known of networks at large{own}{more}"

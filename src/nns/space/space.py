@@ -143,7 +143,7 @@ class Space:
 
     @classmethod
     def of(cls, zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> Space:
-        """Give a method its fitted numbers, and every network of the zoo its embedding: the last step of `load`."""
+        """Make the space of a method, its fitted numbers and an embedding of every network: the last step of `load`."""
         with _usable(record.name):
             method.load_tensors(record.tensors)
             return cls(record, method, _embeddings(zoo, record, method))

@@ -125,7 +125,7 @@ def packaged_file(name: str) -> tuple[str, str] | None:
 
 
 def in_order(name: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Give tensors the names that timm has for them, and leave out what a network cut after a stage does not have.
+    """Return tensors under the names that timm has for them, without what a network cut after a stage does not have.
 
     Raises:
         WeightsError: If they are of another architecture.
