@@ -32,6 +32,10 @@ def main() -> None:
     student.add_argument("--shift", type=int, default=6)
     student.add_argument("--early", type=int, default=0, help="pixels in the first 60 %% of the time; 0: all 64")
     student.add_argument("--first", type=int, default=0, help="only so many pictures; 0: all that were seen")
+    student.add_argument("--only", default="", help="sources of pictures, patterns with commas: a specialist")
+    student.add_argument("--without", default="", help="sources to leave out, patterns with commas")
+    student.add_argument("--labels", type=float, default=0.0, help="weight of the classes of labelled tasks")
+    student.add_argument("--start", default="", help="begin with what another student has learned, by its name and tag")
     student.add_argument("--tag", default="", help="to tell experiments with one architecture apart")
     export = steps.add_parser("export", help="write a student's weights and what is known of them")
     export.add_argument("name")
@@ -73,10 +77,20 @@ def run(options: argparse.Namespace) -> None:
         from starter import training
 
         lesson = training.Lesson(
-            options.seconds, options.batch, options.rate, shift=options.shift, early=options.early, first=options.first
+            options.seconds,
+            options.batch,
+            options.rate,
+            shift=options.shift,
+            early=options.early,
+            first=options.first,
+            only=tuple(filter(None, options.only.split(","))),
+            without=tuple(filter(None, options.without.split(","))),
+            start=options.start,
+            labels=options.labels,
         )
+        students = work / "students"
         teachers = [work / "teachers" / name for name in options.teachers.split(",")]
-        training.teach(options.name, crops, teachers, work / "students" / (options.name + options.tag), lesson)
+        training.teach(options.name, crops, teachers, students / (options.name + options.tag), lesson)
     elif options.step == "export":
         from starter import exporting
 

@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ class Lesson:
         early: Pixels of a side in the first :data:`EARLY_SHARE` of the time (Tan and Le, "EfficientNetV2", ICML 2021:
             smaller pictures first): at 48 nearly twice as many pictures a second. 0: full size from the start.
         first: Only so many pictures from the beginning; 0: all that the teachers have seen.
+        only: Sources whose pictures count, as patterns of names (``bank-glyphs-*``); none: all. For specialists.
+        without: Sources whose pictures do not, likewise.
+        start: Name and tag of another student of this architecture, whose trunk this one begins with.
+        labels: Weight of the classes of the bank's tasks beside the teachers' features; 0: no labels at all.
     """
 
     seconds: float
@@ -48,6 +53,10 @@ class Lesson:
     warmup: float = 0.1
     early: int = 0
     first: int = 0
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    start: str = ""
+    labels: float = 0.0
     seed: int = 0
 
 
@@ -60,18 +69,28 @@ class Lectures:
         self.teachers = [path.name for path in teachers]
         self.targets = [np.load(path / "targets.npy", mmap_mode="r") for path in teachers]
         seen = [int(json.loads((path / "progress.json").read_text())["done"]) for path in teachers]
-        self.count = min(seen) if not lesson.first else min(*seen, lesson.first)
-        self.outputs = sum(target.shape[1] for target in self.targets)
+        self.rows = _chosen_rows(crops, min(*seen, lesson.first) if lesson.first else min(seen), lesson)
+        self.count = len(self.rows)
+        self.components = sum(target.shape[1] for target in self.targets)
+        self.classes = Classes(crops, self.rows) if lesson.labels else None
+        self.outputs = self.components + (self.classes.count if self.classes else 0)
         self.lesson = lesson
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give (n, 3, 64, 64) float32, channels last, and (n, components) float32."""
-        rows = np.sort(self._rows(step))  # in the order of the file: kinder to the page cache
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]:
+        """Give (n, 3, 64, 64) float32, channels last, (n, components) float32, and which pictures they are, (n,)."""
+        rows = np.sort(self.rows[self._rows(step)])  # in the order of the file: kinder to the page cache
         rng = np.random.default_rng([self.lesson.seed, 1, step])
         images = to_input(torch.from_numpy(shifted(self.images[rows], self.lesson.shift, rng)))
         targets = np.concatenate([target[rows] for target in self.targets], axis=1)
-        return images, torch.from_numpy(targets).float()
+        return images, torch.from_numpy(targets).float(), rows
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Compute the mean squared error of the features, and the weighed cross-entropy of what has a class."""
+        features = torch.nn.functional.mse_loss(outputs[:, : self.components], targets)
+        if self.classes is None:
+            return features
+        return features + self.lesson.labels * self.classes.loss(outputs[:, self.components :], rows)
 
     def _rows(self, step: int) -> NDArray[np.int64]:
         a_pass = self.count // self.lesson.batch
@@ -80,6 +99,51 @@ class Lectures:
             self._epoch = epoch
             self._order = np.random.default_rng([self.lesson.seed, 0, epoch]).permutation(self.count)
         return self._order[place * self.lesson.batch : (place + 1) * self.lesson.batch]
+
+
+class Classes:
+    """The classes of all labelled tasks side by side; a picture is told apart from those of its own task only.
+
+    Args:
+        crops: Folder of the pictures and their index.
+        rows: Which pictures count, (n,).
+    """
+
+    def __init__(self, crops: Path, rows: NDArray[np.int64]) -> None:
+        """Number the classes of the tasks that have pictures among the rows."""
+        index = np.load(crops / "index.npz")
+        self.source, self.label = index["source"], index["label"].astype(np.int64)
+        self.start = np.zeros(len(index["names"]), np.int64)
+        sizes = np.zeros(len(index["names"]), np.int64)
+        labelled = rows[self.label[rows] >= 0]
+        np.maximum.at(sizes, self.source[labelled], self.label[labelled] + 1)
+        self.start[1:] = np.cumsum(sizes)[:-1]
+        self.count = int(sizes.sum())
+        self.owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
+
+    def loss(self, logits: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Compute the mean cross-entropy over those pictures that have a class; 0 where none has."""
+        has = np.flatnonzero(self.label[rows] >= 0)
+        if not len(has):
+            return logits.sum() * 0
+        source = self.source[rows[has]]
+        other = self.owner[None, :] != torch.from_numpy(source.astype(np.int64))[:, None]
+        classes = torch.from_numpy(self.start[source] + self.label[rows[has]])
+        own = logits[torch.from_numpy(has)].masked_fill(other, -math.inf)
+        return torch.nn.functional.cross_entropy(own, classes)
+
+
+def _chosen_rows(crops: Path, count: int, lesson: Lesson) -> NDArray[np.int64]:
+    if not lesson.only and not lesson.without:
+        return np.arange(count)
+    index = np.load(crops / "index.npz")
+    names = [str(name) for name in index["names"]]
+    wanted = [not lesson.only or any(fnmatch(name, pattern) for pattern in lesson.only) for name in names]
+    avoided = [any(fnmatch(name, pattern) for pattern in lesson.without) for name in names]
+    rows = np.flatnonzero((np.array(wanted) & ~np.array(avoided))[index["source"][:count]])
+    if len(rows) < lesson.batch:
+        raise SystemExit(f"{len(rows)} pictures are too few; sources: {', '.join(names)}")
+    return rows
 
 
 def rate_at(progress: float, warmup: float) -> float:
@@ -93,6 +157,8 @@ def teach(name: str, crops: Path, teachers: list[Path], out: Path, lesson: Lesso
     """Teach a student, from its last checkpoint on if there is one; leave when its seconds are over."""
     lectures = Lectures(crops, teachers, lesson)
     student = create_student(name, lectures.outputs, lesson.seed)
+    if lesson.start:
+        _begin_with(student, torch.load(out.parent / lesson.start / "checkpoint.pt", weights_only=True)["student"])
     student.network.to(memory_format=torch.channels_last)
     optimizer = _optimizer(student, lesson)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0}
@@ -127,19 +193,25 @@ def teach(name: str, crops: Path, teachers: list[Path], out: Path, lesson: Lesso
 
 
 def _step(student: Any, lectures: Lectures, optimizer: torch.optim.Optimizer, step: int, side: int) -> float:
-    images, targets = lectures.batch(step)
+    images, targets, rows = lectures.batch(step)
     if side:
         images = torch.nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
         images = images.contiguous(memory_format=torch.channels_last)
     optimizer.zero_grad(set_to_none=True)
     first = math.nan
     for network in student.passes(np.random.default_rng([lectures.lesson.seed, 2, step])):
-        loss = torch.nn.functional.mse_loss(network(images), targets)
+        loss = lectures.loss(network(images), targets, rows)
         loss.backward()
         first = float(loss.detach()) if math.isnan(first) else first  # of a supernet, the largest subnet's
     torch.nn.utils.clip_grad_norm_(student.parameters(), 5.0)
     optimizer.step()
     return first
+
+
+def _begin_with(student: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Take every tensor that fits; the layer to the components is another one where the classes differ."""
+    own = student.state_dict()
+    student.load_state_dict({n: t for n, t in state.items() if t.shape == own[n].shape}, strict=False)
 
 
 def _optimizer(student: torch.nn.Module, lesson: Lesson) -> torch.optim.Optimizer:

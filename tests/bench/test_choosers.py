@@ -10,9 +10,18 @@ import pytest
 from nns import load_plugins
 from nns.bench.choosers import Fits, Question, Scene
 from nns.bench.choosers.ablations import ablations_of
+from nns.bench.choosers.at_large import AtLargeChooser
 from nns.bench.choosers.halving import HalvingChooser, halve
 from nns.bench.choosers.history import NearestChooser, StaticChooser, static_scores
-from nns.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser, ValidationChooser
+from nns.bench.choosers.plain import (
+    GeneralistChooser,
+    ImageNetChooser,
+    LargestChooser,
+    OracleChooser,
+    PublishedChooser,
+    RandomChooser,
+    ValidationChooser,
+)
 from nns.bench.choosers.probes import ProbeChooser
 from nns.bench.choosers.spaces import (
     ProbedSpaceChooser,
@@ -24,6 +33,7 @@ from nns.bench.choosers.spaces import (
     without_history,
 )
 from nns.bench.choosers.timing import SearchSeconds
+from nns.priors import Facts
 from nns.searching.together import choose_together
 
 from .conftest import Known
@@ -78,6 +88,52 @@ def test_imagenet_and_else_the_largest(scene):
     (answer,) = ImageNetChooser("", scene).ask(Question(0, without))
     assert order(answer)[0] == 8
     assert "no ImageNet network" in answer.note
+
+
+def with_facts(matrix, **starts):
+    """Give every network facts: random weights unless told otherwise by its place."""
+    facts = [Facts(starts.get(f"n{n}", "random"), 1e6) for n in range(len(matrix.zoo.network_ids))]
+    return replace(matrix, zoo=replace(matrix.zoo, facts=tuple(facts)))
+
+
+def test_published_figures_on_drawn_pictures_and_else_imagenet(planted):
+    figures = {0: (0.3, 0.5), 5: (0.35, 0.4)}
+    candidates = [
+        replace(row, published=dict(zip(("imagenet-sketch", "imagenet-r"), figures[c], strict=True)))
+        if c in figures
+        else row
+        for c, row in enumerate(planted.candidates)
+    ]
+    scene = Scene(replace(planted, candidates=tuple(candidates)))
+    (answer,) = PublishedChooser("", scene).ask(question(scene))
+    assert order(answer)[:4] == [0, 5, 1, 9]  # 0.4, 0.375, then ImageNet, then the largest
+    assert answer.note == ""
+    (answer,) = PublishedChooser("", Scene(planted)).ask(question(scene))
+    assert order(answer)[:3] == [1, 0, 9]
+    assert "no network with such figures" in answer.note
+
+
+def test_the_largest_generalist_that_fits(planted):
+    scene = Scene(with_facts(planted, n2="taught", n4="imagenet", n6="small"))
+    (answer,) = GeneralistChooser("", scene).ask(question(scene))
+    assert order(answer)[:3] == [4, 2, 9]
+    (answer,) = GeneralistChooser("", Scene(planted)).ask(question(scene))
+    assert order(answer)[0] == 9
+    assert "no generalist" in answer.note
+
+
+def test_without_a_space_facts_decide_and_then_results_on_other_families(planted):
+    worst = int(np.argmin(static_scores(Scene(planted), 0)))
+    scene = Scene(with_facts(planted, **{f"n{worst}": "imagenet"}))
+    (facts,) = AtLargeChooser("", scene, SECONDS, results=False).ask(question(scene))
+    assert order(facts)[0] == worst
+    (moved,) = AtLargeChooser("", scene, SECONDS).ask(question(scene))
+    assert order(moved)[0] == int(np.argmax(static_scores(scene, 0)))
+    own = scene.matrix.tasks[0].family
+    other = np.array([row.family != own for row in scene.matrix.tasks])[:, None]
+    changed = np.where(other, scene.accuracy, 1 - scene.accuracy)
+    (again,) = AtLargeChooser("", Scene(with_truth(scene.matrix, changed)), SECONDS).ask(question(scene))
+    np.testing.assert_allclose(again.scores, moved.scores, atol=0.2)  # repetitions became one, its own family flipped
 
 
 def test_static_ranks_by_hand():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from nns.bench.matrix import Matrix
 from nns.errors import UsageError
+from nns.priors import Facts
 
 
 @pytest.fixture
@@ -19,6 +20,20 @@ def saved(planted, tmp_path):
     path = tmp_path / "m.npz"
     planted.save(path)
     return path
+
+
+def test_what_is_published_of_networks_survives_the_file_of_a_matrix(planted, tmp_path):
+    facts = tuple(Facts("imagenet", 1e6 + n, imagenet=0.7) for n in range(len(planted.zoo.network_ids)))
+    rows = tuple(replace(row, published={"imagenet-r": 0.3}) for row in planted.candidates)
+    matrix = replace(planted, candidates=rows, zoo=replace(planted.zoo, facts=facts))
+    matrix.save(tmp_path / "m.npz")
+    loaded = Matrix.load(tmp_path / "m.npz")
+    assert loaded.candidates[3].published == {"imagenet-r": 0.3}
+    assert [(each.start, each.params, each.imagenet) for each in loaded.zoo.facts[:2]] == [
+        ("imagenet", 1e6, 0.7),
+        ("imagenet", 1e6 + 1, 0.7),
+    ]
+    assert loaded.training_data(0).facts == loaded.zoo.facts
 
 
 def test_a_matrix_survives_its_file(planted, saved):

@@ -13,6 +13,7 @@ from nns.bench.metrics import (
     average,
     expected_sum,
     expected_top,
+    fidelity,
     headline_limits,
     limit_name,
     measure,
@@ -24,6 +25,14 @@ TRUTH = np.array([0.5, 0.9, 0.7, 0.8])
 VAL = np.array([0.6, 0.7, 0.8, 0.75])
 ALL = np.ones(4, bool)
 SECONDS = np.array([1.0, 2.0, 3.0, 4.0])
+
+
+def test_fidelity_is_the_slope_of_what_came_over_what_was_promised():
+    promised = np.array([0.5, 0.6, 0.8])
+    assert fidelity(promised, 0.3 + promised) == pytest.approx(1.0)
+    assert fidelity(promised, 0.1 + 0.25 * promised) == pytest.approx(0.25)
+    assert fidelity(promised, 0.9 - promised) == pytest.approx(-1.0)
+    assert np.isnan(fidelity(np.array([0.5, 0.5]), np.array([0.1, 0.9])))
 
 
 def measured(scores, feasible=ALL, **of_answer):

@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nns.errors import UsageError
 from nns.files import write_whole
+from nns.priors import Facts
 from nns.space import SpaceData
 from nns.types import Json
 
@@ -55,6 +56,7 @@ class CandidateRow:
         source_set: Collection of that dataset; empty for ImageNet and the like.
         imagenet: Top-1 accuracy on ImageNet of the weights it comes with, 0..1; NaN if it was not trained there, or
             was trained on another dataset since.
+        published: Published accuracies on ImageNet's relatives, 0..1: ``imagenet-sketch``, ``imagenet-r``, ...
     """
 
     id: str
@@ -63,6 +65,7 @@ class CandidateRow:
     source: str
     source_set: str
     imagenet: float
+    published: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class Matrix:
             transfer_network=columns.astype(np.int64),
             transfer_dataset=index[self.offset + rows].astype(np.int64),
             transfer_accuracy=history[rows, columns],
+            facts=zoo.facts,
         )
 
     def save(self, path: Path) -> None:
@@ -194,6 +198,7 @@ class Matrix:
             "network_ids": list(zoo.network_ids),
             "dataset_names": list(zoo.dataset_names),
             "families": list(zoo.families),
+            "facts": [asdict(facts) for facts in zoo.facts],
         }
         arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
         buffer = io.BytesIO()
@@ -238,6 +243,7 @@ class Matrix:
             queries=tuple(np.split(features, ends)),
             query_labels=tuple(np.split(arrays["zoo.labels"], ends)),
             families=tuple(document["families"]),
+            facts=tuple(Facts(**facts) for facts in document.get("facts", ())),  # a matrix of before has none
         )
         numbers: dict[str, Any] = {name: arrays[name] for name in ("params", *NUMBERS)}
         shape = (len(document["tasks"]), len(document["candidates"]))

@@ -22,12 +22,15 @@ POINTS = 100.0
 LIMITS: tuple[float | None, ...] = (None, 0.5e6, 1e6, 2e6, 5e6, 10e6)
 """Limits of parameters of PROTOCOL.md."""
 
+LEAST_SPREAD = 1e-6
+"""Variance of predictions, 0..1, below which they do not differ: a tenth of a point."""
+
 HEADLINE_LIMITS: tuple[float | None, ...] = (1e6, 2e6, 5e6)
 """Limits that the headline averages over."""
 
 MEASURES = (
     *("regret", "rel1", "rel3", "rel5", "tau", "feasible", "mae", "coverage", "cold", "warm"),
-    *("regret_top3", "accuracy", "accuracy_top3", "tuning1", "tuning3"),
+    *("regret_top3", "accuracy", "accuracy_top3", "tuning1", "tuning3", "fidelity"),
 )
 """What :func:`measure` gives."""
 
@@ -82,6 +85,16 @@ def weighted_tau(scores: Floats, accuracy: Floats) -> float:
     return tau if np.isfinite(tau) else 0.0
 
 
+def fidelity(predicted: Floats, accuracy: Floats) -> float:
+    """Return by how much accuracy differs where predictions differ by 1: the slope of the one over the other, (n,).
+
+    1 is right; less is a method that promises more than comes; NaN where predictions do not differ.
+    """
+    off = predicted - predicted.mean()
+    spread = float(off @ off)
+    return float(off @ (accuracy - accuracy.mean())) / spread if spread > LEAST_SPREAD * len(off) else float("nan")
+
+
 def measure(answer: Answer, accuracy: Floats, val: Floats, feasible: Mask, tuning_seconds: Floats) -> dict[str, float]:
     """Measure an answer.
 
@@ -95,9 +108,9 @@ def measure(answer: Answer, accuracy: Floats, val: Floats, feasible: Mask, tunin
     Returns:
         ``regret``: points that the chosen one lacks to the best within the limit; ``rel1``, ``rel3``, ``rel5``: best
         of the top k over best; ``tau``; ``feasible``: probability that the chosen one is within the limit; ``mae``,
-        ``coverage`` of predicted accuracy over all within the limit; ``cold``, ``warm`` seconds; ``regret_top3``: of
-        the best on validation among the top 3; ``accuracy``, ``accuracy_top3``: reached with 1 or 3 fine-tunings,
-        ``tuning1``, ``tuning3``: their seconds. NaN where there is none.
+        ``coverage`` and ``fidelity`` of predicted accuracy over all within the limit; ``cold``, ``warm`` seconds;
+        ``regret_top3``: of the best on validation among the top 3; ``accuracy``, ``accuracy_top3``: reached with 1 or 3
+        fine-tunings, ``tuning1``, ``tuning3``: their seconds. NaN where there is none.
     """
     scores = np.where(np.isfinite(answer.scores), answer.scores, -np.inf)
     first, truth = scores[feasible], accuracy[feasible]
@@ -110,9 +123,10 @@ def measure(answer: Answer, accuracy: Floats, val: Floats, feasible: Mask, tunin
     found |= {f"rel{k}": value / best if best > 0 else 1.0 for k, value in top.items()}
     found["tau"] = weighted_tau(first, truth)
     found["feasible"] = float(feasible[scores == scores.max()].mean())
-    found["mae"] = found["coverage"] = float("nan")
+    found["mae"] = found["coverage"] = found["fidelity"] = float("nan")
     if answer.predicted is not None:
         found["mae"] = POINTS * float(np.abs(answer.predicted[feasible] - truth).mean())
+        found["fidelity"] = fidelity(answer.predicted[feasible], truth)
     if answer.interval is not None:
         low, high = answer.interval[feasible].T
         found["coverage"] = float(((low <= truth) & (truth <= high)).mean())

@@ -16,6 +16,7 @@ from nns.bench.tasks import TaskGroup
 from nns.data.cache import cached_arrays, draw_by_class
 from nns.data.extractors import EfficientNetLite0Extractor
 from nns.errors import UsageError
+from nns.priors import Facts
 from nns.space import SpaceData
 from nns.space._blocks import fingerprint_blocks, fingerprint_of
 from nns.types import NetworkEntry
@@ -122,7 +123,8 @@ def _candidate(entry: NetworkEntry, groups: Mapping[str, TaskGroup]) -> Candidat
         backend=entry.spec.backend,
         source=entry.source_dataset,
         source_set=groups[entry.source_dataset].set if own else "",
-        imagenet=float("nan") if own else entry.accuracy,
+        imagenet=float("nan") if own else entry.published.get("imagenet", entry.accuracy),
+        published={} if own else dict(entry.published),
     )
 
 
@@ -159,6 +161,7 @@ def _space_data(
         queries=(*queries, *(features for features, _, _ in described)),
         query_labels=(*labels, *(of_task for _, of_task, _ in described)),
         families=(*(groups[record.name].family for record in sources), *(task.family for task in tasks)),
+        facts=tuple(Facts.of(entry) for entry in entries),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from nns.bench.bootstrap import Comparison, compare
 from nns.bench.choosers import FEW_IMAGES, PRIOR, STATIC, TANS_EPOCHS, Chooser, Fits, Question, Scene, standard_choosers
 from nns.bench.choosers.timing import SearchSeconds, measure_search
+from nns.bench.distance import distances_from_imagenet, regret_by_third
 from nns.bench.environment import environment
 from nns.bench.metrics import LIMITS, MEASURES, average, expected_sum, headline_limits, limit_name, measure, per_task
 from nns.bench.separability import MIN_CANDIDATES, separability
@@ -91,12 +92,15 @@ def run_bench(
         if on_progress:
             on_progress(name, done, total)
 
-    truths = {name: _run_scene(scene, choosers[name], limits, step) for name, scene in scenes.items()}
+    distances = distances_from_imagenet(matrix.zoo.queries[matrix.offset :])
+    truths = {name: _run_scene(scene, choosers[name], limits, distances, step) for name, scene in scenes.items()}
     document = {
         "format": FORMAT,
         "about": {
             **matrix.about,
-            "datasets": [asdict(task) for task in matrix.tasks],
+            "datasets": [
+                {**asdict(task), "distance": distance} for task, distance in zip(matrix.tasks, distances, strict=True)
+            ],
             "candidates": len(matrix.candidates),
             "cells": int(np.isfinite(matrix.test).sum()),
             "repetitions": len(matrix.test),
@@ -121,7 +125,11 @@ def run_bench(
 
 
 def _run_scene(
-    scene: Scene, choosers: Sequence[Chooser], limits: Sequence[float | None], step: Callable[[str], None]
+    scene: Scene,
+    choosers: Sequence[Chooser],
+    limits: Sequence[float | None],
+    distances: Sequence[float],
+    step: Callable[[str], None],
 ) -> Json:
     budgets: dict[tuple[int, str], float] = {}
     found = {chooser.name: _run_chooser(chooser, limits, budgets, step) for chooser in choosers}
@@ -129,7 +137,7 @@ def _run_scene(
     return {
         "separability": separability(scene, limits),
         "choosers": [
-            {"name": chooser.name, "kind": chooser.kind, **found[chooser.name].document(limits, bars)}
+            {"name": chooser.name, "kind": chooser.kind, **found[chooser.name].document(limits, bars, distances)}
             for chooser in choosers
         ],
     }
@@ -143,10 +151,13 @@ class _Found:
         self.runs: list[Rows] = []
         self.notes: dict[str, set[tuple[int, str]]] = {}
 
-    def document(self, limits: Sequence[float | None], bars: Mapping[str, Tasks]) -> dict[str, Any]:
+    def document(
+        self, limits: Sequence[float | None], bars: Mapping[str, Tasks], distances: Sequence[float]
+    ) -> dict[str, Any]:
         """Return averages over datasets, the comparison with each bar, and the rows by column."""
         heading = headline_limits(limits)
         tasks = per_task(self.rows, heading)
+        thirds = regret_by_third(tasks, distances)
         headline: dict[str, Any] = average(list(tasks.values()))
         headline["datasets"], headline["skipped"] = len(tasks), len({task for task, _ in self.rows} - set(tasks))
         means = [average(list(per_task(run, heading).values()), ["regret"])["regret"] for run in self.runs]
@@ -156,6 +167,7 @@ class _Found:
         return {
             "headline": headline,
             "limits": {limit_name(limit): average(list(per_task(self.rows, [limit]).values())) for limit in limits},
+            "distance": {name: {"regret": mean, "datasets": n} for name, (mean, n) in thirds.items()},
             "bootstrap": {name: asdict(_compare(tasks, bar)) for name, bar in bars.items()},
             "notes": {note: len(where) for note, where in self.notes.items()},
             "rows": {"task": [task for task, _ in keys], "limit": [limit for _, limit in keys], **columns},

@@ -34,6 +34,7 @@ HEADLINE = (
     _Column("tau", "tau"),
     _Column("error", "mae", "{:.1f}"),
     _Column("covered", "coverage", "{:.0f} %", 100),
+    _Column("fidelity", "fidelity"),
     _Column("s cold", "cold", "{:.1f}"),
     _Column("warm", "warm", "{:.1f}"),
 )
@@ -58,6 +59,7 @@ def bench_tables(document: Json) -> list[Table]:
         found, what = document[name], TRUTHS[name]
         choosers = sorted(found["choosers"], key=lambda chooser: _key(chooser["headline"]["regret"]))
         tables += [_headline(document, choosers, what), _limits(document, choosers, what)]
+        tables += _distance(document, choosers, what)
         tables += [_bootstrap(choosers, bar, what) for bar in choosers[0]["bootstrap"]]
         if name == "full":
             tables.append(_cost(document, choosers))
@@ -128,6 +130,7 @@ def _headline(document: Json, choosers: Sequence[Json], what: str) -> Table:
         + (f" ({skipped} have too few candidates there)" if skipped else "")
         + "; regret and error in points, Rel in %.",
         "±: spread over seeds, repetitions or shuffles. error, covered: of predicted accuracy and its 80 % interval.",
+        "fidelity: how much accuracy differs where predictions differ by 1.",
         _within(choosers),
         "top 3: regret of the best on validation among the first three. Equal scores: mean over their orders.",
         *_notes(choosers),
@@ -154,6 +157,23 @@ def _limits(document: Json, choosers: Sequence[Json], what: str) -> Table:
     columns = [("chooser", "left"), *((limit, "right") for limit in limits)]
     rows = [[_name(each), *(number(each["limits"][limit]["regret"]) for limit in limits)] for each in choosers]
     return Table(f"Regret in points by limit of parameters, {what}", columns, rows)
+
+
+def _distance(document: Json, choosers: Sequence[Json], what: str) -> list[Table]:
+    """Return the table of regret by distance from ImageNet, none where that is not known."""
+    thirds = list(choosers[0].get("distance", ())) if choosers else []
+    if not thirds:
+        return []
+    known = sorted(each["distance"] for each in document["about"]["datasets"] if each["distance"] is not None)
+    rows = [
+        [_name(each), *(number(each["distance"].get(third, {}).get("regret")) for third in thirds)] for each in choosers
+    ]
+    caption = (
+        f"1 - cosine of mean features and ImageNet's, {known[0]:.2f} to {known[-1]:.2f}; "
+        f"{', '.join(document['settings']['headline'])} parameters."
+    )
+    columns = [("chooser", "left"), *((third, "right") for third in thirds)]
+    return [Table(f"Regret in points by distance from ImageNet, {what}", columns, rows, caption)]
 
 
 def _bootstrap(choosers: Sequence[Json], bar: str, what: str) -> Table:

