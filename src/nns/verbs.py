@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nns.errors import NnsError, UsageError, ZooError
+from nns.errors import NnsError, UsageError, WeightsError, ZooError
 from nns.quantities import Quantity, duration_of, limits_of
 from nns.zoo import Zoo, default_zoo_path
 
@@ -237,13 +237,17 @@ def finetune(
     left_out: tuple[Candidate, ...] = ()
     named = networks is not None
     dataset = Dataset.of(data, registry=opened.registry)
-    if networks is None:
-        dataset.check_readable()  # now: the search may keep in the zoo what it measures
-        networks = rank(
+
+    def search_within_limits(offline: bool) -> SearchResult:
+        return rank(
             dataset, opened, limits,
-            tries=tries, device="cpu", seed=seed, offline=offline or is_offline(),
+            tries=tries, device="cpu", seed=seed, offline=offline,
             history=own_fine_tunings() if history else (), progress=progress, tell=tell,
         )  # fmt: skip
+
+    if networks is None:
+        dataset.check_readable()  # now: the search may keep in the zoo what it measures
+        networks = search_within_limits(offline or is_offline())
     if isinstance(networks, SearchResult):
         left_out = networks.left_out
         networks = [candidate.entry.id for candidate in networks.together]
@@ -252,7 +256,8 @@ def finetune(
         raise UsageError("`networks` names none")
     missing = bring_weights([opened.network(network) for network in chosen], progress, tell)
     if missing and (named or len(missing) == len(chosen)):
-        raise next(iter(missing.values()))
+        error = next(iter(missing.values()))
+        raise error if named else _with_what_is_here(error, search_within_limits)
     for error in missing.values():
         (tell or _log.warning)(f"left out: {error}")
     chosen = [network for network in chosen if network not in missing]
@@ -265,6 +270,17 @@ def finetune(
     )  # fmt: skip
     kept = keep(report, dataset, opened, seed) if history else "off"
     return replace(report, left_out=left_out, kept=kept)
+
+
+def _with_what_is_here(error: WeightsError, search_within_limits: Callable[[bool], SearchResult]) -> WeightsError:
+    """Add to why nothing could be fetched which network on this disk would be tried."""
+    try:
+        best = search_within_limits(True).best
+    except NnsError:  # there is none
+        return error
+    return WeightsError(
+        f"{error}. Of those on this disk {best.entry.id[:10]} ({best.entry.spec.name}) is the first: `offline` tries it"
+    )
 
 
 def keep(report: FinetuneReport, dataset: Dataset, zoo: Zoo, seed: int) -> str:

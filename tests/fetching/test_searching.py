@@ -122,6 +122,29 @@ def test_a_fine_tuning_says_what_it_fetches_and_goes_on_without_what_cannot_be_h
     assert ran.code == 7
 
 
+def test_a_fine_tuning_that_can_fetch_nothing_names_the_best_on_this_disk_and_that_works(
+    nns, small_zoo, zoo, hub, tmp_path
+):
+    ids = ranked(nns, small_zoo, zoo)
+    arguments = ["finetune", small_zoo.query, "--zoo", zoo, "--epochs", 1, "-o", tmp_path / "out"]
+    with Zoo(zoo) as opened:
+        opened.network(ids[3]).fetch()
+    hub.repositories.clear()
+    ran = nns(*arguments, "--try", 1)
+    assert ran.code == 7
+    assert f"{ids[3][:10]} (" in ran.err
+    assert "--offline" in ran.err
+    ran = nns(*arguments, "--offline", "--json")
+    assert (ran.code, ran.json["network"]) == (0, ids[3])
+
+
+def test_a_fine_tuning_that_can_fetch_nothing_and_has_nothing_says_why(nns, small_zoo, zoo, hub, tmp_path):
+    hub.repositories.clear()
+    ran = nns("finetune", small_zoo.query, "--zoo", zoo, "--epochs", 1, "-o", tmp_path / "out")
+    assert ran.code == 7
+    assert "--offline" not in ran.err
+
+
 def test_from_a_search(nns, small_zoo, zoo, hub, tmp_path):
     ran = nns("search", small_zoo.query, "--zoo", zoo, "--json")
     (tmp_path / "search.json").write_text(ran.out)
