@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from nns import UnknownNameError, UsageError
 from nns.building import BuildSettings, SearchSpace, read_build_file, write_build_file
-from nns.building.build_file import MAX_BYTES
 from nns.building.settings import OBJECTIVES, STRATEGIES, WEIGHTS
 from nns.building.toml_lines import KeyFinder
+from nns.untrusted import RECIPE
 
 DOCS = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 
@@ -243,11 +243,11 @@ def test_what_cannot_be_read(recipe, tmp_path):
     for path, why in ((tmp_path, "Is a directory"), (tmp_path / "none.toml", "No such file"), ("a\0b", "null")):
         with pytest.raises(UsageError, match=rf"cannot read recipe .*: .*{why}"):
             read_build_file(path)
-    assert read_build_file(recipe("seed = 1\n" + "#" * (MAX_BYTES - 9))).seed == 1
+    assert read_build_file(recipe("seed = 1\n" + "#" * (RECIPE.max_bytes - 9))).seed == 1
     with pytest.raises(UsageError, match=r"recipe '.*' is larger than 1 MB"):
-        read_build_file(recipe("seed = 1\n" + "#" * (MAX_BYTES - 8)))
-    if Path("/dev/zero").exists():
-        with pytest.raises(UsageError, match="larger than 1 MB"):
+        read_build_file(recipe("seed = 1\n" + "#" * (RECIPE.max_bytes - 8)))
+    if Path("/dev/zero").exists():  # not a byte of it is read
+        with pytest.raises(UsageError, match="it is a device, no regular file"):
             read_build_file("/dev/zero")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import UsageError
+from nns.untrusted import WEIGHTS, check_file, open_file
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,11 @@ def read_state(checkpoint: Path, *, trust_pickle: bool = False) -> dict[str, tor
     Raises:
         UsageError: If there is no such file, it is damaged, needs to be trusted, or holds no state dict.
     """
-    if not checkpoint.is_file():
-        raise UsageError(f"no checkpoint at {str(checkpoint)!r}: give a .safetensors file or a state dict of torch")
+    try:
+        check_file(checkpoint, WEIGHTS)
+    except OSError as error:
+        hint = "give a .safetensors file or a state dict of torch"
+        raise UsageError(f"no checkpoint at {str(checkpoint)!r} ({error.strerror}): {hint}") from error
     loaded = _load_safetensors(checkpoint) if checkpoint.suffix == ".safetensors" else _load(checkpoint, trust_pickle)
     return _unwrapped(loaded, checkpoint)
 
@@ -69,7 +73,7 @@ def _load(checkpoint: Path, trust_pickle: bool) -> Any:
 
 def _is_pickle(checkpoint: Path) -> bool:
     """Return whether a file looks like torch's zip archive or a bare pickle."""
-    with checkpoint.open("rb") as file:
+    with open_file(checkpoint, WEIGHTS) as file:
         return file.read(4)[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 
 

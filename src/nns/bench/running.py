@@ -25,6 +25,7 @@ from nns.jsonable import jsonable
 from nns.plugins import installed_plugins
 from nns.space.space import DEFAULT_METHOD
 from nns.types import Json
+from nns.untrusted import BENCH, read_file
 
 if TYPE_CHECKING:
     from nns.bench.matrix import Matrix
@@ -219,7 +220,7 @@ def load_run(path: Path) -> Json:
         UsageError: If there is no such file, or it is no run.
     """
     try:
-        document: Json = json.loads(path.read_text(encoding="utf-8"))
+        document: Json = json.loads(read_file(path, BENCH))
         if document["format"] != FORMAT:
             raise UsageError(
                 f"{path} has format {document['format']}, this version of nns reads {FORMAT}; "

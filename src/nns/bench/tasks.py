@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nns.errors import UsageError
+from nns.untrusted import TABLE, read_file
 
 COLUMNS = ("task", "family", "set")
 
@@ -50,11 +52,10 @@ def read_rows(file: Path, columns: Sequence[str], need: str = "a value is missin
         UsageError: If the file cannot be read, or is not such a table.
     """
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if tuple(reader.fieldnames or ()) != tuple(columns):
-                raise UsageError(f"{file}: the first line must be {','.join(columns)}")
-            rows = list(enumerate(reader, 2))
+        reader = csv.DictReader(io.StringIO(read_file(file, TABLE).decode("utf-8"), newline=""))
+        if tuple(reader.fieldnames or ()) != tuple(columns):
+            raise UsageError(f"{file}: the first line must be {','.join(columns)}")
+        rows = list(enumerate(reader, 2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot read the table {file}: {error}") from error
     for line, row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,9 +18,7 @@ from nns.building.settings import BuildSettings, SearchSpace
 from nns.building.toml_lines import KeyFinder, KeyPath
 from nns.data.formats import is_path
 from nns.errors import UnknownNameError, UsageError
-
-MAX_BYTES = 1_000_000
-"""A larger file is no recipe."""
+from nns.untrusted import RECIPE, RefusedFileError, read_file
 
 ALL = "all"
 """How a recipe writes None where that is not the default: TOML has no null."""
@@ -116,12 +115,13 @@ def _beside(folder: Path, data: str) -> str:
 def _read_text(path: Path) -> str:
     name = f"recipe {str(path)!r}"
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_file(path, RECIPE)
+    except RefusedFileError as error:
+        if error.errno == errno.EFBIG:
+            raise UsageError(f"{name} is larger than 1 MB; a recipe is some lines of TOML") from error
+        raise UsageError(f"cannot read {name}: {error.strerror}") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         raise UsageError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{name} is larger than 1 MB; a recipe is some lines of TOML")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

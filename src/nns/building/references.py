@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,14 +16,12 @@ from nns.networks import hub
 from nns.networks.listing import cost_without_weights
 from nns.places import HubWeights
 from nns.types import NetworkEntry, NetworkRecord, Provenance
+from nns.untrusted import TABLE, TEXT, read_file
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
     from nns.types import Limits, PartProgress
     from nns.zoo import Zoo
-
-MAX_TABLE = 64 << 20
-"""Bytes of a table of networks, at most."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +209,8 @@ def read_references(path: Path) -> list[Reference]:
         UsageError: If it cannot be read, or a row makes no sense.
     """
     try:
-        if path.stat().st_size > MAX_TABLE:
-            raise UsageError(f"{path} has more than {MAX_TABLE} bytes")
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        text = read_file(path, TABLE).decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -278,7 +275,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
         UsageError: If the file cannot be read, or has no names.
     """
     try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        text = read_file(path, TEXT).decode("utf-8")
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}, which is to name classes, cannot be read: {error}") from error
     if not names:

@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from nns.data.items import ImageSource
 from nns.data.reading import open_image
 from nns.errors import DatasetError
+from nns.untrusted import RefusedFileError
 
 Opener: TypeAlias = Callable[[ImageSource], Image.Image]
 """Opens an image without decoding it; that of a dataset, :meth:`nns.data.reading.ImageReader.open`, keeps the bytes."""
@@ -225,6 +226,8 @@ def _reason(error: Exception) -> str:
             return "permission denied"
         case IsADirectoryError():
             return "a folder, not an image"
+        case RefusedFileError():
+            return str(error.strerror)
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
             return f"more than {MAX_PIXELS // 10**6} million pixels"
         case UnidentifiedImageError():

@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from nns.data.items import ImageSource
+from nns.untrusted import IMAGE, open_file
 
 KEPT_BYTES = 256 * 2**20
 """Bytes of files that all datasets of a process keep, together: some ten thousand photographs of 25 kB.
@@ -27,9 +28,6 @@ but never hashed again."""
 UNREADABLE = ""
 """Content digest of a source that cannot be opened."""
 
-_WHOLE = 64 * 2**20  # larger files are hashed block by block: a film named .gif must not fill the memory
-_BLOCK = 2**20
-
 _Stamp = tuple[int, int]
 
 
@@ -39,7 +37,7 @@ def read_file(path: Path) -> tuple[bytes, _Stamp]:
     Returns:
         The bytes, and the size and time of change (in nanoseconds) of the very file that they were read from.
     """
-    with open(path, "rb", buffering=0) as file:
+    with open_file(path, IMAGE) as file:
         return file.read(), _stamp(file.fileno())
 
 
@@ -121,7 +119,7 @@ class ImageReader:
             if not isinstance(source, Path):
                 return _digest_of_pixels(source.open)
             if source not in self._digests:
-                self._hash(source)
+                self.read(source)
             return self._digests[source]
         except (OSError, ValueError, TypeError):
             return UNREADABLE
@@ -129,17 +127,6 @@ class ImageReader:
     def has_changed(self, source: ImageSource) -> bool:
         """Return whether a file held other bytes when it was read again than when it was hashed."""
         return isinstance(source, Path) and source in self._changed
-
-    def _hash(self, path: Path) -> None:
-        if os.path.getsize(path) <= _WHOLE:
-            self.read(path)
-            return
-        digest = sha256()
-        with open(path, "rb", buffering=0) as file:
-            stamp = _stamp(file.fileno())
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        self._note(path, digest.hexdigest(), stamp)
 
     def _note(self, path: Path, digest: str, stamp: _Stamp) -> None:
         if self._digests.get(path, digest) != digest:

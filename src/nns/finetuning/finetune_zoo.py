@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.data import Dataset, Skipped
+from nns.documents import parse_json
 from nns.errors import UsageError
 from nns.finetuning import (
     Card,
@@ -27,14 +27,13 @@ from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
 from nns.tables import Table, finite
 from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
+from nns.untrusted import SEARCH, read_file
 
 if TYPE_CHECKING:
     from torch import nn
 
     from nns.searching import Candidate
     from nns.zoo import Zoo
-
-MAX_SEARCH_JSON = 64 * 2**20
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,9 +158,7 @@ def networks_of_search(path: Path, top: int) -> list[str]:
         UsageError: If the file cannot be read or is no search result.
     """
     try:
-        if path.stat().st_size > MAX_SEARCH_JSON:
-            raise UsageError(f"{str(path)!r} is too large for a search result")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_file(path, SEARCH))
         candidates = [str(found["id"]) for found in document["candidates"]]
         together = document.get("together", [])
         if not isinstance(together, list):
@@ -169,7 +166,7 @@ def networks_of_search(path: Path, top: int) -> list[str]:
         ids = list(dict.fromkeys([*map(str, together), *candidates]))[:top]
     except OSError as error:
         raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{str(path)!r} is not the JSON of a search") from error
     if not ids:
         raise UsageError(f"{str(path)!r} holds no candidates")

@@ -20,6 +20,8 @@ from nns.files import replacing_folder
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
 from nns.plugins import installed_plugins
+from nns.untrusted import CARD as CARD_KIND
+from nns.untrusted import WEIGHTS, read_file
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +37,6 @@ ONNX = "model.onnx"
 
 OWN_FILES = frozenset({MODEL, CARD, CLASSES, README, ONNX})
 """Files that nns puts into such a folder; one that holds others is never replaced."""
-
-MAX_CARD = 8 * 2**20
-"""Bytes of a card at most: some 100,000 class names."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def load_handover(directory: str | os.PathLike[str], *, registry: Registry | Non
     folder = Path(directory).expanduser()
     card = _read_card(folder)
     try:
-        weights = (folder / MODEL).read_bytes()
+        weights = read_file(folder / MODEL, WEIGHTS)
     except OSError as error:
         raise WeightsError(f"{str(folder / MODEL)!r} cannot be read: {error.strerror}") from error
     if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
@@ -143,11 +142,11 @@ def _read_card(folder: Path) -> Card:
     path = folder / CARD
     if not path.is_file():
         raise UsageError(f"{str(folder)!r} holds no fine-tuned network (no {CARD}); `nns finetune` writes one")
-    if path.stat().st_size > MAX_CARD:
-        raise WeightsError(f"{str(path)!r} has {path.stat().st_size} bytes, more than a card can have")
     try:
-        row = parse_json(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        row = parse_json(read_file(path, CARD_KIND))
+    except OSError as error:
+        raise WeightsError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{str(path)!r} is damaged: not JSON ({type(error).__name__})") from error
     if not isinstance(row, dict) or row.get("format") != FORMAT:
         raise UsageError(f"{str(path)!r} is no card of a fine-tuned network (its format is not {FORMAT!r})")
@@ -163,7 +162,7 @@ def _read_card(folder: Path) -> Card:
 
 def _json(card: Card) -> str:
     text = json.dumps(card_json(card), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if len(text.encode()) > MAX_CARD:
+    if len(text.encode()) > CARD_KIND.max_bytes:
         raise UsageError(f"the card would have {len(text)} characters; class names or settings are too long")
     return text
 

@@ -19,13 +19,11 @@ from pathlib import Path
 
 from nns.errors import UnknownNameError, UsageError, ZooError
 from nns.files import locked, write_whole
-from nns.history.records import MAX_LINE, FineTuning, read_line
+from nns.history.records import FineTuning, read_line
+from nns.untrusted import HISTORY, read_file
 
 MAX_RECORDS = 1000
 """Fine-tunings that are kept: the oldest merged ones go first, then the oldest own ones."""
-
-MAX_BYTES = MAX_LINE * MAX_RECORDS
-"""Bytes of a file that is read, at most."""
 
 OFF = ("", "off")
 """Values of $NNS_HISTORY with which nothing is kept and nothing counts."""
@@ -197,15 +195,11 @@ def read_foreign(path: str | os.PathLike[str]) -> tuple[FineTuning, ...]:
 
 def _read_bounded(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return read_file(path, HISTORY)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise ZooError(f"the history {str(path)!r} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ZooError(f"{str(path)!r} is larger than any history ({MAX_BYTES // 2**20} MiB)")
-    return data
 
 
 def _complete(beginning: str, ids: Iterable[str]) -> str:

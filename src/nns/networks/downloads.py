@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from nns.errors import WeightsError
 from nns.places import MAX_WEIGHTS_BYTES
+from nns.untrusted import WEIGHTS, open_file
 
 if TYPE_CHECKING:
     from nns.networks.pins import Content
@@ -138,7 +139,7 @@ def fetch_by_driver(url: str, target: BinaryIO, size: int | None, progress: Part
 
 def digest_of(path: Path) -> str:
     """Return the hex sha256 of a file."""
-    with path.open("rb") as file:
+    with open_file(path, WEIGHTS) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

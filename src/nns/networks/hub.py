@@ -15,6 +15,7 @@ from nns.errors import WeightsError
 from nns.networks.downloads import digest_of, fetch_url, partial, problem_of
 from nns.networks.pins import Content
 from nns.places import MAX_WEIGHTS_BYTES, HubWeights
+from nns.untrusted import CARD, WEIGHTS, read_file
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -114,16 +115,13 @@ def _problem(path: Path, etag: str, known: Content) -> str | None:
         return problem_of(path, Content(sha256=etag))
     if _COMMIT.fullmatch(etag):
         header = f"blob {path.stat().st_size}\0".encode()
-        git = hashlib.sha1(header + path.read_bytes(), usedforsecurity=False).hexdigest()
+        git = hashlib.sha1(header + read_file(path, WEIGHTS), usedforsecurity=False).hexdigest()
         return None if git == etag else f"git's sha1 {git} where {etag} is meant"
     return None
 
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 """What repositories call their weights."""
-
-MAX_CONFIG = 8 << 20
-"""Bytes of a ``config.json``, at most: class names are in it."""
 
 
 def describe(repo: str, revision: str | None) -> HubWeights:
@@ -159,9 +157,9 @@ def read_config(repo: str, revision: str | None) -> dict[str, Any]:
     with _asking(repo):
         try:
             size = get_hf_file_metadata(hf_hub_url(repo, "config.json", revision=revision)).size
-            if size is None or size > MAX_CONFIG:
+            if size is None or size > CARD.max_bytes:
                 raise WeightsError(f"the config.json of {repo} has {size} bytes")
-            data = Path(hf_hub_download(repo, "config.json", revision=revision)).read_bytes()
+            data = read_file(hf_hub_download(repo, "config.json", revision=revision), CARD)
         except EntryNotFoundError:
             return {}
     try:

@@ -12,9 +12,7 @@ from typing import Any
 from nns.errors import WeightsError
 from nns.files import write_whole
 from nns.places import MAX_WEIGHTS_BYTES
-
-MAX_PINS = 64 << 20
-"""Bytes of the file of pins, at most."""
+from nns.untrusted import PINS, read_file
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
@@ -78,10 +76,7 @@ def read_pins() -> dict[str, Content]:
 
 @lru_cache(maxsize=1)  # a search asks for the place of each network that it shows
 def _parsed(path: Path, time: int, inode: int) -> dict[str, Content]:
-    data = path.read_bytes()
-    if len(data) > MAX_PINS:
-        raise ValueError("too large")
-    return {str(key): Content.of(value) for key, value in json.loads(data).items()}
+    return {str(key): Content.of(value) for key, value in json.loads(read_file(path, PINS)).items()}
 
 
 def write_pin(key: str, content: Content) -> None:

@@ -8,7 +8,6 @@ union ``Weights``, which brings it into a zoo's JSON), and a branch in :func:`re
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -175,8 +174,8 @@ def packaged_weights(backend: Backend, spec: ArchitectureSpec) -> PackagedWeight
     named = backend.packaged_file(spec)
     if named is None:
         return None
-    data = _locate(*named).read_bytes()
-    return PackagedWeights(*named, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    path = _locate(*named)
+    return PackagedWeights(*named, bytes=path.stat().st_size, sha256=digest_of(path))
 
 
 def packaged_path(weights: PackagedWeights) -> Path:
@@ -187,10 +186,8 @@ def packaged_path(weights: PackagedWeights) -> Path:
     """
     path = _locate(weights.package, weights.file)
     # the size first: a zoo may name any file, and one of another size need not be read
-    if path.stat().st_size == weights.bytes:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256:
-                return path
+    if not problem_of(path, Content(weights.bytes, weights.sha256)):
+        return path
     raise WeightsError(
         f"{weights.file!r} of package {_distribution(weights.package)} is not the file that the zoo means (sha256); "
         "install the version that the zoo was made with"

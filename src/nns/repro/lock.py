@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nns.documents import convert
+from nns.documents import convert, parse_json
 from nns.errors import UsageError
 from nns.files import write_whole
 from nns.repro.settings import STAGES, ReproSettings
 from nns.repro.stages import StageRecord
 from nns.types import Json
+from nns.untrusted import LOCK, read_file
 
 FORMAT = "nns-repro-lock"
 VERSION = 1
@@ -59,7 +60,7 @@ def read_lock(path: Path) -> Lock:
         UsageError: If it cannot be read, is no lock, or was written by a newer version of nns.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_file(path, LOCK))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UsageError(f"cannot read lock {str(path)!r}: {reason}; make one with `nns repro record`") from error

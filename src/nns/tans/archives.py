@@ -17,6 +17,7 @@ from typing import Any
 from nns.errors import ZooError
 from nns.tans.scalars import stand_ins
 from nns.tans.scanning import RefusedPickle, check_pickle
+from nns.untrusted import WEIGHTS, open_file
 
 MAX_PICKLE = 16 << 20
 """Bytes of the pickle in an archive; the largest published one has 4 MB. A byte may become 200 in memory."""
@@ -81,7 +82,7 @@ def open_archive(path: Path, max_bytes: int) -> Archive:
     """
     size = file_size(path, max_bytes)
     try:
-        with path.open("rb") as file:
+        with open_file(path, WEIGHTS) as file:
             if _directory_bytes(file, size) > MAX_DIRECTORY:
                 raise ZooError(f"{path} has a table of contents of more than {MAX_DIRECTORY >> 20} MB")
             with zipfile.ZipFile(file) as archive:

@@ -15,6 +15,7 @@ from nns.data.items import UNLABELLED, ImageItem
 from nns.data.names import SPLIT_NAMES, clean_name
 from nns.errors import DatasetError
 from nns.types import SplitName
+from nns.untrusted import TABLE, read_file
 
 _DELIMITERS = ",;\t"
 
@@ -101,7 +102,7 @@ def _rows(file: Path, data: str) -> Iterator[_Row]:
 
 def _text(file: Path, data: str) -> str:
     try:
-        raw = file.read_bytes()
+        raw = read_file(file, TABLE)
     except OSError as error:
         raise DatasetError(f"cannot read {data!r}: {error.strerror or error}; check its permissions") from error
     try:
