@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nns.data.formats.folder import IMAGE_EXTENSIONS
 from nns.data.formats.torchvision import ROOT_VARIABLE
-from nns.data.names import SPLIT_NAMES
+from nns.data.left_out import IMAGE_EXTENSIONS
+from nns.data.names import SPLIT_WORDS
 
 from .conftest import MakeFolder, class_files
 
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="
 
 
 def test_extensions_splits_and_variables_are_named() -> None:
-    for word in (*IMAGE_EXTENSIONS, *SPLIT_NAMES, ROOT_VARIABLE):
+    for word in (*IMAGE_EXTENSIONS, *SPLIT_WORDS, ROOT_VARIABLE):
         assert word in PAGE
 
 

@@ -93,3 +93,77 @@ def test_problems_name_the_line(folder: Path, text: str | bytes, expected: str) 
     assert expected in str(caught.value)
     assert "labels.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TABLE = "path,label\nimg/a.png,cat\nimg/b.png,cat\nimg/c.png,cat\nimg/d.png,dog\nimg/e.png,dog\nimg/f.png,dog\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        TABLE.encode("utf-16"),
+        TABLE.encode("utf-16-le"),
+        TABLE.encode("utf-16-be"),
+        TABLE.encode("utf-32"),
+        b"\xef\xbb\xbf" + TABLE.encode(),
+        ("sep=;\n" + TABLE.replace(",", ";")).encode(),
+        ('"sep=,"\r\n' + TABLE.replace("\n", "\r\n")).encode(),
+        TABLE.replace(",", "\t").encode(),
+        TABLE.replace(",", "|").encode(),
+        TABLE.replace(",", ", ").encode(),
+        TABLE.replace("cat", '"cat"').replace(",", ", ").encode(),
+        TABLE.replace("\n", "\r").encode(),
+    ],
+)
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "labels.TSV"])
+def test_what_spreadsheets_and_shells_write(folder: Path, raw: bytes, name: str) -> None:
+    (folder / name).write_bytes(raw)
+    dataset = Dataset.open(folder / name)
+    assert dataset.class_sizes == {"cat": 3, "dog": 3}
+    assert dataset.layout == "a table"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("path,Label,label\nimg/a.png,x,y\n", "line 1: two columns are the label, 'Label' and 'label'"),
+        ("path,label,PATH \nimg/a.png,x,y\n", "line 1: two columns are the path, 'path' and 'PATH'"),
+        ("sep=;\npath;label;Label\nimg/a.png;x;y\n", "line 2: two columns are the label"),
+        ("sep=;\npath;label\nimg/x.png;cat\n", "line 3: no file"),
+        ("path,label\nimg\\a.png,cat\n", "write / in place of \\ in paths; then the file is there"),
+        ("path,label\nC:\\img\\a.png,cat\n", "write / in place of \\ in paths"),
+        ("path,label\nfile:///img/a.png,cat\n", "write paths of files, without file://"),
+        ("path,label\nhttps://x.org/a.png,cat\n", "without https://; download it"),
+        ("path,label\nimg/A.PNG,cat\n", "there is 'a.png', which is spelled otherwise"),
+    ],
+)
+def test_hints_for_tables_from_elsewhere(folder: Path, text: str, expected: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        Dataset.open(write(folder, text))
+    assert expected in str(caught.value)
+
+
+def noticed(folder: Path, text: str) -> str:
+    notices = Dataset.open(write(folder, text), require_labels=False).notices
+    return "\n".join(f"{finding.severity}: {finding.what}" for finding in notices)
+
+
+def test_columns_that_were_meant_are_said(folder: Path) -> None:
+    assert "in a column 'label'; its other columns: class" in noticed(folder, TABLE.replace("label", "class"))
+    marked = TABLE.replace("label", "label,subset").replace(",dog", ",dog,Training").replace(",cat", ",cat,test")
+    assert "warning: the column 'subset' looks like a split" in noticed(folder, marked)
+    marked = TABLE.replace("label", "label,is_valid").replace(",dog", ",dog,True").replace(",cat", ",cat,False")
+    assert "the column 'is_valid' looks like a split" in noticed(folder, marked)
+    marked = TABLE.replace("label", "label,colour").replace(",dog", ",dog,test").replace(",cat", ",cat,blue")
+    assert noticed(folder, marked) == ""
+
+
+def test_splits_of_a_table_in_any_spelling(folder: Path) -> None:
+    rows = "img/a.png,cat,Training\nimg/b.png,dog,TRAIN\nimg/c.png,cat,dev\nimg/d.png,dog,Test Set\n"
+    dataset = Dataset.open(write(folder, f"path,label,split\n{rows}"), require_labels=False)
+    assert dataset.split_sizes == {"train": 2, "val": 1, "test": 1}
+
+
+def test_labels_that_differ_in_spaces_around_them_are_one_and_that_is_said(folder: Path) -> None:
+    text = TABLE.replace("a.png,cat", 'a.png," cat "')
+    assert noticed(folder, text) == "note: 'cat' is written in 2 ways (' cat ', 'cat')"

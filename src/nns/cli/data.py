@@ -10,11 +10,11 @@ from nns.cli import options
 
 
 def doctor(data: options.Data, json: options.JsonFlag = False) -> None:
-    """Say what is wrong with a dataset, before anything is trained on it. Exits with 3 if it cannot be used.
+    """Say what nns sees in a dataset, and what is wrong with it. Exits with 3 if it cannot be used.
 
     Example: nns doctor ./mydata
     """
-    from nns.cli.output import note, print_json, print_table, progress_bar
+    from nns.cli.output import note, print_json, progress_bar, render_table
     from nns.data import diagnose
     from nns.errors import DatasetError
 
@@ -23,11 +23,8 @@ def doctor(data: options.Data, json: options.JsonFlag = False) -> None:
     if json:
         print_json(asdict(report))
     else:
-        rows = [[finding.severity, finding.what, finding.next_step] for finding in report.findings]
-        title = f"{data}: {'can be used' if report.ok else 'cannot be used as it is'}"
-        print_table(
-            title, [("", "left"), ("found", "left"), ("what to do", "left")], rows or [["", "nothing wrong", ""]]
-        )
+        for table in report.tables():
+            render_table(table)
     if not report.ok:
         if json:
             note(f"{data!r} cannot be used as it is")

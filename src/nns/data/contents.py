@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from nns.data.digest import content_digests, dataset_digest
 from nns.data.items import SPLITS, ImageItem, Skipped
+from nns.data.left_out import by_reason
 from nns.data.reading import ImageReader
+from nns.data.report import Finding, first_few
 from nns.data.sampling import sample_by_class
 from nns.types import DatasetRecord, SplitArrays, SplitName
 
@@ -29,6 +32,8 @@ class Contents:
         classes: Class names; empty where unlabelled.
         items: The images, those of files sorted by key.
         ignored: Files and folders that are no part of it, and why (hidden ones are not listed).
+        layout: How it lies there, in words: ``"class folders"``, ``"a table"``.
+        notices: What a person should know of how it was read.
     """
 
     name: str
@@ -36,6 +41,8 @@ class Contents:
     classes: tuple[str, ...]
     items: tuple[ImageItem, ...]
     ignored: tuple[Skipped, ...] = ()
+    layout: str = ""
+    notices: tuple[Finding, ...] = ()
     _reader: ImageReader = field(default_factory=ImageReader, init=False, compare=False)
     _reasons: dict[int, str] = field(default_factory=dict, init=False, compare=False)
     _decoded: dict[tuple[int, int], tuple[SplitArrays, tuple[Skipped, ...]]] = field(
@@ -52,6 +59,20 @@ class Contents:
         kind = f"{len(self.classes)} classes" if self.labelled else "unlabelled"
         return f"Dataset({self.path!r}, {len(self)} images, {kind})"
 
+    def summary(self) -> str:
+        """Say in one line what was found: images, classes with their counts, splits, and what was left out."""
+        said = [f"{self.path}: {len(self)} image{'' if len(self) == 1 else 's'}"]
+        if self.labelled:
+            sizes = first_few([f"{name} {count}" for name, count in self.class_sizes.items()], 6)
+            said.append(f"{len(self.classes)} class{'' if len(self.classes) == 1 else 'es'} ({sizes})")
+        else:
+            said.append("no labels")
+        if self.splits:
+            said.append(", ".join(f"{split} {count}" for split, count in self.split_sizes.items()))
+        if self.layout:
+            said.append(self.layout)
+        return "; ".join(said + ([f"left out: {by_reason(self.ignored)}"] if self.ignored else []))
+
     @property
     def labelled(self) -> bool:
         """Whether every image has a class."""
@@ -67,6 +88,18 @@ class Contents:
         """The splits that the dataset itself has, in the order train, val, test; often none."""
         present = {item.split for item in self.items}
         return tuple(split for split in SPLITS if split in present)
+
+    @cached_property
+    def split_sizes(self) -> dict[str, int]:
+        """Images of each split that the dataset itself has."""
+        counts = Counter(item.split for item in self.items)
+        return {split: counts[split] for split in self.splits}
+
+    @cached_property
+    def class_sizes(self) -> dict[str, int]:
+        """Images of each class, unreadable ones included."""
+        counts = Counter(self.labels.tolist())
+        return {name: counts[label] for label, name in enumerate(self.classes)}
 
     @cached_property
     def content_digests(self) -> tuple[str, ...]:

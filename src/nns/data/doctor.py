@@ -72,6 +72,8 @@ def inspect_dataset(dataset: Dataset, *, workers: int | None = None, progress: P
         rotated=sum(fact.rotated for fact in facts),
         animated=sum(fact.animated for fact in facts),
         ignored=dataset.ignored,
+        layout=dataset.layout,
+        splits=dataset.split_sizes,
     )
     findings = judge(dataset, report, readable)
     return replace(report, findings=findings, ok=all(finding.severity != "error" for finding in findings))

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from nns.data.checks import check_trainable, training_counts
 from nns.data.dataset import Dataset
-from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity
+from nns.data.items import Skipped
+from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, OWN_OUTPUT, SYSTEM_FOLDER, is_not_read
+from nns.data.names import NO_LABEL, look_alike
+from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, first_few
 from nns.errors import DatasetError
 
 TINY_CLASS = 10
@@ -18,7 +21,6 @@ IMBALANCED = 10.0
 SMALL_SIDE = 32
 """Images with a shorter side than this, in pixels, are worth a note."""
 
-_SHOWN = 3
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -38,12 +40,19 @@ def judge(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> tu
     """
     findings = [
         *_usable(dataset, report, readable),
+        *reading(dataset),
         *_files(report),
         *_copies(report),
         *_balance(dataset, report, readable),
         *_pixels(report),
     ]
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
+
+
+def reading(dataset: Dataset) -> Iterator[Finding]:
+    """List what is odd about how a dataset was read; decodes nothing."""
+    yield from dataset.notices
+    yield from _names(dataset)
 
 
 def _usable(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
@@ -63,17 +72,39 @@ def _usable(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> 
 
 def _files(report: DoctorReport) -> Iterator[Finding]:
     if report.unreadable:
-        shown = _listed([f"{skipped.path}: {skipped.reason}" for skipped in report.unreadable])
+        shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in report.unreadable])
         what = f"{_many(len(report.unreadable), 'image')} cannot be read and will be skipped ({shown})"
         yield Finding("warning", what, "repair or remove them")
-    misplaced = [skipped for skipped in report.ignored if skipped.reason != "not an image"]
-    if misplaced:
-        shown = _listed([f"{skipped.path}: {skipped.reason}" for skipped in misplaced])
-        yield Finding("warning", f"{len(misplaced)} left out ({shown})", "move them to where they belong, or away")
-    others = [skipped.path for skipped in report.ignored if skipped.reason == "not an image"]
+    for test, what, step in (
+        (is_not_read, "left out, of a format that is not read", "convert them to PNG or JPEG"),
+        (_is_misplaced, "left out", "move them to where they belong, or away"),
+    ):
+        if found := [skipped for skipped in report.ignored if test(skipped)]:
+            shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in found])
+            yield Finding("warning", f"{len(found)} {what} ({shown})", step)
+    others = [skipped.path for skipped in report.ignored if skipped.reason == NOT_AN_IMAGE]
     if others:
-        what = f"{_many(len(others), 'file')} ignored, not named like an image ({_listed(others)})"
+        what = f"{_many(len(others), 'file')} ignored, not named like an image ({first_few(others)})"
         yield Finding("note", what, "nothing, unless one of them should be an image")
+    folders = [skipped for skipped in report.ignored if skipped.reason in (SYSTEM_FOLDER, OWN_OUTPUT)]
+    if folders:
+        shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in folders])
+        yield Finding("note", f"{_many(len(folders), 'folder')} ignored ({shown})", "nothing; they are no classes")
+
+
+def _is_misplaced(skipped: Skipped) -> bool:
+    return skipped.reason not in EXPECTED and not is_not_read(skipped)
+
+
+def _names(dataset: Dataset) -> Iterator[Finding]:
+    for difference, groups in look_alike(dataset.classes).items():
+        shown = first_few([" and ".join(map(repr, group)) for group in groups])
+        yield Finding("warning", f"classes differ in {difference} alone: {shown}", "give them one name if they are one")
+    if without := [name for name in dataset.classes if name.strip().casefold() in NO_LABEL]:
+        counts = training_counts(dataset)
+        shown = ", ".join(f"{name!r}: {_many(counts[name], 'training image')}" for name in without)
+        what = f"{_many(len(without), 'class', 'classes')} named like a label that is missing ({shown})"
+        yield Finding("warning", what, "give these images a label, or take them out; if that is the class, nothing")
 
 
 def _copies(report: DoctorReport) -> Iterator[Finding]:
@@ -100,13 +131,13 @@ def _balance(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) ->
         yield Finding("warning", what, f"add images of {small!r}")
     tiny = {name: n for name, n in training_counts(dataset, readable).items() if n < TINY_CLASS}
     if tiny:
-        shown = _listed([f"{name!r}: {count}" for name, count in tiny.items()])
+        shown = first_few([f"{name!r}: {count}" for name, count in tiny.items()])
         what = f"{_many(len(tiny), 'class', 'classes')} with fewer than {TINY_CLASS} training images ({shown})"
         yield Finding("warning", what, "add images; accuracy on so few says little")
     for split in dataset.splits:
         without = [name for name, counts in report.counts.items() if not counts[split]]
         if without and split != "train":
-            what = f"{split} has no images of {_many(len(without), 'class', 'classes')} ({_listed(without)})"
+            what = f"{split} has no images of {_many(len(without), 'class', 'classes')} ({first_few(without)})"
             yield Finding("warning", what, f"add images of every class to {split}")
 
 
@@ -131,9 +162,5 @@ def _many(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
 def _examples(groups: Sequence[DuplicateGroup]) -> str:
-    return _listed([" = ".join(group.paths[:_SHOWN]) for group in groups])
+    return first_few([" = ".join(group.paths[:3]) for group in groups])

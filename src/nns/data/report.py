@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from nns.data.items import Skipped
+from nns.data.left_out import by_reason
+from nns.tables import Table
 
 Severity = Literal["error", "warning", "note"]
+
+CLASSES_SHOWN = 40
+"""Classes that a table of them has at most."""
+
+
+def first_few(names: Sequence[str], shown: int = 3) -> str:
+    """Name the first few, and count the others."""
+    return ", ".join(names[:shown]) + (f", and {len(names) - shown} more" if len(names) > shown else "")
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,8 @@ class DoctorReport:
         rotated: Images whose EXIF orientation is not upright.
         animated: Images of several frames.
         ignored: Files and folders that are no part of the dataset, and why.
+        layout: How it lies there, in words: ``"class folders"``, ``"a table"``.
+        splits: Images of each split that the dataset has.
         findings: What a person should know, errors first.
         ok: No finding is an error.
     """
@@ -84,5 +97,40 @@ class DoctorReport:
     rotated: int = 0
     animated: int = 0
     ignored: tuple[Skipped, ...] = ()
+    layout: str = ""
+    splits: dict[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     ok: bool = True
+
+    def tables(self) -> list[Table]:
+        """Return what is in the dataset, its classes, and what a person should know, as tables."""
+        usable = "can be used" if self.ok else "cannot be used as it is"
+        rows = [[finding.severity, finding.what, finding.next_step] for finding in self.findings]
+        columns = [("", "left"), ("found", "left"), ("what to do", "left")]
+        judged = Table(f"{self.path}: {usable}", columns, rows or [["", "nothing wrong", ""]])
+        return [self._seen(), *self._by_class(), judged] if self.images else [judged]
+
+    def _seen(self) -> Table:
+        rows = [["images", f"{self.images}" + (f", {len(self.unreadable)} unreadable" if self.unreadable else "")]]
+        rows += [["form", self.layout]] if self.layout else []
+        rows += [["classes", str(len(self.classes)) if self.classes else "no labels"]]
+        rows += [["splits", _counted(self.splits) if self.splits else "none: fine-tuning makes them"]]
+        if self.smallest and self.largest:
+            rows += [["sizes", " to ".join(dict.fromkeys(f"{w}x{h}" for w, h in (self.smallest, self.largest)))]]
+        rows += [["modes", _counted(self.modes)]] if self.modes else []
+        rows += [["left out", by_reason(self.ignored) or "nothing"]]
+        return Table(f"{self.path}: what is in it", [("", "left"), ("", "left")], rows)
+
+    def _by_class(self) -> list[Table]:
+        if not self.classes:
+            return []
+        splits = list(self.splits) or ["all"]
+        rows = [[name, *(str(self.counts[name][split]) for split in splits)] for name in self.classes[:CLASSES_SHOWN]]
+        more = len(self.classes) - len(rows)
+        caption = f"and {more} more" if more else ""
+        heads = [("class", "left"), *((split if self.splits else "images", "right") for split in splits)]
+        return [Table(f"{self.path}: images by class", heads, rows, caption)]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

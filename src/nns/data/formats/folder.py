@@ -3,106 +3,25 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nns.data.dataset import Dataset
 from nns.data.formats import Format
-from nns.data.items import UNLABELLED, ImageItem, Skipped
-from nns.data.names import SPLIT_NAMES, clean_name
+from nns.data.formats._layout import Part, describe, find_splits, odd_classes, splits_inside
+from nns.data.formats._tree import Tree
+from nns.data.items import UNLABELLED, ImageItem
+from nns.data.left_out import by_reason
+from nns.data.names import clean_name, split_of
+from nns.data.report import Finding
 from nns.errors import DatasetError
-from nns.types import SplitName
-
-IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-"""File names that end so are images; the case of letters does not matter."""
 
 _FORMS = "expected class folders, or train/ (val/ test/) of class folders"
 
-_Identity = tuple[int, int]
-
-
-@dataclass
-class _Listing:
-    """One folder, listed once: its subfolders, its images, and what is neither."""
-
-    folders: list[Path] = field(default_factory=list)
-    images: list[Path] = field(default_factory=list)
-
-
-class _Tree:
-    """Walks below one root; every folder is entered once at most, so links in circles end."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.ignored: list[Skipped] = []
-        real = root.resolve()
-        self._above = {_identity(folder) for folder in (real, *real.parents)}
-
-    def key(self, path: Path) -> str:
-        """Name a path by where it lies below the root."""
-        return clean_name(path.relative_to(self.root).as_posix())
-
-    def ignore(self, path: Path, reason: str) -> None:
-        """Note something that is no part of the dataset."""
-        self.ignored.append(Skipped(self.key(path), reason))
-
-    def listing(self, folder: Path) -> _Listing:
-        """List a folder without what is hidden, sorted by name.
-
-        Raises:
-            DatasetError: It cannot be listed.
-        """
-        found = _Listing()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if not entry.name.startswith("."):
-                        self._sort_in(entry, found)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DatasetError(f"cannot list {str(folder)!r}: {reason}; check its permissions") from error
-        return found
-
-    def _sort_in(self, entry: os.DirEntry[str], found: _Listing) -> None:
-        path = Path(entry.path)
-        if entry.is_dir():
-            if entry.is_symlink() and _identity(path) in self._above:
-                self.ignore(path, "a link back to a folder above")
-            else:
-                found.folders.append(path)
-        elif os.path.splitext(entry.name)[1].lower() not in IMAGE_EXTENSIONS:
-            self.ignore(path, "not an image")
-        elif entry.is_file() or entry.is_symlink():  # a broken link is an image that cannot be read
-            found.images.append(path)
-        else:
-            self.ignore(path, "not a regular file")
-
-    def images_below(self, folder: Path, first: _Listing | None = None) -> list[Path]:
-        """List all images in a folder and its subfolders, sorted."""
-        images: list[Path] = []
-        entered: set[_Identity] = set()
-        pending = [(folder, first)]
-        while pending:
-            here, listed = pending.pop()
-            identity = _identity(here)
-            if identity in entered:
-                self.ignore(here, "a link to a folder already read")
-                continue
-            entered.add(identity)
-            listed = listed or self.listing(here)
-            images += listed.images
-            pending += [(subfolder, None) for subfolder in reversed(listed.folders)]
-        return images
-
-    def items(self, images: list[Path], label: int, split: SplitName | None) -> Iterator[ImageItem]:
-        """Make the images of one class and split into items."""
-        return (ImageItem(image, label, split, self.key(image)) for image in images)
-
 
 class FolderFormat(Format):
-    """A folder, in any of the three forms."""
+    """A folder, in any of the forms."""
 
     example = "a folder"
 
@@ -116,7 +35,7 @@ class FolderFormat(Format):
 
 
 def open_folder(root: Path, data: str) -> Dataset:
-    """Open a folder in whichever of the three forms it has.
+    """Open a folder in whichever of the forms it has.
 
     Args:
         root: An existing folder.
@@ -128,121 +47,100 @@ def open_folder(root: Path, data: str) -> Dataset:
     Raises:
         DatasetError: No images, an empty class folder, splits that do not fit together.
     """
-    tree = _Tree(root)
+    tree = Tree(root)
+    parts = find_splits(tree, data)
     top = tree.listing(root)
-    splits = _split_folders(tree, top, data)
-    if splits:
-        classes, items = _open_splits(tree, splits, data)
+    if parts:
+        layout = describe(tree, parts)
+        classes, items = _open_splits(tree, parts)
+    elif not top.folders or (top.images and len(top.folders) < 2):
+        layout = "a flat folder"
+        classes, items = (), list(tree.items(tree.images_below(root), UNLABELLED, None))
+    elif splits_inside(tree, top.folders, data):
+        layout = "class folders with splits in each"
+        classes, items = _open_splits_inside(tree, top.folders)
     else:
-        classes, items = _open_classes(tree, top, data)
+        layout = "class folders"
+        classes, items = _open_classes(tree, data)
     if not items:
-        raise DatasetError(f"{data!r} holds no images; {_FORMS}")
+        raise _no_images(tree, data)
     name = clean_name(root.resolve().name) or "dataset"
     ordered = tuple(sorted(items, key=lambda item: item.key))
-    return Dataset(name, data, classes, ordered, tuple(tree.ignored))
+    return Dataset(name, data, classes, ordered, tree.skipped(), layout, tuple(tree.notices))
 
 
-def _split_folders(tree: _Tree, top: _Listing, data: str) -> list[tuple[SplitName, _Listing]]:
-    """Find the folders that are splits; none where ``train`` is a class like any other."""
-    named = [(SPLIT_NAMES[f.name.lower()], f) for f in top.folders if f.name.lower() in SPLIT_NAMES]
-    others = [folder for folder in top.folders if folder.name.lower() not in SPLIT_NAMES]
-    if not named:
-        return []
-    train = next((folder for split, folder in named if split == "train"), None)
-    if train is None:
-        if others:
-            return []
-        found = " and ".join(f"{folder.name}/" for _, folder in named)
-        raise DatasetError(f"{data!r} has {found} but no train/; add train/ with one folder a class")
-    inside = _Tree(tree.root).listing(train)
-    if others and _is_class(inside, others, alone=len(named) == 1, data=data):
-        return []
-    if not inside.folders:
-        raise DatasetError(f"{str(train)!r} holds no class folders; put its images into one folder a class")
-    for folder in others:
-        tree.ignore(folder, "a folder beside train/ that is no split")
-    for image in top.images:
-        tree.ignore(image, "an image outside the splits")
-    listings = []
-    for split, folder in named:
-        listing = tree.listing(folder)
-        for image in listing.images:
-            tree.ignore(image, "an image outside the class folders")
-        listings.append((split, listing))
-    return listings
-
-
-def _is_class(train: _Listing, others: list[Path], *, alone: bool, data: str) -> bool:
-    """Return whether ``train/`` is a class, given that other folders lie beside it.
-
-    Args:
-        train: What it holds.
-        others: The folders beside it that are no splits.
-        alone: There is neither ``val/`` nor ``test/``.
-        data: DATA as it was given.
-
-    Raises:
-        DatasetError: It may be either.
-    """
-    if not train.folders or (alone and train.images):
-        return True
-    if not alone:
-        return False
-    for folder in others:
-        if _Tree(folder).images_below(folder):
-            raise DatasetError(
-                f"{data!r}: train/ holds folders like a split, but {folder.name}/ beside it holds images too; "
-                f"move {folder.name}/ away if train/ is a split, rename train/ if it is a class"
-            )
-    return False
-
-
-def _open_splits(
-    tree: _Tree, splits: list[tuple[SplitName, _Listing]], data: str
-) -> tuple[tuple[str, ...], list[ImageItem]]:
+def _open_splits(tree: Tree, parts: Sequence[Part]) -> tuple[tuple[str, ...], list[ImageItem]]:
     """Read the class folders of every split; ``train/`` says which classes there are."""
-    classes = tuple(sorted({clean_name(f.name) for split, top in splits if split == "train" for f in top.folders}))
+    trained = [folder for part in parts if part.split == "train" for folder in part.classes.folders]
+    classes = _classes(tree, trained)
+    tree.notices += odd_classes(tree, trained)
     items: list[ImageItem] = []
-    for split, top in splits:
-        for folder in top.folders:
+    for part in parts:
+        for folder in part.classes.folders:
             images = tree.images_below(folder)
             name = clean_name(folder.name)
-            if not images and split == "train":
-                raise _empty_class(name, folder)
+            if not images and part.split == "train":
+                raise tree.empty_class(folder)
             if not images:
                 tree.ignore(folder, "a class folder without images")
             elif name not in classes:
                 raise DatasetError(f"class {name!r} is in {str(folder)!r} but not in train/; add it there or remove it")
             else:
-                items += tree.items(images, classes.index(name), split)
+                items += tree.items(images, classes.index(name), part.split)
     return classes, items
 
 
-def _open_classes(tree: _Tree, top: _Listing, data: str) -> tuple[tuple[str, ...], list[ImageItem]]:
-    """Read class folders; a folder with images and fewer than two class folders is flat."""
-    if not top.folders or (top.images and len(top.folders) < 2):
-        return (), list(tree.items(tree.images_below(tree.root, top), UNLABELLED, None))
+def _open_splits_inside(tree: Tree, folders: Sequence[Path]) -> tuple[tuple[str, ...], list[ImageItem]]:
+    """Read class folders that have a folder for each split."""
+    classes = _classes(tree, folders)
+    items: list[ImageItem] = []
+    for folder in folders:
+        label = classes.index(clean_name(folder.name))
+        for inner in tree.listing(folder).folders:
+            images = tree.images_below(inner)
+            if not images:
+                tree.ignore(inner, "a split of a class without images")
+            items += tree.items(images, label, split_of(inner.name))
+    return classes, items
+
+
+def _open_classes(tree: Tree, data: str) -> tuple[tuple[str, ...], list[ImageItem]]:
+    """Read class folders."""
+    top = tree.listing(tree.root)
     found = [(folder, tree.images_below(folder)) for folder in top.folders]
     if not any(images for _, images in found):
-        raise DatasetError(f"{data!r} holds no images; {_FORMS}")
+        raise _no_images(tree, data)
     for image in top.images:
         tree.ignore(image, "an image outside the class folders")
-    classes = tuple(sorted({clean_name(folder.name) for folder in top.folders}))
+    classes = _classes(tree, top.folders)
+    tree.notices += odd_classes(tree, top.folders)
     items: list[ImageItem] = []
     for folder, images in found:
         if not images:
-            raise _empty_class(clean_name(folder.name), folder)
+            raise tree.empty_class(folder)
         items += tree.items(images, classes.index(clean_name(folder.name)), None)
     return classes, items
 
 
-def _empty_class(name: str, folder: Path) -> DatasetError:
-    return DatasetError(f"class {name!r} has no images in {str(folder)!r}; add images or remove the folder")
+def _classes(tree: Tree, folders: Iterable[Path]) -> tuple[str, ...]:
+    """Return the names of classes, sorted; two folders that one eye sees as one are one class, and that is said.
+
+    Raises:
+        DatasetError: Two folders that are not the same have the same name.
+    """
+    named: dict[str, list[Path]] = {}
+    for folder in folders:
+        named.setdefault(clean_name(folder.name), []).append(folder)
+    for name, same in named.items():
+        if len(same) > 1:
+            places = " and ".join(ascii(tree.key(folder)) for folder in same)
+            if len({unicodedata.normalize("NFC", folder.name) for folder in same}) > 1:
+                raise DatasetError(f"the folders {places} would be one class, {name!r}; rename one")
+            what = f"{len(same)} folders are the one class {name!r}: their names differ in Unicode form alone"
+            tree.notices.append(Finding("note", what, "nothing, if that is meant; else rename one"))
+    return tuple(sorted(named))
 
 
-def _identity(path: Path) -> _Identity:
-    """Tell folders apart whatever links lead to them."""
-    info = path.stat()
-    if not stat.S_ISDIR(info.st_mode):
-        raise DatasetError(f"{str(path)!r} is no longer a folder; run again once nothing changes it")
-    return info.st_dev, info.st_ino
+def _no_images(tree: Tree, data: str) -> DatasetError:
+    there = tree.skipped()
+    return DatasetError(f"{data!r} holds no images{f' but {by_reason(there)}' if there else ''}; {_FORMS}")

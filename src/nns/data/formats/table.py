@@ -1,23 +1,32 @@
-"""Datasets that are tables: a ``.csv`` with the columns path,label[,split]."""
+"""Datasets that are tables: a ``.csv`` or ``.tsv`` with the columns path,label[,split]."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nns.data.dataset import Dataset
 from nns.data.formats import Format
 from nns.data.items import UNLABELLED, ImageItem
-from nns.data.names import SPLIT_NAMES, clean_name
+from nns.data.names import clean_name, split_of
+from nns.data.report import Finding, first_few
+from nns.documents import decode_text
 from nns.errors import DatasetError
 from nns.types import SplitName
 from nns.untrusted import TABLE, read_file
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
+_COLUMNS = ("path", "label", "split")
+_VALUES = 16  # of a column that is not read: more kinds are no splits
+_LINE_END = re.compile("\r\n|\r|\n")
+_SPLIT_FLAG = re.compile(r"is_?(train|val|valid|test)\w*")  # a column of yes and no
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's, which it reads and writes
 
 
 @dataclass(frozen=True)
@@ -26,17 +35,19 @@ class _Row:
     path: str
     label: str
     split: SplitName | None
+    written: str
+    """The label as it is in the cell."""
 
 
 class TableFormat(Format):
-    """A ``.csv``."""
+    """A ``.csv`` or ``.tsv``."""
 
     example = "a .csv"
 
     def can_open(self, data: str) -> bool:
         """Return whether there is a file of that name."""
         path = Path(data).expanduser()
-        return path.suffix.lower() == ".csv" and path.is_file()
+        return path.suffix.lower() in (".csv", ".tsv") and path.is_file()
 
     def open(self, data: str) -> Dataset:
         """Open a table, see :func:`open_table`."""
@@ -46,7 +57,7 @@ class TableFormat(Format):
 def open_table(file: Path, data: str) -> Dataset:
     """Open a table. Paths are relative to the table's folder; other columns are not read.
 
-    UTF-8, with or without a byte-order mark; separated by commas, semicolons or tabs (the header tells).
+    UTF-8 or, with a byte-order mark, UTF-16; separated by commas, semicolons, tabs or bars (the header tells).
     Without a column ``label`` the dataset is unlabelled. A column ``split`` may be empty throughout.
 
     Args:
@@ -59,7 +70,8 @@ def open_table(file: Path, data: str) -> Dataset:
     Raises:
         DatasetError: Not such a table; the message names the line.
     """
-    rows = list(_rows(file, data))
+    others: dict[str, set[str]] = {}
+    rows = list(_rows(file, data, others))
     if not rows:
         raise DatasetError(f"{data!r} has no rows below its header; add one line an image")
     _all_or_none(rows, "label", [bool(row.label) for row in rows], data)
@@ -79,25 +91,41 @@ def open_table(file: Path, data: str) -> Dataset:
         for row in rows
     )
     name = clean_name(file.stem)
-    return Dataset(name, data, classes, tuple(sorted(items, key=lambda item: item.key)))
+    ordered = tuple(sorted(items, key=lambda item: item.key))
+    return Dataset(name, data, classes, ordered, (), "a table", tuple(_notices(rows, others)))
 
 
-def _rows(file: Path, data: str) -> Iterator[_Row]:
-    """Read the rows, each with the line it ends on."""
+def _rows(file: Path, data: str, others: dict[str, set[str]]) -> Iterator[_Row]:
+    """Read the rows, each with the line it ends on; ``others`` gets the first few values of other columns."""
     text = _text(file, data)
-    header_line = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    said = _SEPARATOR_LINE.match(text)
+    skipped = 1 if said else 0
+    if said:
+        text = text[said.end() :]
+    delimiter = said[1] if said else max(_DELIMITERS, key=_LINE_END.split(text, maxsplit=1)[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
+        names = [name.strip() for name in next(reader, [])]
+        header = [name.lower() for name in names]
         if "path" not in header:
-            found = ", ".join(header) or "nothing"
-            raise _bad(data, 1, f"no column 'path' in the header ({found}); write path,label or path,label,split")
+            found = ", ".join(names) or "nothing"
+            what = f"no column 'path' in the header ({found}); write path,label or path,label,split"
+            raise _bad(data, 1 + skipped, what)
+        for column in _COLUMNS:
+            if header.count(column) > 1:
+                twice = " and ".join(repr(name) for name in names if name.lower() == column)
+                raise _bad(data, 1 + skipped, f"two columns are the {column}, {twice}; rename all but one")
+        others.update((column, set()) for column in header if column and column not in _COLUMNS)
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield _row(dict(zip(header, cells, strict=False)), len(cells), len(header), data, reader.line_num)
+                line = reader.line_num + skipped
+                named = dict(zip(header, cells, strict=False))
+                yield _row(named, len(cells), len(header), data, line)
+                for column, values in others.items():
+                    if len(values) < _VALUES:
+                        values.add(named[column].strip())
     except csv.Error as error:
-        raise _bad(data, reader.line_num, f"{error}; quote cells that hold quotes or line ends") from error
+        raise _bad(data, reader.line_num + skipped, f"{error}; quote cells that hold quotes or line ends") from error
 
 
 def _text(file: Path, data: str) -> str:
@@ -106,7 +134,7 @@ def _text(file: Path, data: str) -> str:
     except OSError as error:
         raise DatasetError(f"cannot read {data!r}: {error.strerror or error}; check its permissions") from error
     try:
-        return raw.decode("utf-8-sig")
+        return decode_text(raw)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise _bad(data, line, "not UTF-8; save the table as UTF-8") from error
@@ -115,12 +143,12 @@ def _text(file: Path, data: str) -> str:
 def _row(cells: dict[str, str], width: int, expected: int, data: str, line: int) -> _Row:
     if width != expected:
         raise _bad(data, line, f"{width} cells where the header has {expected}; quote cells that hold separators")
-    path, label, split = (cells.get(column, "").strip() for column in ("path", "label", "split"))
+    path, label, split = (cells.get(column, "").strip() for column in _COLUMNS)
     if not path or "\0" in path:
         raise _bad(data, line, "the path is empty; give the image's path or remove the line")
-    if split and split.lower() not in SPLIT_NAMES:
+    if split and split_of(split) is None:
         raise _bad(data, line, f"unknown split {split!r}; use train, val or test")
-    return _Row(line, path, clean_name(label), SPLIT_NAMES.get(split.lower()))
+    return _Row(line, path, clean_name(label), split_of(split), cells.get("label", ""))
 
 
 def _all_or_none(rows: list[_Row], column: str, given: list[bool], data: str) -> None:
@@ -136,7 +164,45 @@ def _present(rows: list[_Row], folder: Path, data: str) -> None:
     if missing:
         more = f" ({len(missing)} of {len(rows)} lines name files that are not there)" if len(missing) > 1 else ""
         first = missing[0]
-        raise _bad(data, first.line, f"no file {first.path!r}{more}; paths are relative to {str(folder)!r}")
+        raise _bad(data, first.line, f"no file {first.path!r}{more}; {_where_else(folder, first.path)}")
+
+
+def _where_else(folder: Path, path: str) -> str:
+    """Say what a path that leads nowhere may mean."""
+    if scheme := re.match(r"([a-z][a-z0-9+.-]+)://", path, re.IGNORECASE):
+        return f"write paths of files, without {scheme[0]}" + ("" if scheme[1].lower() == "file" else "; download it")
+    if "\\" in path:
+        there = os.path.isfile(folder / path.replace("\\", "/"))
+        return f"write / in place of \\ in paths{'; then the file is there' if there else ''}"
+    if (near := folder / path).parent.is_dir():
+        for other in near.parent.iterdir():
+            if _spelling(other.name) == _spelling(near.name):
+                return f"there is {other.name!r}, which is spelled otherwise"
+    return f"paths are relative to {str(folder)!r}"
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _notices(rows: Sequence[_Row], others: Mapping[str, set[str]]) -> Iterator[Finding]:
+    """Say which columns look as if they were meant, and which labels were brought together."""
+    if others and not rows[0].label:
+        what = f"the table gives no labels in a column 'label'; its other columns: {first_few(list(others))}"
+        yield Finding("warning", what, "if one of these is the label, name it label")
+    if rows[0].split is None:
+        for column, values in others.items():
+            splits = {split_of(value) for value in values - {""}}
+            if (len(splits) > 1 and None not in splits) or _SPLIT_FLAG.fullmatch(column):
+                what = f"the column {column!r} looks like a split, and is not read ({first_few(sorted(values))})"
+                yield Finding("warning", what, "if it is, name it split, its values train, val and test")
+    written: dict[str, set[str]] = {}
+    for row in rows:
+        written.setdefault(row.label, set()).add(row.written)
+    for label, ways in written.items():
+        if len(ways) > 1:
+            shown = first_few([ascii(way) for way in sorted(ways)])
+            yield Finding("note", f"{label!r} is written in {len(ways)} ways ({shown})", "nothing; it is one class")
 
 
 def _bad(data: str, line: int, what: str) -> DatasetError:

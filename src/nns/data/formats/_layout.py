@@ -1,0 +1,189 @@
+"""Which form a folder has: where its splits are, and what is odd about its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nns.data.formats._tree import Listing, Tree
+from nns.data.items import SPLITS
+from nns.data.names import clean_name, split_of, split_parts
+from nns.data.report import Finding, first_few
+from nns.errors import DatasetError
+from nns.types import SplitName
+
+_WRAPPERS = frozenset({"images", "image", "imgs", "img", "data", "classes"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder that is a split, and where its class folders are: in it, or in a folder inside it."""
+
+    split: SplitName
+    folder: Path
+    classes: Listing
+
+
+def find_splits(tree: Tree, data: str) -> list[Part]:
+    """Find the folders that are splits: right below the root, or in the one folder that there is, however deep.
+
+    Raises:
+        DatasetError: There are some that do not fit together.
+    """
+    here = tree.root
+    seen: set[Path] = set()
+    while (real := here.resolve()) not in seen:  # links may lead in circles
+        seen.add(real)
+        top = tree.listing(here)
+        if parts := _splits_in(tree, here, top, data):
+            return parts
+        if len(top.folders) != 1 or top.images:
+            return []
+        here = top.folders[0]
+    return []
+
+
+def _splits_in(tree: Tree, here: Path, top: Listing, data: str) -> list[Part]:
+    """Find the splits in a folder; none where ``train`` is a class like any other."""
+    named = _named(tree, top.folders, data)
+    others = [folder for folder in top.folders if folder not in named]
+    if not named:
+        return []
+    train = next((folder for folder, split in named.items() if split == "train"), None)
+    if train is None:
+        if others or here != tree.root:
+            return []
+        found = " and ".join(f"{folder.name}/" for folder in named)
+        raise DatasetError(f"{data!r} has {found} but no train/; add train/ with one folder a class")
+    inside = _class_folders(tree, train, "train")
+    if others and _is_class(tree, inside, others, alone=len(named) == 1, data=data):
+        return []
+    if not inside.folders:
+        if here != tree.root:
+            return []  # the splits of the one class that there is
+        raise DatasetError(f"{str(train)!r} holds no class folders; put its images into one folder a class")
+    for folder in others:
+        tree.ignore(folder, f"a folder beside {train.name}/ that is no split")
+    for image in top.images:
+        tree.ignore(image, "an image outside the splits")
+    parts = [Part(split, folder, _class_folders(tree, folder, split)) for folder, split in named.items()]
+    for part in parts:
+        for image in part.classes.images:
+            tree.ignore(image, "an image outside the class folders")
+    return parts
+
+
+def _named(tree: Tree, folders: Sequence[Path], data: str) -> dict[Path, SplitName]:
+    """Find folders that are named like splits: ``Train``, or ``seg_train`` where there is a ``seg_test``, too.
+
+    Raises:
+        DatasetError: Two are the same split.
+    """
+    groups: dict[str, list[tuple[Path, SplitName]]] = {}
+    for folder in folders:
+        if parts := split_parts(folder.name):
+            groups.setdefault(parts[1].casefold(), []).append((folder, parts[0]))
+    plain = groups.pop("", [])
+    if not any(split == "train" for _, split in plain):
+        found = [group for group in groups.values() if len(group) > 1 and _holds_train(tree, group)]
+        plain = plain if not found else [pair for group in found for pair in group]
+    by_split: dict[SplitName, list[Path]] = {}
+    for folder, split in plain:
+        by_split.setdefault(split, []).append(folder)
+    for split in by_split:
+        if len(by_split[split]) > 1 and "train" in by_split:
+            both = " and ".join(f"{folder.name}/" for folder in by_split[split])
+            raise DatasetError(f"{data!r}: {both} would both be the split {split}; put them together, or rename one")
+    return dict(plain)
+
+
+def _holds_train(tree: Tree, group: Iterable[tuple[Path, SplitName]]) -> bool:
+    """Return whether one of the folders is for training and has folders in it, as a class has not."""
+    return any(split == "train" and _class_folders(tree, folder, split).folders for folder, split in group)
+
+
+def _class_folders(tree: Tree, folder: Path, split: SplitName) -> Listing:
+    """List a split; where all of it is in one folder of the same name, or named ``images``, list that."""
+    listing = tree.listing(folder)
+    while len(listing.folders) == 1 and not listing.images:
+        inner = listing.folders[0]
+        parts = split_parts(inner.name)
+        below = tree.listing(inner)
+        if not below.folders or not ((parts and parts[0] == split) or inner.name.lower() in _WRAPPERS):
+            break
+        listing = below
+    return listing
+
+
+def _is_class(tree: Tree, train: Listing, others: Sequence[Path], *, alone: bool, data: str) -> bool:
+    """Return whether ``train/`` is a class, given that other folders lie beside it.
+
+    Args:
+        tree: Where they are.
+        train: What it holds.
+        others: The folders beside it that are no splits.
+        alone: There is no other split.
+        data: DATA as it was given.
+
+    Raises:
+        DatasetError: It may be either.
+    """
+    if not train.folders or (alone and train.images):
+        return True
+    if not alone:
+        return False
+    for folder in others:
+        if tree.images_below(folder):
+            raise DatasetError(
+                f"{data!r}: train/ holds folders like a split, but {folder.name}/ beside it holds images too; "
+                f"move {folder.name}/ away if train/ is a split, rename train/ if it is a class"
+            )
+    return False
+
+
+def splits_inside(tree: Tree, classes: Sequence[Path], data: str) -> bool:
+    """Return whether every class folder has splits of its own, ``cat/train`` and ``cat/test``, and nothing else.
+
+    Raises:
+        DatasetError: These have class folders in turn: several datasets lie side by side.
+    """
+    found = [tree.listing(folder) for folder in classes]
+    named = [{split_of(folder.name) for folder in listing.folders} for listing in found]
+    if any(
+        listing.images or None in names or "train" not in names for listing, names in zip(found, named, strict=True)
+    ):
+        return False
+    trains = [folder for listing in found for folder in listing.folders if split_of(folder.name) == "train"]
+    if len(classes) > 1 and all(tree.listing(train).folders and not tree.listing(train).images for train in trains):
+        inside = _listed(classes)
+        raise DatasetError(
+            f"{data!r} holds several datasets, each with a train/ of its own ({inside}); give one of them"
+        )
+    return True
+
+
+def odd_classes(tree: Tree, classes: Sequence[Path]) -> list[Finding]:
+    """Say where class folders look as if the classes were others: they all hold the same subfolders, or name splits."""
+    findings = []
+    inside = [{clean_name(folder.name) for folder in tree.listing(each).folders} for each in classes]
+    common, every = set.intersection(*inside), set.union(*inside)
+    if len(classes) > 1 and common and 2 * len(common) >= len(every):
+        what = f"all {len(classes)} classes ({_listed(classes)}) hold the same subfolders ({first_few(sorted(common))})"
+        step = "if these are the classes, give one of the folders, or put folders with one of them each at the top"
+        findings.append(Finding("warning", what, step))
+    kinds = [parts for folder in classes if (parts := split_parts(folder.name))]
+    if len({rest for _, rest in kinds}) > 1 and len({split for split, _ in kinds}) > 1 and len(kinds) == len(classes):
+        what = f"the classes are named like splits of classes ({_listed(classes)})"
+        findings.append(Finding("warning", what, "put the folders of each split into one folder: train/, test/"))
+    return findings
+
+
+def describe(tree: Tree, parts: Sequence[Part]) -> str:
+    """Say which folders are the splits."""
+    ordered = sorted(parts, key=lambda part: SPLITS.index(part.split))
+    return "class folders in " + ", ".join(f"{tree.key(part.folder)}/ ({part.split})" for part in ordered)
+
+
+def _listed(folders: Sequence[Path]) -> str:
+    return first_few([clean_name(folder.name) for folder in folders])

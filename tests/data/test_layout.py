@@ -1,0 +1,178 @@
+"""Splits are found wherever they lie and however they are spelled; what may be read wrongly is said."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nns.data import Dataset, diagnose
+from nns.data.names import clean_name, look_alike, split_of, split_parts
+from nns.errors import DatasetError
+
+from .conftest import MakeFolder, class_files
+
+TWO = {"a": 4, "b": 4}
+
+
+def said(root: Path, severity: str = "warning") -> str:
+    return "\n".join(finding.what for finding in diagnose(root).findings if finding.severity == severity)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Training", "Testing"),
+        ("training", "testing"),
+        ("TRAIN", "TEST"),
+        ("trn", "tst"),
+        ("train_images", "test_images"),
+        ("TrainSet", "TestSet"),
+        ("trainset", "testset"),
+        ("Training Data", "Test Data"),
+        ("01_train", "02_test"),
+        ("seg_train", "seg_test"),
+        ("train2017", "test2017"),
+        ("pets-train", "pets-test"),
+        ("a/b/train", "a/b/test"),
+        ("archive/Training", "archive/Testing"),
+        ("train/train", "test/test"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train/images", "test/images"),
+        ("trainval", "test"),
+    ],
+)
+def test_splits_in_any_spelling_and_depth(make_folder: MakeFolder, train: str, test: str) -> None:
+    root = make_folder(class_files(TWO, f"{train}/") | class_files({"a": 2, "b": 1}, f"{test}/", 50))
+    dataset = Dataset.open(root)
+    assert dataset.classes == ("a", "b")
+    assert dataset.split_sizes == {"train": 8, "test": 3}
+    assert "images" not in dataset.layout or "images" in train
+    assert train.split("/")[-1].split("/")[0] in dataset.layout or "/" in train
+
+
+@pytest.mark.parametrize("val", ["val", "Valid", "validation", "dev", "eval", "Evaluation", "val_set", "development"])
+def test_validation_in_any_spelling(make_folder: MakeFolder, val: str) -> None:
+    files = class_files(TWO, "train/") | class_files(TWO, f"{val}/", 30) | class_files(TWO, "test/", 60)
+    assert Dataset.open(make_folder(files)).split_sizes == {"train": 8, "val": 8, "test": 8}
+
+
+def test_the_splits_of_each_class(make_folder: MakeFolder) -> None:
+    files = class_files({"cat/train": 4, "dog/train": 4}) | class_files({"cat/test": 2, "dog/Testing": 2}, "", 50)
+    dataset = Dataset.open(make_folder(files))
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.split_sizes == {"train": 8, "test": 4}
+    assert dataset.layout == "class folders with splits in each"
+
+
+def test_classes_named_like_splits_stay_classes(make_folder: MakeFolder) -> None:
+    for number, names in enumerate((["test tube", "train station"], ["train_1", "train_2"], ["test", "control"])):
+        dataset = Dataset.open(make_folder(class_files(dict.fromkeys(names, 3)), f"data{number}"))
+        assert dataset.classes == tuple(sorted(names))
+        assert dataset.splits == ()
+
+
+def test_the_same_subfolders_in_all_classes_are_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files(TWO, "treino/") | class_files(TWO, "teste/", 50))
+    assert Dataset.open(root).classes == ("teste", "treino")
+    assert "all 2 classes (teste, treino) hold the same subfolders (a, b)" in said(root)
+    root = make_folder(class_files({"a/2019": 3, "b/2020": 3}), "years")
+    assert "same subfolders" not in said(root)
+    root = make_folder(class_files({"fold1/a": 3, "fold1/b": 3, "fold2/a": 3, "fold2/b": 3, "fold2/c": 1}), "folds")
+    assert "same subfolders" in said(root)
+
+
+def test_folders_of_split_and_class_are_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files(dict.fromkeys(["cat_train", "cat_test", "dog_train", "dog_test"], 3)))
+    assert "named like splits of classes" in said(root)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            class_files(TWO, "train/") | class_files(TWO, "Training/", 50),
+            "Training/ and train/ would both be the split",
+        ),
+        (
+            class_files(TWO, "train/") | class_files(TWO, "val/", 50) | class_files(TWO, "valid/", 90),
+            "val/ and valid/ would both be the split val",
+        ),
+        (class_files(TWO, "x/train/") | class_files(TWO, "y/train/", 50), "holds several datasets"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(make_folder: MakeFolder, files: dict, expected: str) -> None:
+    with pytest.raises(DatasetError, match=expected):
+        Dataset.open(make_folder(files))
+
+
+def test_folders_beside_prefixed_splits_are_said(make_folder: MakeFolder) -> None:
+    files = class_files(TWO, "seg_train/seg_train/") | class_files(TWO, "seg_test/seg_test/", 50)
+    dataset = Dataset.open(make_folder(files | class_files({"seg_pred": 3}, "seg_pred/", 90)))
+    assert dataset.classes == ("a", "b")
+    assert [skipped.path for skipped in dataset.ignored] == ["seg_pred"]
+
+
+def test_names_of_splits() -> None:
+    assert split_of("Test Set") == "test"
+    assert split_of("train-val") == "train"
+    assert split_of("cat") is None
+    assert split_of("seg_train") is None
+    assert split_parts("seg_train") == ("train", "seg")
+    assert split_parts("train_or_test") is None
+
+
+def test_class_names_that_are_no_utf8_stay_apart(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files({"cat": 3}))
+    for number, raw in enumerate((b"caf\xe9", b"caf\xe8")):
+        folder = root / os.fsdecode(raw)
+        folder.mkdir()
+        for image in (root / "cat").iterdir():
+            (folder / image.name).write_bytes(image.read_bytes() + bytes([number]))
+    dataset = Dataset.open(root)
+    assert dataset.classes == ("caf\\xe8", "caf\\xe9", "cat")
+    assert set(dataset.class_sizes.values()) == {3}
+    (root / "caf\\xe9").mkdir()
+    (root / "caf\\xe9" / "0.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match="would be one class"):
+        Dataset.open(root)
+    assert clean_name("a\ud800b") == "a\\ud800b"
+
+
+def test_names_in_two_unicode_forms_are_one_class_and_that_is_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files({"caf\u00e9": 3, "cafe\u0301": 3, "tea": 3}))
+    dataset = Dataset.open(root)
+    assert dataset.class_sizes == {"caf\u00e9": 6, "tea": 3}
+    assert "differ in Unicode form alone" in said(root, "note")
+
+
+@pytest.mark.parametrize(
+    ("names", "difference"),
+    [
+        (("RED", "red"), "case"),
+        (("red", "red "), "spaces"),
+        (("dark red", "darkred"), "spaces"),
+        (("1", "1.0"), "the way a number is written"),
+        (("01", "1"), "the way a number is written"),
+        (("dark_red", "dark red"), "case, spaces or punctuation"),
+        (("red", "\u200bred"), "case, spaces or punctuation"),
+        (("'red'", "red"), "case, spaces or punctuation"),
+        (("\uff41", "a"), "case, spaces or punctuation"),
+    ],
+)
+def test_classes_that_differ_in_next_to_nothing_are_said(
+    make_folder: MakeFolder, names: tuple[str, str], difference: str
+) -> None:
+    root = make_folder(class_files(dict.fromkeys(names, 3)))
+    assert len(Dataset.open(root).classes) == 2
+    assert f"classes differ in {difference} alone: " in said(root)
+
+
+def test_classes_that_differ_are_not_said() -> None:
+    assert look_alike(["C", "C++", "C#", "1-1", "11", "1", "-1", "2", "a1", "a2", "e", "\u00e9"]) == {}
+
+
+def test_a_missing_label_that_became_a_class_is_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files({"cat": 3, "NaN": 3}))
+    assert "1 class named like a label that is missing ('NaN': 3 training images)" in said(root)
