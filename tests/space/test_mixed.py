@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nns.errors import UsageError
 from nns.space import Mixed, evaluate_held_out
 from nns.space.mixed.inputs import Projection, describe_query, flat_kernels, share_between
 from nns.testing import planted_zoo
@@ -83,6 +84,19 @@ def test_spoilt_zoo_gives_finite_numbers(datasets):
     query = method.embed_query(zoo.queries[2])
     for values in (embeddings, query, method.score(query, embeddings), method.prior(embeddings)):
         assert np.isfinite(values).all()
+
+
+def test_a_zoo_of_generalists_is_fitted_on_results_alone():
+    zoo = planted_zoo(datasets=24, networks=1, pretrained=0, transfers=500)
+    strangers = replace(
+        zoo, dataset_index=np.full(len(zoo.network_ids), -1), accuracy=np.full(len(zoo.network_ids), np.nan)
+    )
+    found = evaluate_held_out(Mixed, strangers)
+    assert found["retrieval"]["datasets"] > 20
+    assert found["retrieval"]["auc"] > 0.6, "the space tells which did well on datasets that it has not seen"
+    assert found["transfer"]["spearman_within_dataset"] > found["transfer"]["spearman_within_dataset_prior"] + 0.05
+    with pytest.raises(UsageError, match="or results"):
+        Mixed().fit(replace(strangers, transfer_accuracy=np.full(500, np.nan)))
 
 
 def test_no_known_accuracy_at_all():

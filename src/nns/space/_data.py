@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError
+from nns.space._forward import logit
 
 if TYPE_CHECKING:
     from nns.priors import Facts
@@ -35,6 +37,9 @@ def transfers_needed(networks: int) -> int:
     """
     return max(ENOUGH_TRANSFERS, math.ceil(TRANSFERS_A_NETWORK * networks))
 
+
+MIN_OWN = 2
+"""Datasets with own networks below which results of fine-tunings say what matches, see :meth:`SpaceData.matches`."""
 
 NO_DATASET = -1
 """``dataset_index`` of a network whose own dataset is not in the zoo, e.g. one trained on ImageNet."""
@@ -173,10 +178,39 @@ class SpaceData:
         """List the networks that were trained on a dataset, (k,) int64."""
         return np.flatnonzero(self.dataset_index == dataset).astype(np.int64)
 
+    def matches(self, dataset: int) -> IntArray:
+        """List the networks that should lie near a dataset, (k,) int64: its own, or those that did best beyond usual.
+
+        In a zoo of generalists none was trained on the datasets. Then the quarter of the networks that a result is
+        known of counts that is furthest above what it reaches elsewhere.
+        """
+        return self._by_results.get(dataset, _no_indices()) if self.pairs_by_results else self.own_networks(dataset)
+
+    @cached_property
+    def pairs_by_results(self) -> bool:
+        """Whether so few datasets have own networks that results say which networks match which."""
+        return len(self._datasets_of(self.dataset_index)) < MIN_OWN
+
+    @cached_property
+    def _by_results(self) -> dict[int, IntArray]:
+        known = np.isfinite(self.transfer_accuracy)
+        network, dataset = self.transfer_network[known], self.transfer_dataset[known]
+        reached = logit(np.asarray(self.transfer_accuracy[known], np.float64))
+        beyond = reached - _mean_by(dataset, reached)[dataset]  # how easy a dataset is says nothing of networks
+        beyond -= _mean_by(network, beyond)[network]
+        found = {}
+        for each in self._datasets_of(dataset):
+            of_it = np.flatnonzero(dataset == each)
+            first = of_it[np.argsort(-beyond[of_it], kind="stable")][: max(1, len(of_it) // 4)]
+            found[int(each)] = np.sort(network[first]).astype(np.int64)
+        return found
+
+    def _datasets_of(self, datasets: IntArray) -> IntArray:
+        return np.array([d for d in np.unique(datasets) if d >= 0 and len(self.queries[d])], np.int64)
+
     def paired_datasets(self) -> IntArray:
-        """List the datasets that have query features and at least one own network, (d,) int64."""
-        used = np.unique(self.dataset_index[self.dataset_index >= 0])
-        return np.array([d for d in used if len(self.queries[d])], np.int64)
+        """List the datasets that have query features and networks that should lie near them, (d,) int64."""
+        return self._datasets_of(np.array(list(self._by_results)) if self.pairs_by_results else self.dataset_index)
 
     def outcomes(self) -> Outcomes:
         """List all known accuracies: own datasets first, transfers after them."""
@@ -210,6 +244,10 @@ class SpaceData:
             self.transfer_accuracy[rows],
             tuple(each for each, stays in zip(self.facts, kept, strict=False) if stays),
         )
+
+
+def _mean_by(group: IntArray, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.bincount(group, values) / np.maximum(np.bincount(group), 1)
 
 
 def known_transfers(zoo: Zoo, index: Mapping[str, int]) -> tuple[IntArray, IntArray, NDArray[np.float64]]:

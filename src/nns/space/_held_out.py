@@ -116,7 +116,7 @@ class _Held:
         dataset: int,
         usual: float,
     ) -> None:
-        own = data.own_networks(dataset)
+        own = data.matches(dataset)
         query = method.embed_query(data.queries[dataset], data.query_labels[dataset])
         self.dataset, self.usual = dataset, usual
         self.similarity_ranks = ranks_of(method.similarity(query, embeddings), own)

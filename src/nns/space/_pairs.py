@@ -35,10 +35,10 @@ class PairSampler:
         self.datasets = paired[~np.isin(paired, without)]
         if len(self.datasets) < MIN_DATASETS:
             raise UsageError(
-                f"a space needs at least {MIN_DATASETS} datasets with networks trained on them, "
+                f"a space needs at least {MIN_DATASETS} datasets with networks trained on them or results of them, "
                 f"this zoo has {len(self.datasets)}: build a larger zoo"
             )
-        members = [data.own_networks(int(d)) for d in self.datasets]
+        members = [data.matches(int(d)) for d in self.datasets]
         self.networks = np.concatenate(members)
         self.counts = np.array([len(m) for m in members], np.int64)
         self.starts = np.cumsum(self.counts) - self.counts

@@ -67,6 +67,7 @@ def standard_choosers(
     tans = Variant("tans", {"epochs": tans_epochs}, without_history)
     own = SpaceChooser(f"nns ({method})", scene, Variant(method), fits, seeds, seconds)
     glance = Variant(method, images=FEW_IMAGES)
+    published = SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline")
     choosers: list[Chooser] = [
         own,
         TogetherChooser(own),
@@ -77,7 +78,7 @@ def standard_choosers(
         SpaceChooser(PRIOR, scene, Variant(method, order=prior_alone), fits, seeds, SearchSeconds(), kind="baseline"),
         NearestChooser("nearest dataset's winner", scene, seconds),
         *[ProbeChooser(name, scene, seconds.reading, _title(fits.registry, name)) for name in scene.matrix.scores],
-        SpaceChooser("TANS as published", scene, tans, fits, seeds, seconds, kind="baseline"),
+        published,
         LargestChooser("largest that fits", scene),
         ImageNetChooser("best on ImageNet that fits", scene),
         PublishedChooser("best on sketches and renditions that fits", scene),
@@ -94,9 +95,12 @@ def standard_choosers(
         choosers[1:1] = [probed, TogetherChooser(probed)]
     if not scene.head_only:  # a head has no epochs to be halved
         choosers.append(HalvingChooser("successive halving", scene))
+    if scene.matrix.zoo.pairs_by_results:  # nothing to learn pairs from without results of fine-tunings
+        choosers.remove(published)
     if ablations:
         choosers += [
             SpaceChooser(name, scene, variant, fits, seeds, seconds, kind="ablation")
             for name, variant in ablations_of(method).items()
+            if variant.data is not without_history or not scene.matrix.zoo.pairs_by_results
         ]
     return choosers

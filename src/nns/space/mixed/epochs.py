@@ -94,7 +94,7 @@ def _mean_auc(zoo: ZooInputs, similarities: FloatArray) -> float:
     """Average over datasets the probability that an own network is more similar than another one."""
     aucs = []
     for d in zoo.data.paired_datasets():
-        own = zoo.data.own_networks(int(d))
+        own = zoo.data.matches(int(d))
         others = similarities.shape[1] - len(own)
         if others and np.isfinite(similarities[d]).all():
             ranks = ranks_of(similarities[d], own)
