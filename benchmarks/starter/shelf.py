@@ -23,7 +23,7 @@ from starter.exporting import load_trunk
 
 REFERENCES = Path(__file__).with_name("references.csv")
 PICTURES = "starter-pictures"
-"""What the stored networks were taught with: the pictures of step 1, without their labels."""
+"""What the stored networks were taught with: the pictures of step 1. Of a specialist the name says which of them."""
 SIZE = 64
 """Pixels that stored and packaged networks look at unless they are told otherwise: what they were taught with."""
 PUBLISHED = {
@@ -81,13 +81,14 @@ def _references() -> Iterator[NetworkRecord]:
 def _packaged(present: set[str]) -> Iterator[NetworkRecord]:
     """Describe the EfficientNet-Lites of PyPI, whole and cut after a stage."""
     backend = installed_plugins().backend("timm")
+    figures = {entry.spec.name.partition(".")[0]: entry.published for entry in (each.entry for each in _references())}
     for offer in backend.pretrained():
         recipe: dict[str, Any] = {"image_size": SIZE, "pretrained": True}
         identity = network_id(offer.spec, offer.dataset, 0, recipe)
         if identity in present:
             continue
         module = backend.load_pretrained(offer)
-        published = {} if offer.accuracy != offer.accuracy else {"imagenet": offer.accuracy}
+        published = figures.get(offer.spec.name, {})  # none of a cut one
         origin = Origin(identity, offer.classes, offer.dataset, "")
         preprocessing = backend.preprocessing(offer.spec, SIZE)
         about = (backend, offer.spec, module, preprocessing, origin, offer.accuracy, Provenance.of(recipe))
@@ -105,8 +106,10 @@ def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
         name = _name(about["architecture"])
         # the first stages of an EfficientNet-Lite begin with its ImageNet weights, all others with random ones
         spec = ArchitectureSpec("timm", name, {}, "random" if name == about["architecture"] else "imagenet")
+        only = [pattern.removeprefix("bank-").rstrip("-*") for pattern in about["recipe"].get("only", ())]
+        trained_on = f"starter-{'-'.join(only)}" if only else PICTURES
         recipe = {key: about[key] for key in ("teachers", "recipe", "images_seen")}
-        identity = network_id(spec, PICTURES, 0, recipe)
+        identity = network_id(spec, trained_on, 0, recipe)
         if identity in present:
             continue
         module = backend.replace_head(load_trunk(path, 2), 0).eval()
@@ -116,7 +119,7 @@ def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
             extra={"teachers": about["teachers"], "pictures": about["data"]["pictures"], "seconds": about["seconds"]},
         )
         preprocessing = Preprocessing(SIZE, lites.MEAN, lites.STD)
-        origin = Origin(identity, (), PICTURES, "")
+        origin = Origin(identity, (), trained_on, "")
         yield describe_network(backend, spec, module, preprocessing, origin, float("nan"), provenance, half=True)
 
 
