@@ -133,6 +133,17 @@ def test_a_file_beside_the_zoo(nns, path, tmp_path, lite0, user):
         network.load(classes=2)
     assert path.stat().st_size < 500_000
     (tmp_path / "sub").mkdir()
+    merged = tmp_path / "sub" / "all.h5"
+    ran = nns("zoo", "merge", merged, path)
+    assert ran.code == 2
+    assert "nets/lite0.safetensors" in ran.err
+    assert not merged.exists()
+    (tmp_path / "sub" / "nets").mkdir()  # and what the message says works
+    (tmp_path / "sub" / "nets" / "lite0.safetensors").write_bytes(lite0)
+    assert nns("zoo", "merge", merged, path).code == 0
+    with Zoo(merged) as zoo:
+        zoo.networks()[0].load(classes=2)
+    assert nns("zoo", "merge", tmp_path / "all.h5", path).code == 0
     ran = nns(
         "zoo", "add", tmp_path / "sub" / "zoo.h5", tmp_path / "nets" / "lite0.safetensors", "--reference", *arguments
     )

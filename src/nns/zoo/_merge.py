@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nns.errors import ZooError
+from nns.errors import UsageError, ZooError
+from nns.places import FileWeights
 from nns.stores import HDF5Store
 
 if TYPE_CHECKING:
@@ -98,10 +99,11 @@ def merge_zoos(target: str | os.PathLike[str], sources: Sequence[str | os.PathLi
         MissingZooError: If a source does not exist.
         MergeConflictError: If an id stands for different content in two of the zoos; then nothing is written.
         ZooError: If a source is damaged, or does not fit; then nothing is written.
+        UsageError: If weights lie beside a source and not beside the target; then nothing is written.
     """
     target, paths = Path(target), [Path(source) for source in sources]
     for path in paths:
-        HDF5Store(path, must_exist=True)
+        _check_files_beside(HDF5Store(path, must_exist=True), target)
     for _ in range(ATTEMPTS):
         with suppress(FileNotFoundError):  # somebody merges the journal of one of them at this moment
             return _merge(target, paths)
@@ -128,6 +130,19 @@ def _merge(target: Path, sources: Sequence[Path]) -> tuple[Merged, ...]:
     else:
         merge(target)
     return tuple(merged)
+
+
+def _check_files_beside(source: HDF5Store, target: Path) -> None:
+    """Refuse to write a zoo whose weights would not be where it says: beside it, as they are beside the source."""
+    if source.path.parent.resolve() == target.parent.resolve():
+        return
+    for entry in source.entries():
+        weights = entry.weights
+        if isinstance(weights, FileWeights) and not (target.parent / weights.path).is_file():
+            raise UsageError(
+                f"nothing was merged: {source.path} has weights beside it in {weights.path}, and {target.parent} has "
+                "not; copy the files to the same place there, or merge into the folder of the source"
+            )
 
 
 def _is_same(one: Path, other: Path) -> bool:
