@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from nns.files import replacing, replacing_folder, write_whole
+from nns.files import real_path, replacing, replacing_folder, write_whole
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
@@ -73,3 +73,19 @@ def test_a_folder_whose_second_rename_fails_comes_back(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no"), replacing_folder(path) as folder:
         (folder / "a").write_text("two")
     assert ((path / "a").read_text(), os.listdir(tmp_path)) == ("one", ["out"])
+
+
+def test_a_link_that_points_at_itself_is_a_path_like_others(tmp_path):
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    assert real_path(tmp_path / "self") == tmp_path.resolve() / "self"
+    assert real_path(tmp_path / "folder" / "x") == tmp_path.resolve() / "x"
+
+
+def test_no_path_is_resolved_in_the_way_that_raises():
+    from pathlib import Path
+
+    import nns
+
+    source = Path(nns.__file__).parent
+    assert not [path for path in source.rglob("*.py") if ".resolve()" in path.read_text()]

@@ -16,6 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def real_path(path: Path) -> Path:
+    """Follow links as far as they lead; ``Path.resolve`` raises RuntimeError at one that points at itself."""
+    return Path(os.path.realpath(path))
+
+
 def flush(path: Path) -> None:
     """Flush the bytes of a file, or the names in a folder, to the disk.
 

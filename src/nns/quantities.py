@@ -77,8 +77,11 @@ def limits_of(
     """Return limits, each given as a number (bytes, seconds) or as text.
 
     Raises:
-        UsageError: If one is no number, has an unknown suffix, or is not positive.
+        UsageError: If one is no number, has an unknown suffix, or is not positive or is empty.
     """
+    for name, text in (("backend", backend), ("license", license)):
+        if text is not None and not text.strip():
+            raise UsageError(f"`{name}` is empty; None is no limit")
     latency = _quantity("max_latency", max_latency, parse_latency)
     return Limits(
         max_params=_whole("max_params", max_params, parse_count),

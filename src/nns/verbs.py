@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import NnsError, UsageError, WeightsError, ZooError
+from nns.files import real_path
 from nns.quantities import Quantity, duration_of, limits_of
 from nns.zoo import Zoo, default_zoo_path
 
@@ -307,7 +308,7 @@ def default_output(data: Any) -> Path:
     from nns.data.formats import is_path
 
     text = str(data) if isinstance(data, str | os.PathLike) else getattr(data, "name", "data")
-    name = Path(text).resolve().stem if is_path(text) else text.partition(":")[2] or text
+    name = real_path(Path(text)).stem if is_path(text) else text.partition(":")[2] or text
     return Path(f"{name}-nns")
 
 

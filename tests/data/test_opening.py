@@ -150,6 +150,18 @@ def test_links_in_circles_end(make_folder: MakeFolder) -> None:
     assert len(dataset) == 6
 
 
+def test_links_that_point_at_themselves_are_named_and_refuse_nothing(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files({"cat": 3, "dog": 3}))
+    for name in ("cat/self.png", "cat/selfdir", "top"):
+        (root / name).symlink_to(Path(name).name)
+    (root / "dog" / "one.jpg").symlink_to("two.jpg")
+    (root / "dog" / "two.jpg").symlink_to("one.jpg")
+    dataset = Dataset.open(root)
+    assert dataset.classes == ("cat", "dog")
+    assert {skipped.path for skipped in dataset.ignored} == {"cat/selfdir", "top"}
+    assert {skipped.path for skipped in dataset.unreadable(workers=1)} == {"cat/self.png", "dog/one.jpg", "dog/two.jpg"}
+
+
 def test_linked_classes_and_images_are_read(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder(class_files({"cat": 3, "dog": 3}))
     elsewhere = make_folder(class_files({"fox": 3}, "", 50), "elsewhere")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 
 from nns.errors import EXIT_INTERRUPTED, NnsError
 
@@ -11,31 +12,56 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run ``nns``: the one place where errors become messages and exit codes."""
+    """Run ``nns``: the one place where errors and signals become messages and exit codes."""
+    from nns.cli.signals import ending_signals
+
+    with ending_signals():  # first: what comes next takes a third of a second
+        from nns.cli.streams import standard_streams
+
+        with standard_streams():
+            code = _exit_code(_run)
+            code = _exit_code(sys.stdout.flush) or code
+    sys.exit(code)
+
+
+def _run() -> None:
     from nns.cli.app import app
 
+    app()
+
+
+def _exit_code(run: Callable[[], object]) -> int:
+    """Run something, say on one line of stderr what went wrong, and return the exit code."""
+    from nns.cli.signals import complaint, exit_code, received
+
     try:
-        app()
+        run()
+        return 0
     except NnsError as error:
         _complain(in_options(str(error)))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
+        _complain(complaint())
+        return exit_code()
     except SystemExit as ended:
         # Typer turns Ctrl-C within a command into this exit code, silently
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
-            _complain("interrupted")
-        raise
+            _complain(complaint())
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        return exit_code() if code == EXIT_INTERRUPTED and received() else code
     except MemoryError:
         _complain("there is not enough memory for this")
-        sys.exit(1)
     except OSError as error:
         if error.strerror is None:
             raise
         where = f" ({error.filename})" if error.filename else ""
         _complain(f"{error.strerror}{where}")
-        sys.exit(1)
+    except Exception:
+        if not received():
+            raise
+        _complain(complaint())  # C code that was called back from may make anything of a KeyboardInterrupt
+        return exit_code()
+    return 1
 
 
 OPTIONS = {"tries": "--try", "backends": "--backend"}

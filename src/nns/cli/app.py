@@ -9,12 +9,47 @@ from typing import Annotated, Any
 
 import typer
 from typer import Option
+from typer.core import TyperCommand, TyperGroup
 
+from nns.cli._builtin import COMMANDS as BUILT_IN
 from nns.cli._builtin import nns_register_commands
-from nns.errors import PluginError
+from nns.cli.streams import clean_stdout
+from nns.errors import PluginError, UsageError
+
+
+class Group(TyperGroup):
+    """All of ``nns``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse empty arguments, which a shell makes of variables that are not set.
+
+        Raises:
+            UsageError: If there is one; it would be taken for no limit, or for the current folder.
+        """
+        for before, given in zip(["", *args], args, strict=False):
+            name, equals, value = given.partition("=")
+            if not given.strip():
+                raise UsageError(f"{before if before.startswith('-') else 'an argument'} is empty{UNSET}")
+            if equals and name.startswith("--") and not value.strip():
+                raise UsageError(f"{name} is empty{UNSET}")
+        return super().parse_args(ctx, args)
+
+
+UNSET = ": give a value, or leave it out (is a variable of the shell not set?)"
+
+
+class Command(TyperCommand):
+    """A built-in command, during which only its result reaches stdout."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        with clean_stdout():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="nns",
+    cls=Group,
     help="Neural Network Search: which already trained network should I start from, for these images?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -98,10 +133,14 @@ def _add(name: str, factory: Callable[..., Any]) -> None:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a factory of a plugin may raise anything
         command = _broken(name, error)
     if isinstance(command, typer.Typer):
+        if name in BUILT_IN:
+            for each in command.registered_commands:
+                each.cls = Command
         app.add_typer(command, name=name)
     else:
-        app.command(name)(command)
+        app.command(name, cls=Command if name in BUILT_IN else None)(command)
 
 
-for _name, _factory in _commands().items():
-    _add(_name, _factory)
+with clean_stdout():  # plugins are imported
+    for _name, _factory in _commands().items():
+        _add(_name, _factory)

@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import Self, TextIO
+from typing import Self
 
 from nns.building import BuildEvent, BuildReport
 from nns.cli.build_log import BuildLog, error_line, log_line
 from nns.cli.build_progress import BuildProgress, label
 from nns.cli.output import note
+from nns.cli.streams import descriptors, is_descriptor, stderr_stream
 from nns.cli.text import one_line
 
 END = "\0\n"
@@ -71,7 +72,7 @@ class _Lines:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(redirect_stdout(sys.stderr))
-        self._stack.enter_context(_descriptors(2, 2))
+        self._stack.enter_context(descriptors(2, 2))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -91,8 +92,8 @@ class _Bars(_Lines):
         from rich.console import Console
 
         console = Console(stderr=True)
-        if strays := _is_descriptor(sys.stderr, 2):
-            terminal = self._stack.enter_context(os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding))
+        if strays := is_descriptor(sys.stderr, 2):
+            terminal = self._stack.enter_context(stderr_stream(os.dup(2), sys.stderr.encoding, closes=True))
             # which Rich would ask stdin for, as stdout and stderr will be pipes
             width, height = (0, 0) if sys.stdin and sys.stdin.isatty() else os.get_terminal_size(terminal.fileno())
             console = Console(file=terminal, width=width or None, height=height or None)
@@ -127,33 +128,9 @@ class _Bars(_Lines):
         thread = Thread(target=pass_on, daemon=True)
         thread.start()
         try:
-            with _descriptors(writing, writing):
+            with descriptors(writing, writing):
                 yield
         finally:
             os.write(writing, f"\n{END}".encode())
             os.close(writing)
             thread.join()
-
-
-@contextmanager
-def _descriptors(out: int, err: int) -> Iterator[None]:
-    """Let what is printed to the descriptors 1 and 2, by processes that are started as well, go elsewhere."""
-    print(end="", flush=True)
-    kept = []
-    try:
-        for number, target in ((1, out), (2, err)):
-            with suppress(OSError):  # one that is closed stays so
-                kept.append((number, os.dup(number)))
-                os.dup2(target, number)
-        yield
-    finally:
-        for number, before in kept:
-            os.dup2(before, number)
-            os.close(before)
-
-
-def _is_descriptor(stream: TextIO, number: int) -> bool:
-    try:
-        return stream.fileno() == number
-    except (OSError, ValueError):
-        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 from datetime import datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from nns.building import BuildEvent, BuildReport, TransferItem
-from nns.cli.text import printable_json
+from nns.cli.text import ascii_json
 from nns.errors import UsageError
 
 
@@ -54,7 +53,7 @@ def _time_stamp(at: datetime) -> str:
 
 
 def _json(line: dict[str, Any]) -> str:
-    return printable_json(json.dumps(line, ensure_ascii=False, allow_nan=False))
+    return ascii_json(line)
 
 
 class BuildLog:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nns.cli.text import one_line, printable, printable_json
+from nns.cli.streams import results
+from nns.cli.text import ascii_json, one_line, printable
 from nns.jsonable import jsonable
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ PLAIN_WIDTH = 120
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; NaN and infinity become null, and no name in it can drive the terminal."""
-    print(printable_json(json.dumps(jsonable(document), ensure_ascii=False, indent=2, allow_nan=False)))
+    """Print one JSON document, in ASCII; NaN and infinity become null, and no name in it can drive the terminal."""
+    print(ascii_json(jsonable(document), indent=2), file=results())
 
 
 def console() -> Console:
     """Return the console for results."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    return Console(file=results(), width=None if results().isatty() else PLAIN_WIDTH, highlight=False)
 
 
 def note(message: str) -> None:
@@ -74,7 +74,7 @@ def render_table(table: Table) -> None:
 
 def print_text(text: str) -> None:
     """Print a sentence, its width that of the terminal."""
-    console().print(_plain(one_line(text)), soft_wrap=not sys.stdout.isatty())
+    console().print(_plain(one_line(text)), soft_wrap=not results().isatty())
 
 
 def _plain(text: str) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -21,13 +22,10 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
 
 
-def printable_json(text: str) -> str:
-    """Escape in JSON what :func:`printable` would, as JSON does; other characters stay readable."""
-    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
-
-
-def _escaped(line: str) -> str:
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+def ascii_json(document: Any, indent: int | None = None) -> str:
+    """Write JSON in printable ASCII, which no stream lacks and nothing in which drives a terminal."""
+    text = json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent)
+    return text.replace("\x7f", "\\u007f")  # the one control character that JSON lets through
 
 
 def counted(number: int, one: str, many: str = "") -> str:

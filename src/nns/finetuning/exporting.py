@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import UnknownNameError, UsageError, WeightsError
-from nns.files import replacing
+from nns.files import real_path, replacing
 from nns.finetuning.card import Card, card_json
 from nns.finetuning.handover import CARD, MODEL, ONNX, FineTuned, load_handover
 
@@ -75,11 +75,11 @@ def export(
     if format == "onnx":
         _require_packages()
     if output is None:
-        output = folder / ONNX if format == "onnx" else Path(f"{folder.resolve()}.safetensors")
+        output = folder / ONNX if format == "onnx" else Path(f"{real_path(folder)}.safetensors")
     target = Path(output).expanduser()
     if target.is_dir():
         raise UsageError(f"{str(target)!r} is a folder; name a file, e.g. {str(target / f'model.{format}')!r}")
-    if target.exists() and target.resolve() in {(folder / MODEL).resolve(), (folder / CARD).resolve()}:
+    if target.exists() and real_path(target) in {real_path(folder / MODEL), real_path(folder / CARD)}:
         raise UsageError(f"{str(target)!r} is part of the network itself; name another file")
     tuned = load_handover(folder, registry=registry)
     if format == "onnx":

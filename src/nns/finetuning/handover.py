@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nns.documents import parse_json
 from nns.errors import UsageError, WeightsError
-from nns.files import replacing_folder
+from nns.files import real_path, replacing_folder
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
 from nns.plugins import installed_plugins
@@ -58,7 +58,7 @@ def check_target(directory: str | os.PathLike[str]) -> Path:
     Raises:
         UsageError: If there is something that is not a fine-tuned network of nns, or holds other files too.
     """
-    target = Path(os.path.realpath(Path(directory).expanduser()))
+    target = real_path(Path(directory).expanduser())
     if not target.exists():
         return target
     if not target.is_dir():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from nns.errors import UsageError, WeightsError
+from nns.files import real_path
 from nns.networks.downloads import digest_of, problem_of
 from nns.networks.fetching import remote_file
 from nns.networks.pins import Content
@@ -137,8 +138,8 @@ def file_beside(weights: FileWeights, zoo: Path) -> Path:
 
 def _inside(weights: FileWeights, zoo: Path) -> Path:
     # links are followed before it is compared: a zoo from a stranger may come with links to anywhere
-    folder = zoo.parent.resolve()
-    path = (folder / weights.path).resolve()
+    folder = real_path(zoo.parent)
+    path = real_path(folder / weights.path)
     if not path.is_relative_to(folder):
         raise WeightsError(f"{weights.path!r} leads out of {folder}, the folder of the zoo")
     if not path.is_file():
@@ -156,9 +157,9 @@ def describe_file(path: Path, zoo: Path) -> FileWeights:
     if not path.is_file():
         raise UsageError(f"no checkpoint at {str(path)!r}: give a .safetensors file or a state dict of torch")
     try:
-        relative = path.resolve().relative_to(zoo.parent.resolve()).as_posix()
+        relative = real_path(path).relative_to(real_path(zoo.parent)).as_posix()
     except ValueError as error:
-        raise UsageError(f"{path} is not in {zoo.parent.resolve()}, the folder of the zoo, nor below it") from error
+        raise UsageError(f"{path} is not in {real_path(zoo.parent)}, the folder of the zoo, nor below it") from error
     try:
         return FileWeights(relative, path.stat().st_size, digest_of(path))
     except ValueError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nns.building import default_workers
 from nns.errors import ReproError, UnknownNameError, UsageError
+from nns.files import real_path
 from nns.repro.comparing import StageResult, compare
 from nns.repro.environment import NO_CAUSE, environment, environment_differences, one_thread
 from nns.repro.lock import Lock, read_lock, write_lock
@@ -102,7 +103,7 @@ def record(
     started = time.perf_counter()
     with _folder(work) as folder, one_thread():
         stages = run_stages(settings, Path(folder), workers=_workers(workers), progress=progress, registry=registry)
-    kept = settings.relative_to(lock_path.resolve().parent)
+    kept = settings.relative_to(real_path(lock_path).parent)
     lock = Lock(kept, tolerance, stages, environment())
     write_lock(lock_path, lock)
     return RecordReport(lock_path, lock, time.perf_counter() - started)
@@ -153,7 +154,7 @@ def check(
         raise UnknownNameError.among("stage with a seed", stage, STAGES[1:])
     started = time.perf_counter()
     lock = read_lock(lock_path)
-    settings = lock.settings.resolved(lock_path.resolve().parent)
+    settings = lock.settings.resolved(real_path(lock_path).parent)
     seeds = {} if seed is None else dict.fromkeys([stage] if stage else STAGES, seed)
     with _folder(work) as folder, one_thread():
         now = run_stages(

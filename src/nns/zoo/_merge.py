@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import UsageError, ZooError
+from nns.files import real_path
 from nns.places import FileWeights
 from nns.stores import HDF5Store
 
@@ -148,7 +149,7 @@ def _check_files_beside(source: HDF5Store, target: Path) -> None:
 def _is_same(one: Path, other: Path) -> bool:
     if one.exists() and other.exists():
         return one.samefile(other)
-    return one.resolve() == other.resolve()
+    return real_path(one) == real_path(other)
 
 
 def _conflicts(views: Sequence[tuple[Path, View]]) -> list[Conflict]:

@@ -11,6 +11,7 @@ from nns.data.items import SPLITS
 from nns.data.names import clean_name, split_of, split_parts
 from nns.data.report import Finding, first_few
 from nns.errors import DatasetError
+from nns.files import real_path
 from nns.types import SplitName
 
 _WRAPPERS = frozenset({"images", "image", "imgs", "img", "data", "classes"})
@@ -33,7 +34,7 @@ def find_splits(tree: Tree, data: str) -> list[Part]:
     """
     here = tree.root
     seen: set[Path] = set()
-    while (real := here.resolve()) not in seen:  # links may lead in circles
+    while (real := real_path(here)) not in seen:  # links may lead in circles
         seen.add(real)
         top = tree.listing(here)
         if parts := _splits_in(tree, here, top, data):

@@ -13,6 +13,7 @@ from nns.data.left_out import by_reason, is_not_read, why_no_folder, why_no_imag
 from nns.data.names import clean_name
 from nns.data.report import Finding
 from nns.errors import DatasetError
+from nns.files import real_path
 from nns.types import SplitName
 
 _Identity = tuple[int, int]
@@ -41,7 +42,7 @@ class Tree:
         self.ignored: dict[Path, str] = {}
         self.notices: list[Finding] = []
         self._listed: dict[Path, Listing] = {}
-        real = root.resolve()
+        real = real_path(root)
         self._above = {_identity(folder) for folder in (real, *real.parents)}
 
     def key(self, path: Path) -> str:

@@ -16,6 +16,7 @@ from nns.data.left_out import by_reason
 from nns.data.names import clean_name, split_of
 from nns.data.report import Finding
 from nns.errors import DatasetError
+from nns.files import real_path
 
 _FORMS = "expected class folders, or train/ (val/ test/) of class folders"
 
@@ -64,7 +65,7 @@ def open_folder(root: Path, data: str) -> Dataset:
         classes, items = _open_classes(tree, data)
     if not items:
         raise _no_images(tree, data)
-    name = clean_name(root.resolve().name) or "dataset"
+    name = clean_name(real_path(root).name) or "dataset"
     ordered = tuple(sorted(items, key=lambda item: item.key))
     return Dataset(name, data, classes, ordered, tree.skipped(), layout, tuple(tree.notices))
 
