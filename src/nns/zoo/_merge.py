@@ -135,7 +135,7 @@ def _merge(target: Path, sources: Sequence[Path]) -> tuple[Merged, ...]:
 
 def _check_files_beside(source: HDF5Store, target: Path) -> None:
     """Refuse to write a zoo whose weights would not be where it says: beside it, as they are beside the source."""
-    if source.path.parent.resolve() == target.parent.resolve():
+    if real_path(source.path.parent) == real_path(target.parent):
         return
     for entry in source.entries():
         weights = entry.weights
