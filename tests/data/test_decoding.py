@@ -12,6 +12,7 @@ from PIL import Image
 from nns.data import decode
 from nns.data import decoding as decoding_module
 from nns.data.decoding import examine, try_decode
+from nns.data.depth import span_of, to_eight_bits
 from nns.errors import DatasetError
 
 from .conftest import encoded, noise
@@ -96,7 +97,8 @@ def test_big_endian_sixteen_bit_is_read(tmp_path: Path) -> None:
     ("values", "mode", "expected"),
     [
         ([0, 255], "I", [0, 255]),
-        ([0, 257 * 7], "I", [0, 7]),
+        ([0, 1799], "I", [0, 112]),  # 12 bits
+        ([0, 257 * 70], "I", [0, 70]),
         ([-1000, 1000], "I", [0, 255]),
         ([100_000, 300_000], "I", [0, 255]),
         ([0.0, 1.0], "F", [0, 255]),
@@ -108,8 +110,8 @@ def test_big_endian_sixteen_bit_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_deep_images_are_scaled_by_what_they_hold(values: list[float], mode: str, expected: list[int]) -> None:
-    pixels = np.array([values], dtype=np.int32 if mode == "I" else np.float32)
-    assert decoding_module.to_eight_bits(pixels, mode)[0].tolist() == expected
+    pixels = np.array([values], dtype=np.float64)
+    assert to_eight_bits(pixels, span_of(pixels, "integers" if mode == "I" else "floats"))[0].tolist() == expected
 
 
 def test_float_tiff_without_a_finite_pixel_is_unreadable(tmp_path: Path) -> None:

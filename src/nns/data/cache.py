@@ -22,7 +22,7 @@ from nns.data.dataset import Dataset
 from nns.files import replacing_folder
 from nns.types import LabelledArrays, SplitArrays
 
-FORMAT = 1
+FORMAT = 2
 """Changes when other pixels come out of the same file, or when the layout of an entry changes."""
 
 _ABOUT = "entry.json"

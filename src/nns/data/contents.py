@@ -14,6 +14,7 @@ from nns.data.digest import content_digests, dataset_digest
 from nns.data.items import SPLITS, ImageItem, Skipped
 from nns.data.left_out import by_reason
 from nns.data.reading import ImageReader
+from nns.data.rendering import Rendering
 from nns.data.report import Finding, first_few
 from nns.data.sampling import sample_by_class
 from nns.types import DatasetRecord, SplitArrays, SplitName
@@ -48,6 +49,7 @@ class Contents:
     _decoded: dict[tuple[int, int], tuple[SplitArrays, tuple[Skipped, ...]]] = field(
         default_factory=dict, init=False, compare=False
     )
+    _renderings: list[Rendering] = field(default_factory=list, init=False, compare=False)
     _features: dict[tuple[str, int, int], DatasetRecord] = field(default_factory=dict, init=False, compare=False)
 
     def __len__(self) -> int:

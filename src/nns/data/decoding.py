@@ -5,17 +5,18 @@ The rules, the same for training, search and doctor:
 - the shorter side is resized to ``size`` (antialiased bicubic) and the centre square is kept, so nothing
   is squashed and every image has one size;
 - the EXIF orientation is applied, of an animation the first frame counts;
-- transparency of any kind is laid onto white;
-- 16-bit grey is divided by 257; other deep images are scaled by what they hold (:func:`to_eight_bits`);
-- a truncated file is unreadable, never half an image, and more than :data:`MAX_PIXELS` are refused.
-
-Imports nothing but PIL and numpy.
+- colours become sRGB; transparency is laid onto a colour that shows the image, and more than 8 bits are scaled, in the
+  same way for all images of a dataset (:mod:`nns.data.rendering`);
+- a damaged file is unreadable, never half an image, and more than :data:`MAX_PIXELS` are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,8 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from nns.data.blank import what_is_blank
+from nns.data.colours import survey, to_rgb
+from nns.data.depth import kind_of
+from nns.data.integrity import DamagedError, check_whole
 from nns.data.items import ImageSource
+from nns.data.listening import DAMAGED, listening
+from nns.data.profiles import changes_colours
 from nns.data.reading import open_image
+from nns.data.rendering import Rendered, Rendering, Survey
 from nns.errors import DatasetError
 from nns.untrusted import RefusedFileError
 
@@ -34,6 +42,13 @@ Opener: TypeAlias = Callable[[ImageSource], Image.Image]
 MAX_PIXELS = 100_000_000
 """Images with more pixels are refused: a decompression bomb looks the same."""
 
+SURVEYED = 100
+"""Deep and transparent images that decide how those of their dataset are rendered."""
+
+LOOKED_INTO = 2000
+"""Images that are opened to find so many of them."""
+
+_LOOKED_AT = 32
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,6 +73,10 @@ class ImageFacts:
         transparent: It has an alpha channel or a transparent colour.
         rotated: Its EXIF orientation is not upright.
         animated: It has several frames.
+        deep: It has more than 8 bits a channel.
+        recoloured: It has a colour profile that is not sRGB.
+        blank: What its pixels lack, e.g. ``"nearly black"``; empty where they are fine.
+        warnings: What Pillow or a decoder said about its file.
     """
 
     width: int
@@ -66,6 +85,10 @@ class ImageFacts:
     transparent: bool
     rotated: bool
     animated: bool
+    deep: bool
+    recoloured: bool
+    blank: str
+    warnings: tuple[str, ...]
 
 
 def decode(source: ImageSource | str, size: int) -> NDArray[np.uint8]:
@@ -88,30 +111,42 @@ def decode(source: ImageSource | str, size: int) -> NDArray[np.uint8]:
     return result
 
 
-def try_decode(source: ImageSource, size: int, opener: Opener = open_image) -> NDArray[np.uint8] | str:
+def try_decode(
+    source: ImageSource, size: int, opener: Opener = open_image, rendered: Rendered | None = None
+) -> NDArray[np.uint8] | str:
     """Decode like :func:`decode`, but return the reason where the image cannot be read.
+
+    Args:
+        source: A path, or an image held in memory.
+        size: Side of the square in pixels.
+        opener: Opens it.
+        rendered: Gives the rendering of its dataset; None: its own.
 
     Returns:
         (3, size, size) uint8, or a short reason.
     """
     try:
-        with _open(source, opener) as image:
-            square = _upright(_to_rgb(_shrunk(image, size)), _orientation(image), size)
+        with listening() as heard, _open(source, opener) as image:
+            rgb = to_rgb(_shrunk(image, size), lambda: opener(source), rendered)
+            _check_heard(heard)
+            square = _upright(rgb, _orientation(image), size)
             return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise nearly every builtin on a bad file
         return _reason(error)
 
 
-def examine(source: ImageSource, opener: Opener = open_image) -> ImageFacts | str:
+def examine(source: ImageSource, opener: Opener = open_image, rendered: Rendered | None = None) -> ImageFacts | str:
     """Decode an image to see whether it is readable by :func:`decode`, and tell what it is.
 
     Returns:
         The facts, or a short reason why it cannot be read.
     """
     try:
-        with _open(source, opener) as image:
+        with listening() as heard, _open(source, opener) as image:
             width, height = image.size  # before the decoder shrinks it
-            _to_rgb(_shrunk(image, size=8))
+            deep, profile = kind_of(image) is not None, image.info.get("icc_profile")
+            rgb = to_rgb(_shrunk(image, _LOOKED_AT), lambda: opener(source), rendered)
+            _check_heard(heard)
             return ImageFacts(
                 width=width,
                 height=height,
@@ -119,76 +154,53 @@ def examine(source: ImageSource, opener: Opener = open_image) -> ImageFacts | st
                 transparent=image.has_transparency_data,
                 rotated=_orientation(image) in _UPRIGHT,
                 animated=_animated(image),
+                deep=deep,
+                recoloured=changes_colours(image.mode, profile),
+                blank=what_is_blank(rgb),
+                warnings=tuple(heard),
             )
     except Exception as error:  # noqa: BLE001 - as in try_decode
         return _reason(error)
 
 
+def choose_rendering(sources: Iterable[ImageSource], opener: Opener = open_image) -> Rendering:
+    """Choose how the deep and the transparent images of a dataset become 8 bits of RGB.
+
+    Args:
+        sources: Its images; the first :data:`SURVEYED` that are deep or transparent decide.
+        opener: Opens them.
+    """
+    found = Survey()
+    for source in islice(sources, LOOKED_INTO):
+        with suppress(Exception), listening(), _open(source, opener) as image:
+            survey(image, partial(opener, source), found)
+        if found.images >= SURVEYED:
+            break
+    return found.choose()
+
+
 def _open(source: ImageSource, opener: Opener) -> Image.Image:
-    """Open an image, and refuse bombs before a pixel is decoded."""
+    """Open an image, and refuse bombs and damaged files before a pixel is decoded."""
     image = opener(source)
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
+    check_whole(image)
     return image
+
+
+def _check_heard(heard: Sequence[str]) -> None:
+    """Refuse an image that a decoder made of what it could not read."""
+    for text in heard:
+        if text.startswith(DAMAGED):
+            raise DamagedError(text.removeprefix(DAMAGED))
 
 
 def _shrunk(image: Image.Image, size: int) -> Image.Image:
-    """Let the JPEG decoder shrink by 2, 4 or 8 while it decodes; load every other image as it is."""
+    """Let the JPEG decoder shrink by 2, 4 or 8 while it decodes."""
     if image.format == "JPEG":
         scale = min(1.0, _REDUCING_GAP * size / min(image.size))
         image.draft(None, (int(image.width * scale), int(image.height * scale)))
-    image.load()
     return image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Bring any mode to RGB, with transparency laid onto white."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(to_eight_bits(np.asarray(image), image.mode))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    if image.mode in ("La", "RGBa"):
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    image = image.convert("RGBA")
-    canvas = Image.new("RGBA", image.size, "white")
-    canvas.alpha_composite(image)
-    return canvas.convert("RGB")
-
-
-def to_eight_bits(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
-    """Scale the pixels of a deep grey image to 0..255.
-
-    Args:
-        pixels: (height, width) of any number type.
-        mode: Pillow's mode. ``I;16`` and its kin span 0..65535. Of ``I`` and ``F`` the span is not
-            known, so what the image holds decides: values within 0..1 (``F``), 0..255 or 0..65535 (``I``)
-            are taken to span that range, all others are stretched from their minimum to their maximum.
-
-    Returns:
-        (height, width) uint8; NaN becomes 0, infinities the ends.
-
-    Raises:
-        ValueError: No pixel is a finite number.
-    """
-    values = pixels.astype(np.float64)
-    low, high = 0.0, 65535.0
-    if not mode.startswith("I;16"):
-        finite = values[np.isfinite(values)]
-        if not finite.size:
-            raise ValueError("no pixel is a finite number")
-        low, high = _span(float(finite.min()), float(finite.max()), mode)
-    scaled = (values - low) * (255.0 / (high - low))
-    return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0), 0, 255)).astype(np.uint8)
-
-
-def _span(low: float, high: float, mode: str) -> tuple[float, float]:
-    """Choose the range of values that becomes 0..255."""
-    for top in (1.0, 255.0) if mode == "F" else (255.0, 65535.0):
-        if low >= 0 and high <= top:
-            return 0.0, top
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def _orientation(image: Image.Image) -> int:

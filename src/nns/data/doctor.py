@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,15 +69,30 @@ def inspect_dataset(dataset: Dataset, *, workers: int | None = None, progress: P
         largest=max(sizes, key=lambda size: size[0] * size[1], default=None),
         modes=dict(sorted(Counter(fact.mode for fact in facts).items())),
         transparent=sum(fact.transparent for fact in facts),
-        deep=sum(fact.mode.startswith(("I", "F")) for fact in facts),
+        deep=sum(fact.deep for fact in facts),
         rotated=sum(fact.rotated for fact in facts),
         animated=sum(fact.animated for fact in facts),
+        recoloured=sum(fact.recoloured for fact in facts),
+        blank=_names(dataset, examined, lambda fact: (fact.blank,) if fact.blank else ()),
+        rendering=dataset.used_rendering,
+        warnings=_names(dataset, examined, lambda fact: fact.warnings),
         ignored=dataset.ignored,
         layout=dataset.layout,
         splits=dataset.split_sizes,
     )
     findings = judge(dataset, report, readable)
     return replace(report, findings=findings, ok=all(finding.severity != "error" for finding in findings))
+
+
+def _names(
+    dataset: Dataset, examined: Sequence[ImageFacts | str], texts: Callable[[ImageFacts], Iterable[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Gather the names of images by what is said of them."""
+    found = defaultdict(list)
+    for item, fact in zip(dataset.items, examined, strict=True):
+        for text in texts(fact) if isinstance(fact, ImageFacts) else ():
+            found[text].append(item.key)
+    return {text: tuple(names) for text, names in sorted(found.items())}
 
 
 def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:

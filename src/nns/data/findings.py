@@ -9,6 +9,7 @@ from nns.data.dataset import Dataset
 from nns.data.items import Skipped
 from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, OWN_OUTPUT, SYSTEM_FOLDER, is_not_read
 from nns.data.names import NO_LABEL, look_alike
+from nns.data.rendering import BLACK, WHITE, Rendering
 from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, first_few
 from nns.errors import DatasetError
 
@@ -44,7 +45,7 @@ def judge(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> tu
         *_files(report),
         *_copies(report),
         *_balance(dataset, report, readable),
-        *_pixels(report),
+        *_pixels(report, len(readable)),
     ]
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
@@ -141,21 +142,47 @@ def _balance(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) ->
             yield Finding("warning", what, f"add images of every class to {split}")
 
 
-def _pixels(report: DoctorReport) -> Iterator[Finding]:
+def _blank(report: DoctorReport, readable: int) -> Iterator[Finding]:
+    for lack, names in report.blank.items():
+        many = len(names) > 1
+        count = f"all {readable} images" if len(names) == readable and many else _many(len(names), "image")
+        what = f"{count} {'are' if many else 'is'} {lack} as decoded ({first_few(names)})"
+        yield Finding("warning", what, "look at them: a network sees no more than that; remove or convert them")
+
+
+def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
+    yield from _blank(report, readable)
+    for text, names in report.warnings.items():
+        what = f"{_many(len(names), 'image')} about which the decoder warns: {text} ({first_few(names)})"
+        yield Finding("note", what, "nothing, if they look right")
     if report.smallest and min(report.smallest) < SMALL_SIDE:
         width, height = report.smallest
         what = f"the smallest image is {width}x{height} pixels"
         yield Finding("note", what, "nothing; small images are enlarged, a network for small inputs may do as well")
     cmyk = report.modes.get("CMYK", 0)
     for count, kind, treatment in (
-        (report.transparent, "with transparency", "they are laid onto white"),
-        (report.deep, "of more than 8 bits", "they are scaled to 8 bits"),
+        (report.transparent, "with transparency", f"they are laid onto {_background(report.rendering)}"),
+        (report.deep, "of more than 8 bits", f"they are scaled to 8 bits{_ranges(report.rendering)}"),
         (cmyk, "in CMYK", "they are converted to RGB"),
+        (report.recoloured, "with a colour profile other than sRGB", "they are converted to sRGB"),
         (report.rotated, "turned by their EXIF orientation", "they are turned upright"),
         (report.animated, "with several frames", "the first frame is used"),
     ):
         if count:
             yield Finding("note", f"{_many(count, 'image')} {kind}", f"nothing; {treatment}")
+
+
+def _background(rendering: Rendering | None) -> str:
+    grey = None if rendering is None else rendering.background
+    return {WHITE: "white", BLACK: "black, where more of them can be seen than on white"}.get(
+        WHITE if grey is None else grey, "grey, where more of them can be seen than on white"
+    )
+
+
+def _ranges(rendering: Rendering | None) -> str:
+    spans = [] if rendering is None else [span for span in (rendering.integers, rendering.floats) if span]
+    texts = [f"{low:g} becomes 0 and {high:g} becomes 255" for low, high in spans]
+    return f", the same for all: {', '.join(texts)}" if texts else ""
 
 
 def _many(count: int, noun: str, plural: str = "") -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nns.data.decoding import Opener, try_decode
 from nns.data.items import ImageSource
 from nns.data.reading import open_image
+from nns.data.rendering import Rendered
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, called in the caller's thread."""
@@ -94,8 +95,17 @@ def decode_many(
     workers: int | None = None,
     progress: Progress | None = None,
     opener: Opener = open_image,
+    rendered: Rendered | None = None,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Decode images at one size.
+
+    Args:
+        sources: Where they are.
+        size: Side of the decoded square in pixels.
+        workers: Threads; None chooses, 0 or 1 is serial.
+        progress: Told after every few images.
+        opener: Opens an image.
+        rendered: Gives the rendering of their dataset; None: each image's own.
 
     Returns:
         (n, 3, size, size) uint8, zeros where an image cannot be read; and for each image the reason,
@@ -103,7 +113,8 @@ def decode_many(
     """
     images = np.zeros((len(sources), 3, size, size), dtype=np.uint8)
     reasons = [""] * len(sources)
-    for index, result in enumerate(map_sources(lambda s: try_decode(s, size, opener), sources, workers, progress)):
+    decoded = map_sources(lambda source: try_decode(source, size, opener, rendered), sources, workers, progress)
+    for index, result in enumerate(decoded):
         if isinstance(result, str):
             reasons[index] = result
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 from PIL import Image
 
 from nns.data.items import ImageSource
+from nns.data.listening import listening
+from nns.data.opening import open_bytes
 from nns.untrusted import IMAGE, open_file
 
 KEPT_BYTES = 256 * 2**20
@@ -43,7 +44,7 @@ def read_file(path: Path) -> tuple[bytes, _Stamp]:
 
 def open_image(source: ImageSource) -> Image.Image:
     """Open an image without decoding it; raises whatever Pillow raises on a bad file."""
-    return Image.open(BytesIO(read_file(source)[0])) if isinstance(source, Path) else source.open()
+    return open_bytes(read_file(source)[0]) if isinstance(source, Path) else source.open()
 
 
 class _Room:
@@ -106,7 +107,7 @@ class ImageReader:
 
     def open(self, source: ImageSource) -> Image.Image:
         """Do as :func:`open_image`, from the bytes that are kept where they are."""
-        return Image.open(BytesIO(self.read(source))) if isinstance(source, Path) else source.open()
+        return open_bytes(self.read(source)) if isinstance(source, Path) else source.open()
 
     def digest(self, source: ImageSource) -> str:
         """Return the content digest of an image, without reading it again where it was read.
@@ -149,7 +150,7 @@ def _stamp(descriptor: int) -> _Stamp:
 
 
 def _digest_of_pixels(open_image: Callable[[], Image.Image]) -> str:
-    with open_image() as image:
+    with listening(), open_image() as image:
         digest = sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
         digest.update(image.tobytes())
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from nns.data.items import Skipped
 from nns.data.left_out import by_reason
+from nns.data.rendering import Rendering
 from nns.tables import Table
 
 Severity = Literal["error", "warning", "note"]
@@ -73,6 +74,10 @@ class DoctorReport:
         deep: Images of more than 8 bits a channel.
         rotated: Images whose EXIF orientation is not upright.
         animated: Images of several frames.
+        recoloured: Images with a colour profile that is not sRGB.
+        blank: Images in whose pixels there is little to see, by what they lack.
+        rendering: How deep and transparent images become 8 bits of RGB; None if there are none.
+        warnings: What Pillow or a decoder said about files, and the names of these.
         ignored: Files and folders that are no part of the dataset, and why.
         layout: How it lies there, in words: ``"class folders"``, ``"a table"``.
         splits: Images of each split that the dataset has.
@@ -96,6 +101,10 @@ class DoctorReport:
     deep: int = 0
     rotated: int = 0
     animated: int = 0
+    recoloured: int = 0
+    blank: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rendering: Rendering | None = None
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: tuple[Skipped, ...] = ()
     layout: str = ""
     splits: dict[str, int] = field(default_factory=dict)

@@ -46,9 +46,11 @@ class _Cell:
     path: Path
 
     def __call__(self) -> Image:
-        from PIL import Image
+        from PIL.Image import Resampling
 
-        return Image.open(self.path).convert("L").resize((CELL_SIZE, CELL_SIZE), Image.Resampling.LANCZOS)
+        from nns.data.opening import open_bytes
+
+        return open_bytes(self.path.read_bytes()).convert("L").resize((CELL_SIZE, CELL_SIZE), Resampling.LANCZOS)
 
 
 def _solar_cells() -> dict[str, Sequence[Callable[[], Image]]]:

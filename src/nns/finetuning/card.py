@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nns.data.rendering import Rendering
 from nns.documents import Count, convert
 from nns.finetuning._climber import LadderResult, Tried
 from nns.finetuning._run import Epoch
@@ -53,6 +54,8 @@ class Card:
         tried: All candidates, the winner first.
         versions: Versions of nns and torch.
         weights_sha256: Of the file of weights; set as it is written.
+        rendering: How deep and transparent images of the dataset became 8 bits of RGB, and so must those that it is
+            given; None if there were none.
     """
 
     network: str
@@ -79,6 +82,7 @@ class Card:
     tried: tuple[Tried, ...]
     versions: Json = field(default_factory=dict)
     weights_sha256: str = ""
+    rendering: Rendering | None = None
 
 
 def make_card(
@@ -92,6 +96,7 @@ def make_card(
     recipe: Recipe,
     seed: int = 0,
     cost: NetworkCost | None = None,
+    rendering: Rendering | None = None,
 ) -> Card:
     """Write the card of a ladder's winner.
 
@@ -105,6 +110,7 @@ def make_card(
         recipe: The recipe given to the ladder.
         seed: The seed given to the ladder.
         cost: The network's counts at the input it was fine-tuned at, by default the entry's.
+        rendering: How the dataset's images were rendered, if that mattered.
     """
     cost = cost or entry.cost
     return Card(
@@ -131,6 +137,7 @@ def make_card(
         history=result.history,
         tried=result.tried,
         versions=_versions(),
+        rendering=rendering,
     )
 
 

@@ -254,6 +254,7 @@ def hand_over(
         recipe=recipe,
         seed=seed,
         cost=cost,
+        rendering=dataset.used_rendering,
     )
     return card, write_handover(output, result.module, card)
 

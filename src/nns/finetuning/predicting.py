@@ -65,11 +65,14 @@ def predict(
         raise UsageError(f"batch_size and top must be 1 or more, not {batch_size} and {top}")
     if not isinstance(tuned, FineTuned):
         tuned = load_handover(tuned, registry=registry)
+    rendering = tuned.card.rendering
     predictions: list[Prediction] = []
     skipped: list[Skipped] = []
     for start in range(0, len(paths), batch_size):
         chunk = [Path(path).expanduser() for path in paths[start : start + batch_size]]
-        images, reasons = decode_many(chunk, tuned.card.preprocessing.size)
+        images, reasons = decode_many(
+            chunk, tuned.card.preprocessing.size, rendered=(lambda: rendering) if rendering else None
+        )
         skipped += [Skipped(str(path), reason) for path, reason in zip(chunk, reasons, strict=True) if reason]
         readable = [index for index, reason in enumerate(reasons) if not reason]
         if readable:

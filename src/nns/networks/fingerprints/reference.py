@@ -55,10 +55,10 @@ def reference_images() -> NDArray[np.uint8]:
 
 def _drawings() -> list[NDArray[np.uint8]]:
     """Cut the sheet of letters and drawings into its tiles, row by row."""
-    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 
     with files("nns.networks.fingerprints").joinpath("drawings.png").open("rb") as sheet:
-        pixels = np.asarray(Image.open(sheet).convert("RGB"))
+        pixels = np.asarray(PngImageFile(sheet).convert("RGB"))
     rows, columns = pixels.shape[0] // REFERENCE_SIZE, pixels.shape[1] // REFERENCE_SIZE
     tiles = pixels.reshape(rows, REFERENCE_SIZE, columns, REFERENCE_SIZE, 3).swapaxes(1, 2)
     return list(tiles.reshape(-1, REFERENCE_SIZE, REFERENCE_SIZE, 3))
