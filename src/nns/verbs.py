@@ -19,7 +19,7 @@ from nns.zoo import Zoo, default_zoo_path
 
 if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
-    from nns.data import Dataset
+    from nns.data import Dataset, Seen
     from nns.finetuning import LadderEvent, Recipe
     from nns.finetuning.finetune_zoo import FinetuneReport
     from nns.history import FineTuning
@@ -91,6 +91,7 @@ def search(
     history: bool = True,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
+    on_data: Callable[[Seen], None] | None = None,
 ) -> SearchResult:
     """Rank the networks of a zoo that meet the limits, for a dataset.
 
@@ -120,6 +121,7 @@ def search(
         history: Whether your own fine-tunings count, see docs/history.md.
         progress: Called as things go on.
         tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
+        on_data: Called with what is seen in the data; None: that goes into the log.
 
     Raises:
         DatasetError: If the data cannot be read.
@@ -137,6 +139,7 @@ def search(
         top=top, classes=classes, space=space, device=latency_device(device, limits.max_latency), seed=seed,
         images=images, probe="ridge" if probe is True else probe or None, probe_seconds=probe_seconds,
         tries=tries, offline=offline, history=own_fine_tunings() if history else (), progress=progress, tell=tell,
+        on_data=on_data,
     )  # fmt: skip
 
 
@@ -174,6 +177,7 @@ def finetune(
     history: bool = True,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
+    on_data: Callable[[Seen], None] | None = None,
     on_chosen: Callable[[Sequence[str]], None] | None = None,
     on_event: Callable[[LadderEvent, int], None] | None = None,
 ) -> FinetuneReport:
@@ -188,7 +192,8 @@ def finetune(
         data: Labelled images, as for :func:`search`.
         zoo: A zoo or its path; None: that of $NNS_ZOO, else the one that an installed plugin provides.
         networks: Ids or unique beginnings of them, or what a search answered; None: search.
-        output: Folder to write; None: named after the data, ``mydata-nns``.
+        output: Folder to write; None: named after the data, ``mydata-nns``, in the current folder, or beside the data
+            where that is in it.
         max_params: Parameters, as a number or like ``"5M"``.
         max_macs: Multiply-accumulates of one image, as a number or like ``"300M"``.
         max_size: Bytes of the fp32 weights, as a number or like ``"20MB"``.
@@ -207,6 +212,7 @@ def finetune(
         history: Whether the search looks at your own fine-tunings, and this one is kept among them.
         progress: Called while the search goes on, while weights are fetched, and while images are read.
         tell: Called before weights are fetched, with what and from where; None: that goes into the log.
+        on_data: Called with what is seen in the data; None: that goes into the log.
         on_chosen: Called with the ids of the networks, before they are trained.
         on_event: Called as the trainings go on, with the number of training images.
 
@@ -216,7 +222,7 @@ def finetune(
         UsageError: If an argument is wrong, or the folder is taken.
         WeightsError: If weights cannot be had: of each network that was chosen, or of one that was named.
     """
-    from nns.data import Dataset
+    from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.networks import bring_weights
@@ -264,6 +270,7 @@ def finetune(
     chosen = [network for network in chosen if network not in missing]
     if on_chosen:
         on_chosen(chosen)
+    (on_data or Seen.log)(dataset.seen)
     report = train(
         dataset, opened, chosen, target, recipe,
         image_size=image_size, seed=seed, on_event=on_event,
@@ -304,12 +311,20 @@ def keep(report: FinetuneReport, dataset: Dataset, zoo: Zoo, seed: int) -> str:
 
 
 def default_output(data: Any) -> Path:
-    """Name a folder after the dataset, in the current folder: ``mydata-nns``."""
+    """Name a folder after the dataset, in the current folder: ``mydata-nns``; beside the data where that is in it."""
     from nns.data.formats import is_path
 
-    text = str(data) if isinstance(data, str | os.PathLike) else getattr(data, "name", "data")
-    name = real_path(Path(text)).stem if is_path(text) else text.partition(":")[2] or text
-    return Path(f"{name}-nns")
+    opened = getattr(data, "path", None)  # of a dataset, or of something else that is one
+    if isinstance(data, str | os.PathLike):
+        text = str(data)
+    else:
+        text = opened if isinstance(opened, str) and Path(opened).exists() else str(getattr(data, "name", "data"))
+    if not is_path(text):
+        return Path(f"{text.partition(':')[2] or text}-nns")
+    place = real_path(Path(text).expanduser())
+    name = place.name if place.is_dir() else place.stem  # pets.v1 and pets.v2 are two folders, pets.csv is one table
+    inside = place.is_dir() and Path.cwd().is_relative_to(place)
+    return place.parent / f"{name or 'data'}-nns" if inside else Path(f"{name or 'data'}-nns")
 
 
 def build(

@@ -175,4 +175,4 @@ def test_classes_that_differ_are_not_said() -> None:
 
 def test_a_missing_label_that_became_a_class_is_said(make_folder: MakeFolder) -> None:
     root = make_folder(class_files({"cat": 3, "NaN": 3}))
-    assert "1 class named like a label that is missing ('NaN': 3 training images)" in said(root)
+    assert "1 class named like a label that is missing ('NaN': 3 images)" in said(root)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nns.documents import decode_text, open_csv
 from nns.errors import UsageError
 from nns.untrusted import TABLE, read_file
 
@@ -52,7 +52,8 @@ def read_rows(file: Path, columns: Sequence[str], need: str = "a value is missin
         UsageError: If the file cannot be read, or is not such a table.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_file(file, TABLE).decode("utf-8"), newline=""))
+        stream, delimiter, _ = open_csv(decode_text(read_file(file, TABLE)))
+        reader = csv.DictReader(stream, delimiter=delimiter)
         if tuple(reader.fieldnames or ()) != tuple(columns):
             raise UsageError(f"{file}: the first line must be {','.join(columns)}")
         rows = list(enumerate(reader, 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nns.backends import Published, spdx
 from nns.building.checkpoints import NO_LICENSE, add_checkpoint, find_spec
+from nns.documents import columns_twice, decode_text, open_csv
 from nns.errors import NnsError, UsageError, WeightsError
 from nns.networks import hub
 from nns.networks.listing import cost_without_weights
@@ -209,8 +209,11 @@ def read_references(path: Path) -> list[Reference]:
         UsageError: If it cannot be read, or a row makes no sense.
     """
     try:
-        text = read_file(path, TABLE).decode("utf-8")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        stream, delimiter, _ = open_csv(decode_text(read_file(path, TABLE)))
+        reader = csv.DictReader(stream, delimiter=delimiter)
+        if twice := columns_twice(reader.fieldnames or (), Reference.__dataclass_fields__):
+            raise UsageError(f"{path} has the column {twice[0]!r} twice ({', '.join(twice[1])}); rename one")
+        rows = list(reader)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -275,7 +278,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         UsageError: If the file cannot be read, or has no names.
     """
     try:
-        text = read_file(path, TEXT).decode("utf-8")
+        text = decode_text(read_file(path, TEXT))
         names = tuple(line.strip() for line in text.splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}, which is to name classes, cannot be read: {error}") from error

@@ -63,7 +63,7 @@ def finetune(
     """
     from dataclasses import replace
 
-    from nns.cli.output import note, print_json, progress_bar
+    from nns.cli.output import note, print_json, progress_bar, say_data
     from nns.errors import EXIT_INTERRUPTED, UsageError
     from nns.finetuning import named_recipe
     from nns.finetuning.finetune_zoo import networks_of_search
@@ -91,6 +91,7 @@ def finetune(
             license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
             image_size=image_size, device=device, seed=seed, offline=offline, history=not no_history,
             progress=update, tell=note, on_event=_show(update),
+            on_data=say_data(json),
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
     if report.kept.startswith("not kept"):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from nns.data import Seen
     from nns.tables import Table
 
 PLAIN_WIDTH = 120
@@ -38,6 +39,16 @@ def console() -> Console:
 def note(message: str) -> None:
     """Say something about the run, on one line of stderr."""
     print(one_line(message), file=sys.stderr)
+
+
+def say_data(json: bool, line: bool = True) -> Callable[[Seen], None]:
+    """Return what says on stderr what is in DATA, and what is odd about how it was read; JSON holds that already."""
+
+    def say(seen: Seen) -> None:
+        for text in () if json else ([seen.line()] if line else []) + [f"warning: {each}" for each in seen.warnings]:
+            note(text)
+
+    return say
 
 
 def print_table(

@@ -49,7 +49,7 @@ def search(
     Example: nns search ./mydata --max-params 5M --max-latency 10ms --explain
     """
     from nns.cli.explanation import render_explanation
-    from nns.cli.output import note, print_json, progress_bar
+    from nns.cli.output import note, print_json, progress_bar, say_data
     from nns.cli.search_report import check_report, write_report
     from nns.verbs import search as run_search
 
@@ -60,7 +60,7 @@ def search(
             data, zoo, max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency,
             backend=backend, license=license, top=top, classes=classes, space=space, device=device, seed=seed,
             images=images, probe=probe, probe_seconds=probe_seconds, offline=offline, history=not no_history,
-            progress=update, tell=note,
+            progress=update, tell=note, on_data=say_data(json, line=False),
         )  # fmt: skip
     if report is not None:
         write_report(result, report)
@@ -76,8 +76,10 @@ def search(
 
 def render(result: SearchResult) -> None:
     """Print the ranking as a table."""
-    from nns.cli.output import note, render_table
+    from nns.cli.output import note, print_text, render_table
 
+    if result.dataset.seen is not None:
+        print_text(result.dataset.seen.line())
     for path, reason in result.dataset.skipped[:5]:
         note(f"skipped {path}: {reason}")
     if len(result.dataset.skipped) > 5:

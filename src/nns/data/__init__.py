@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nns.data.doctor import diagnose, inspect_dataset
     from nns.data.items import ImageItem, MemoryImage, Skipped
     from nns.data.report import DoctorReport, DuplicateGroup, Finding
+    from nns.data.seen import Seen
 
 _HOMES = homes(
     {
@@ -27,6 +28,7 @@ _HOMES = homes(
         "doctor": "diagnose inspect_dataset",
         "items": "ImageItem MemoryImage Skipped",
         "report": "DoctorReport DuplicateGroup Finding",
+        "seen": "Seen",
     }
 )
 
@@ -38,6 +40,7 @@ __all__ = [
     "Finding",
     "ImageItem",
     "MemoryImage",
+    "Seen",
     "Skipped",
     "cached_arrays",
     "decode",

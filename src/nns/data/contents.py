@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from nns.data.digest import content_digests, dataset_digest
 from nns.data.items import SPLITS, ImageItem, Skipped
-from nns.data.left_out import by_reason
 from nns.data.reading import ImageReader
 from nns.data.rendering import Rendering
-from nns.data.report import Finding, first_few
+from nns.data.report import Finding
 from nns.data.sampling import sample_by_class
+from nns.data.seen import Seen
 from nns.types import DatasetRecord, SplitArrays, SplitName
 
 QUERY_IMAGES = 200
@@ -61,20 +61,6 @@ class Contents:
         kind = f"{len(self.classes)} classes" if self.labelled else "unlabelled"
         return f"Dataset({self.path!r}, {len(self)} images, {kind})"
 
-    def summary(self) -> str:
-        """Say in one line what was found: images, classes with their counts, splits, and what was left out."""
-        said = [f"{self.path}: {len(self)} image{'' if len(self) == 1 else 's'}"]
-        if self.labelled:
-            sizes = first_few([f"{name} {count}" for name, count in self.class_sizes.items()], 6)
-            said.append(f"{len(self.classes)} class{'' if len(self.classes) == 1 else 'es'} ({sizes})")
-        else:
-            said.append("no labels")
-        if self.splits:
-            said.append(", ".join(f"{split} {count}" for split, count in self.split_sizes.items()))
-        if self.layout:
-            said.append(self.layout)
-        return "; ".join(said + ([f"left out: {by_reason(self.ignored)}"] if self.ignored else []))
-
     @property
     def labelled(self) -> bool:
         """Whether every image has a class."""
@@ -102,6 +88,11 @@ class Contents:
         """Images of each class, unreadable ones included."""
         counts = Counter(self.labels.tolist())
         return {name: counts[label] for label, name in enumerate(self.classes)}
+
+    @cached_property
+    def seen(self) -> Seen:
+        """What is in it: shown in one line before a search or a fine-tuning."""
+        return Seen.of(self)
 
     @cached_property
     def content_digests(self) -> tuple[str, ...]:

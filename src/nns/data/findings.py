@@ -8,9 +8,9 @@ from nns.data.checks import check_trainable, training_counts
 from nns.data.dataset import Dataset
 from nns.data.items import Skipped
 from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, OWN_OUTPUT, SYSTEM_FOLDER, is_not_read
-from nns.data.names import NO_LABEL, look_alike
 from nns.data.rendering import BLACK, WHITE, Rendering
-from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, first_few
+from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, counted, first_few
+from nns.data.seen import oddities
 from nns.errors import DatasetError
 
 TINY_CLASS = 10
@@ -41,19 +41,13 @@ def judge(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> tu
     """
     findings = [
         *_usable(dataset, report, readable),
-        *reading(dataset),
+        *oddities(dataset),
         *_files(report),
         *_copies(report),
         *_balance(dataset, report, readable),
         *_pixels(report, len(readable)),
     ]
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
-
-
-def reading(dataset: Dataset) -> Iterator[Finding]:
-    """List what is odd about how a dataset was read; decodes nothing."""
-    yield from dataset.notices
-    yield from _names(dataset)
 
 
 def _usable(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> Iterator[Finding]:
@@ -74,7 +68,7 @@ def _usable(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) -> 
 def _files(report: DoctorReport) -> Iterator[Finding]:
     if report.unreadable:
         shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in report.unreadable])
-        what = f"{_many(len(report.unreadable), 'image')} cannot be read and will be skipped ({shown})"
+        what = f"{counted(len(report.unreadable), 'image')} cannot be read and will be skipped ({shown})"
         yield Finding("warning", what, "repair or remove them")
     for test, what, step in (
         (is_not_read, "left out, of a format that is not read", "convert them to PNG or JPEG"),
@@ -85,27 +79,16 @@ def _files(report: DoctorReport) -> Iterator[Finding]:
             yield Finding("warning", f"{len(found)} {what} ({shown})", step)
     others = [skipped.path for skipped in report.ignored if skipped.reason == NOT_AN_IMAGE]
     if others:
-        what = f"{_many(len(others), 'file')} ignored, not named like an image ({first_few(others)})"
+        what = f"{counted(len(others), 'file')} ignored, not named like an image ({first_few(others)})"
         yield Finding("note", what, "nothing, unless one of them should be an image")
     folders = [skipped for skipped in report.ignored if skipped.reason in (SYSTEM_FOLDER, OWN_OUTPUT)]
     if folders:
         shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in folders])
-        yield Finding("note", f"{_many(len(folders), 'folder')} ignored ({shown})", "nothing; they are no classes")
+        yield Finding("note", f"{counted(len(folders), 'folder')} ignored ({shown})", "nothing; they are no classes")
 
 
 def _is_misplaced(skipped: Skipped) -> bool:
     return skipped.reason not in EXPECTED and not is_not_read(skipped)
-
-
-def _names(dataset: Dataset) -> Iterator[Finding]:
-    for difference, groups in look_alike(dataset.classes).items():
-        shown = first_few([" and ".join(map(repr, group)) for group in groups])
-        yield Finding("warning", f"classes differ in {difference} alone: {shown}", "give them one name if they are one")
-    if without := [name for name in dataset.classes if name.strip().casefold() in NO_LABEL]:
-        counts = training_counts(dataset)
-        shown = ", ".join(f"{name!r}: {_many(counts[name], 'training image')}" for name in without)
-        what = f"{_many(len(without), 'class', 'classes')} named like a label that is missing ({shown})"
-        yield Finding("warning", what, "give these images a label, or take them out; if that is the class, nothing")
 
 
 def _copies(report: DoctorReport) -> Iterator[Finding]:
@@ -113,10 +96,12 @@ def _copies(report: DoctorReport) -> Iterator[Finding]:
     leaks = [group for group in report.duplicates if len(group.splits) > 1]
     plain = [group for group in report.duplicates if len(group.classes) < 2 and len(group.splits) < 2]
     if conflicts:
-        what = f"{_many(len(conflicts), 'image')} in more than one class ({_examples(conflicts)})"
+        what = f"{counted(len(conflicts), 'image')} in more than one class ({_examples(conflicts)})"
         yield Finding("warning", what, "keep each in the class it belongs to")
     if leaks:
-        what = f"{_many(len(leaks), 'image')} in more than one split ({_examples(leaks)}): accuracy will look too good"
+        what = (
+            f"{counted(len(leaks), 'image')} in more than one split ({_examples(leaks)}): accuracy will look too good"
+        )
         yield Finding("warning", what, "keep each in one split")
     if plain:
         spare = sum(len(group.paths) - 1 for group in plain)
@@ -133,19 +118,19 @@ def _balance(dataset: Dataset, report: DoctorReport, readable: Sequence[int]) ->
     tiny = {name: n for name, n in training_counts(dataset, readable).items() if n < TINY_CLASS}
     if tiny:
         shown = first_few([f"{name!r}: {count}" for name, count in tiny.items()])
-        what = f"{_many(len(tiny), 'class', 'classes')} with fewer than {TINY_CLASS} training images ({shown})"
+        what = f"{counted(len(tiny), 'class', 'classes')} with fewer than {TINY_CLASS} training images ({shown})"
         yield Finding("warning", what, "add images; accuracy on so few says little")
     for split in dataset.splits:
         without = [name for name, counts in report.counts.items() if not counts[split]]
         if without and split != "train":
-            what = f"{split} has no images of {_many(len(without), 'class', 'classes')} ({first_few(without)})"
+            what = f"{split} has no images of {counted(len(without), 'class', 'classes')} ({first_few(without)})"
             yield Finding("warning", what, f"add images of every class to {split}")
 
 
 def _blank(report: DoctorReport, readable: int) -> Iterator[Finding]:
     for lack, names in report.blank.items():
         many = len(names) > 1
-        count = f"all {readable} images" if len(names) == readable and many else _many(len(names), "image")
+        count = f"all {readable} images" if len(names) == readable and many else counted(len(names), "image")
         what = f"{count} {'are' if many else 'is'} {lack} as decoded ({first_few(names)})"
         yield Finding("warning", what, "look at them: a network sees no more than that; remove or convert them")
 
@@ -153,7 +138,7 @@ def _blank(report: DoctorReport, readable: int) -> Iterator[Finding]:
 def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
     yield from _blank(report, readable)
     for text, names in report.warnings.items():
-        what = f"{_many(len(names), 'image')} about which the decoder warns: {text} ({first_few(names)})"
+        what = f"{counted(len(names), 'image')} about which the decoder warns: {text} ({first_few(names)})"
         yield Finding("note", what, "nothing, if they look right")
     if report.smallest and min(report.smallest) < SMALL_SIDE:
         width, height = report.smallest
@@ -169,7 +154,7 @@ def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
         (report.animated, "with several frames", "the first frame is used"),
     ):
         if count:
-            yield Finding("note", f"{_many(count, 'image')} {kind}", f"nothing; {treatment}")
+            yield Finding("note", f"{counted(count, 'image')} {kind}", f"nothing; {treatment}")
 
 
 def _background(rendering: Rendering | None) -> str:
@@ -183,10 +168,6 @@ def _ranges(rendering: Rendering | None) -> str:
     spans = [] if rendering is None else [span for span in (rendering.integers, rendering.floats) if span]
     texts = [f"{low:g} becomes 0 and {high:g} becomes 255" for low, high in spans]
     return f", the same for all: {', '.join(texts)}" if texts else ""
-
-
-def _many(count: int, noun: str, plural: str = "") -> str:
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _examples(groups: Sequence[DuplicateGroup]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nns.data.items import Skipped
@@ -71,7 +71,11 @@ def is_not_read(skipped: Skipped) -> bool:
     return NOT_READ in skipped.reason
 
 
-def by_reason(skipped: Iterable[Skipped]) -> str:
-    """Count what was left out: ``3 (not an image), 2 (.heic is HEIC, which cannot be read)``; empty if nothing was."""
-    counts = Counter(each.reason for each in skipped)
-    return ", ".join(f"{count} ({reason})" for reason, count in counts.most_common())
+def by_reason(counts: Mapping[str, int]) -> str:
+    """Write what was left out: ``3 (not an image), 2 (.heic is HEIC, which cannot be read)``."""
+    return ", ".join(f"{count} ({reason})" for reason, count in counts.items())
+
+
+def reasons(skipped: Iterable[Skipped]) -> dict[str, int]:
+    """Count what was left out by the reason, most first."""
+    return dict(Counter(each.reason for each in skipped).most_common())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nns.data.items import Skipped
-from nns.data.left_out import by_reason
+from nns.data.left_out import by_reason, reasons
 from nns.data.rendering import Rendering
 from nns.tables import Table
 
@@ -15,6 +15,11 @@ Severity = Literal["error", "warning", "note"]
 
 CLASSES_SHOWN = 40
 """Classes that a table of them has at most."""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: ``1 image``, ``2 classes``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def first_few(names: Sequence[str], shown: int = 3) -> str:
@@ -127,7 +132,7 @@ class DoctorReport:
         if self.smallest and self.largest:
             rows += [["sizes", " to ".join(dict.fromkeys(f"{w}x{h}" for w, h in (self.smallest, self.largest)))]]
         rows += [["modes", _counted(self.modes)]] if self.modes else []
-        rows += [["left out", by_reason(self.ignored) or "nothing"]]
+        rows += [["left out", by_reason(reasons(self.ignored)) or "nothing"]]
         return Table(f"{self.path}: what is in it", [("", "left"), ("", "left")], rows)
 
     def _by_class(self) -> list[Table]:

@@ -32,6 +32,7 @@ from nns.untrusted import SEARCH, read_file
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.data.seen import Seen
     from nns.searching import Candidate
     from nns.zoo import Zoo
 
@@ -47,6 +48,7 @@ class FinetuneReport:
         skipped: Images that could not be read.
         left_out: Networks that the search would rather have tried, but that are not on this disk, where nothing might
             be fetched.
+        seen: What is in the dataset.
         kept: What became of it in the user's history: the id there, ``"off"``, or why it could not be kept.
     """
 
@@ -55,6 +57,7 @@ class FinetuneReport:
     output: Path
     skipped: tuple[Skipped, ...]
     left_out: tuple[Candidate, ...] = ()
+    seen: Seen | None = None
     kept: str = "off"
 
     def __repr__(self) -> str:
@@ -83,6 +86,7 @@ class FinetuneReport:
             "device": card.device,
             "output": str(self.output),
             "interrupted": self.result.interrupted,
+            "dataset": None if self.seen is None else self._dataset(self.seen),
             "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
             "left_out": [candidate.to_dict() for candidate in self.left_out],
             "history": [
@@ -99,6 +103,9 @@ class FinetuneReport:
                 for t in card.tried
             ],
         }
+
+    def _dataset(self, seen: Seen) -> dict[str, Any]:
+        return {"path": seen.path, "images": seen.images, "digest": self.card.dataset_digest, **seen.to_dict()}
 
     def table(self) -> Table:
         """Return what was tried and what came out as a table."""
@@ -225,7 +232,7 @@ def finetune(
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
-    return FinetuneReport(card, result, folder, skipped)
+    return FinetuneReport(card, result, folder, skipped, seen=dataset.seen)
 
 
 def hand_over(

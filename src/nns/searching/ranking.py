@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nns.data import QUERY_IMAGES, Dataset
+from nns.data import QUERY_IMAGES, Dataset, Seen
 from nns.errors import NoNetworkError, UsageError, WeightsError
 from nns.history import OwnResults, own_results
 from nns.networks import Network, bring_weights, latencies
@@ -62,6 +62,7 @@ def search(
     history: Sequence[FineTuning] = (),
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
+    on_data: Callable[[Seen], None] | None = None,
 ) -> SearchResult:
     """Rank the networks of a zoo that meet the limits, for a dataset.
 
@@ -83,6 +84,7 @@ def search(
         history: The user's own fine-tunings, which correct the scores.
         progress: Called as things go on.
         tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
+        on_data: Called with what is seen in the data, unless that was opened before; None: that goes into the log.
 
     Raises:
         WeightsError: If none is on this disk, in a search that may not fetch anything.
@@ -103,6 +105,8 @@ def search(
         zoo, limits or Limits(), _load_space(zoo, space, clock), device, offline, history, progress, tell
     )
     dataset = Dataset.of(data, require_labels=False, registry=zoo.registry)
+    if dataset is not data:  # who opened it has looked at it
+        (on_data or Seen.log)(dataset.seen)
     if probing:
         check_probe(dataset)
     query = dataset.features(zoo.extractor, images=images, seed=seed, progress=progress)
@@ -146,6 +150,7 @@ def _about(dataset: Dataset, unread: Sequence[Skipped]) -> QueryDataset:
         images=len(dataset),
         skipped=tuple((item.path, item.reason) for item in unread),
         digest=dataset.digest,
+        seen=dataset.seen,
     )
 
 

@@ -15,6 +15,7 @@ from nns.types import Limits, NetworkEntry
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.data.seen import Seen
     from nns.history import OwnResults
     from nns.networks import WeightsPlace
     from nns.zoo import Zoo
@@ -33,6 +34,7 @@ class QueryDataset:
         images: Images found, unreadable ones included.
         skipped: Name and reason of each image that was to be read and could not be.
         digest: Content digest.
+        seen: What else is in it.
     """
 
     path: str
@@ -40,6 +42,7 @@ class QueryDataset:
     images: int
     skipped: tuple[tuple[str, str], ...]
     digest: str
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -222,6 +225,7 @@ class SearchResult:
                 "images": self.dataset.images,
                 "skipped": [{"path": path, "reason": reason} for path, reason in self.dataset.skipped],
                 "digest": self.dataset.digest,
+                **({} if self.dataset.seen is None else self.dataset.seen.to_dict()),
             },
             "zoo": {"path": self.zoo_path, "digest": self.zoo_digest, "networks": self.zoo_networks},
             "space": self.space,

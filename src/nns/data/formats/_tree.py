@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nns.data.items import ImageItem, Skipped
-from nns.data.left_out import by_reason, is_not_read, why_no_folder, why_no_image
+from nns.data.left_out import by_reason, is_not_read, reasons, why_no_folder, why_no_image
 from nns.data.names import clean_name
 from nns.data.report import Finding
 from nns.errors import DatasetError
@@ -122,7 +122,7 @@ class Tree:
         """Refuse a class without images, and name what there is in their place."""
         there = self.skipped(folder)
         what = f"class {clean_name(folder.name)!r} has no images in {str(folder)!r}"
-        held = f", which holds {by_reason(there)}" if there else ""
+        held = f", which holds {by_reason(reasons(there))}" if there else ""
         convert = "convert them to PNG or JPEG, or " if any(map(is_not_read, there)) else "add images or "
         return DatasetError(f"{what}{held}; {convert}remove the folder")
 

@@ -12,7 +12,7 @@ from nns.data.formats import Format
 from nns.data.formats._layout import Part, describe, find_splits, odd_classes, splits_inside
 from nns.data.formats._tree import Tree
 from nns.data.items import UNLABELLED, ImageItem
-from nns.data.left_out import by_reason
+from nns.data.left_out import by_reason, reasons
 from nns.data.names import clean_name, split_of
 from nns.data.report import Finding
 from nns.errors import DatasetError
@@ -144,4 +144,4 @@ def _classes(tree: Tree, folders: Iterable[Path]) -> tuple[str, ...]:
 
 def _no_images(tree: Tree, data: str) -> DatasetError:
     there = tree.skipped()
-    return DatasetError(f"{data!r} holds no images{f' but {by_reason(there)}' if there else ''}; {_FORMS}")
+    return DatasetError(f"{data!r} holds no images{f' but {by_reason(reasons(there))}' if there else ''}; {_FORMS}")

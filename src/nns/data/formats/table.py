@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import re
 import unicodedata
@@ -16,17 +15,14 @@ from nns.data.formats import Format
 from nns.data.items import UNLABELLED, ImageItem
 from nns.data.names import clean_name, split_of
 from nns.data.report import Finding, first_few
-from nns.documents import decode_text
+from nns.documents import columns_twice, decode_text, open_csv
 from nns.errors import DatasetError
 from nns.types import SplitName
 from nns.untrusted import TABLE, read_file
 
-_DELIMITERS = ",;\t|"
 _COLUMNS = ("path", "label", "split")
 _VALUES = 16  # of a column that is not read: more kinds are no splits
-_LINE_END = re.compile("\r\n|\r|\n")
 _SPLIT_FLAG = re.compile(r"is_?(train|val|valid|test)\w*")  # a column of yes and no
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's, which it reads and writes
 
 
 @dataclass(frozen=True)
@@ -98,12 +94,8 @@ def open_table(file: Path, data: str) -> Dataset:
 def _rows(file: Path, data: str, others: dict[str, set[str]]) -> Iterator[_Row]:
     """Read the rows, each with the line it ends on; ``others`` gets the first few values of other columns."""
     text = _text(file, data)
-    said = _SEPARATOR_LINE.match(text)
-    skipped = 1 if said else 0
-    if said:
-        text = text[said.end() :]
-    delimiter = said[1] if said else max(_DELIMITERS, key=_LINE_END.split(text, maxsplit=1)[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+    stream, delimiter, skipped = open_csv(text)
+    reader = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         header = [name.lower() for name in names]
@@ -111,10 +103,9 @@ def _rows(file: Path, data: str, others: dict[str, set[str]]) -> Iterator[_Row]:
             found = ", ".join(names) or "nothing"
             what = f"no column 'path' in the header ({found}); write path,label or path,label,split"
             raise _bad(data, 1 + skipped, what)
-        for column in _COLUMNS:
-            if header.count(column) > 1:
-                twice = " and ".join(repr(name) for name in names if name.lower() == column)
-                raise _bad(data, 1 + skipped, f"two columns are the {column}, {twice}; rename all but one")
+        if twice := columns_twice(names, _COLUMNS):
+            written = " and ".join(map(repr, twice[1]))
+            raise _bad(data, 1 + skipped, f"two columns are the {twice[0]}, {written}; rename all but one")
         others.update((column, set()) for column in header if column and column not in _COLUMNS)
         for cells in reader:
             if any(cell.strip() for cell in cells):

@@ -1,0 +1,94 @@
+"""What nns sees in a dataset, in one line and as data: shown before anything is made of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nns.data.left_out import by_reason, reasons
+from nns.data.names import NO_LABEL, look_alike
+from nns.data.report import Finding, counted, first_few
+
+if TYPE_CHECKING:
+    from nns.data.contents import Contents
+
+_log = logging.getLogger("nns")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is in a dataset.
+
+    Attributes:
+        path: DATA as it was given.
+        images: Images, unreadable ones included.
+        sizes: Images of each class; empty where unlabelled.
+        splits: Images of each split that it has.
+        form: How it lies there, in words.
+        left_out: Files and folders that are no part of it, counted by the reason.
+        warnings: What is odd about how it was read.
+    """
+
+    path: str
+    images: int
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
+    form: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, dataset: Contents) -> Seen:
+        """Look at a dataset; decodes nothing."""
+        return cls(
+            path=dataset.path,
+            images=len(dataset),
+            sizes=dataset.class_sizes,
+            splits=dataset.split_sizes,
+            form=dataset.layout,
+            left_out=reasons(dataset.ignored),
+            warnings=tuple(f"{odd.what}; {odd.next_step}" for odd in oddities(dataset) if odd.severity == "warning"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON of a search or a fine-tuning says of its dataset."""
+        return {
+            "form": self.form,
+            "class_sizes": dict(self.sizes),
+            "splits": dict(self.splits),
+            "left_out": dict(self.left_out),
+            "warnings": list(self.warnings),
+        }
+
+    def line(self) -> str:
+        """Say it in one line."""
+        said = [f"{self.path}: {counted(self.images, 'image')}"]
+        if self.sizes:
+            shown = first_few([f"{name} {count}" for name, count in self.sizes.items()], 6)
+            said.append(f"{counted(len(self.sizes), 'class', 'classes')} ({shown})")
+        else:
+            said.append("no labels")
+        if self.splits:
+            said.append(", ".join(f"{split} {count}" for split, count in self.splits.items()))
+        said += [self.form] if self.form else []
+        return "; ".join(said + ([f"left out: {by_reason(self.left_out)}"] if self.left_out else []))
+
+    def log(self) -> None:
+        """Put the line and each warning into the log."""
+        _log.info(self.line())
+        for warning in self.warnings:
+            _log.warning(warning)
+
+
+def oddities(dataset: Contents) -> Iterator[Finding]:
+    """List what is odd about how a dataset was read; decodes nothing."""
+    yield from dataset.notices
+    for difference, groups in look_alike(dataset.classes).items():
+        shown = first_few([" and ".join(map(repr, group)) for group in groups])
+        yield Finding("warning", f"classes differ in {difference} alone: {shown}", "give them one name if they are one")
+    if without := [name for name in dataset.classes if name.strip().casefold() in NO_LABEL]:
+        shown = ", ".join(f"{name!r}: {counted(dataset.class_sizes[name], 'image')}" for name in without)
+        what = f"{counted(len(without), 'class', 'classes')} named like a label that is missing ({shown})"
+        yield Finding("warning", what, "give these images a label, or take them out; if that is the class, nothing")
