@@ -323,7 +323,7 @@ def default_output(data: Any) -> Path:
         return Path(f"{text.partition(':')[2] or text}-nns")
     place = real_path(Path(text).expanduser())
     name = place.name if place.is_dir() else place.stem  # pets.v1 and pets.v2 are two folders, pets.csv is one table
-    inside = place.is_dir() and Path.cwd().is_relative_to(place)
+    inside = place.is_dir() and real_path(Path.cwd()).is_relative_to(place)
     return place.parent / f"{name or 'data'}-nns" if inside else Path(f"{name or 'data'}-nns")
 
 
