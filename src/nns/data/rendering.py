@@ -16,8 +16,8 @@ from PIL import Image
 
 from nns.data.depth import Kind, Span, span_of
 
-WHITE, BLACK, GREY = 255, 0, 128
-BACKGROUNDS = (WHITE, BLACK, GREY)
+WHITE, BLACK = 255, 0
+BACKGROUNDS = (WHITE, BLACK, 128, 192, 64)
 """What transparency may be laid onto; of those that show the most images the first."""
 
 _CONTRAST = 24  # levels: less is not seen
