@@ -20,12 +20,14 @@ class Table:
         columns: Heading and ``"left"`` or ``"right"`` of each.
         rows: The cells.
         caption: Below it; may have lines.
+        least: Headings of the columns that a narrow terminal goes without first; after those the rightmost.
     """
 
     title: str
     columns: Columns
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    least: Sequence[str] = ()
 
     def html(self) -> str:
         """Return the table as HTML; names in a zoo come from strangers, so everything is escaped."""

@@ -38,6 +38,9 @@ HEADLINE = (
     _Column("s cold", "cold", "{:.1f}"),
     _Column("warm", "warm", "{:.1f}"),
 )
+LEAST = ("fidelity", "warm", "s cold", "covered", "error", "Rel@5", "Rel@3", "tau", "±", "Rel@1", "top 3")
+"""Headings of the headline by how soon a narrow terminal goes without them."""
+
 COST = (
     _Column("search", "cold", "{:.1f} s"),
     _Column("+ 1 tuned", "total1", "{:.0f} s"),
@@ -100,6 +103,7 @@ def _where(about: Json) -> str:
 def _separability(document: Json, truths: Sequence[str]) -> Table:
     columns = [("ground truth", "left"), ("limit", "right"), ("datasets", "right"), ("skipped", "right")]
     columns += [("winners", "right"), ("most wins", "right"), ("of", "left"), ("regret at random", "right")]
+    least = ("skipped", "of", "most wins", "datasets", "winners")
     rows, sentences = [], []
     for name in truths:
         found = document[name]["separability"]
@@ -116,7 +120,7 @@ def _separability(document: Json, truths: Sequence[str]) -> Table:
             + (f" (noise of training: {noise})" if noise != "-" else "")
             + f". {found['sentence']}"
         )
-    return Table("How separable the benchmark is", columns, rows, "\n".join([*sentences, _about(document)]))
+    return Table("How separable the benchmark is", columns, rows, "\n".join([*sentences, _about(document)]), least)
 
 
 def _headline(document: Json, choosers: Sequence[Json], what: str) -> Table:
@@ -135,7 +139,7 @@ def _headline(document: Json, choosers: Sequence[Json], what: str) -> Table:
         "top 3: regret of the best on validation among the first three. Equal scores: mean over their orders.",
         *_notes(choosers),
     ]
-    return Table(f"Choosing for {what}", columns, rows, "\n".join(caption))
+    return Table(f"Choosing for {what}", columns, rows, "\n".join(caption), LEAST)
 
 
 def _within(choosers: Sequence[Json]) -> str:
@@ -186,7 +190,7 @@ def _bootstrap(choosers: Sequence[Json], bar: str, what: str) -> Table:
         counts = [str(found[key]) for key in ("wins", "ties", "losses")]
         rows.append([_name(each), number(found["mean"], "{:+.2f}"), interval, *counts, found["verdict"]])
     caption = "Regret less that of this chooser, paired bootstrap over datasets; fewer than 8 decide nothing."
-    return Table(f"Beside {bar}, {what}", columns, rows, caption)
+    return Table(f"Beside {bar}, {what}", columns, rows, caption, ("ties", "losses", "wins", "95 % interval"))
 
 
 def _cost(document: Json, choosers: Sequence[Json]) -> Table:

@@ -49,6 +49,11 @@ def architectures(
         [a.spec.name, a.spec.source, format_count(a.params), format_count(a.macs), format_bytes(a.bytes)] for a in found
     ]
     columns = [("architecture", "left"), ("weights", "left"), ("params", "right"), ("MACs", "right"), ("size", "right")]
-    print_table(f"{pattern}: {len(rows)} architectures, {classes} classes, {image_size} px", columns, rows)
+    print_table(
+        f"{pattern}: {len(rows)} architectures, {classes} classes, {image_size} px",
+        columns,
+        rows,
+        least=("weights", "MACs", "size"),
+    )
     if not rows:
         note("none within the limits")

@@ -183,6 +183,7 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
         ]
         for each in found.architectures
     ]
+    least = ("weights", "pixels", "MACs", "epochs")
     images = sum(dataset.images for dataset in found.datasets)
     supernets = f"{counted(found.supernets, 'supernet')} ({format_seconds(found.supernet_seconds)} each)"
     what = [
@@ -194,7 +195,7 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     about = f"about {format_seconds(found.seconds)} with {counted(max(1, found.workers), 'worker')}"
     caption = [f"left out: {name}: {reason}" for name, reason in found.broken]
     caption += [", ".join(what), f"{about}, and {format_bytes(found.bytes)}"]
-    print_table("Nothing was trained.", columns, rows, "\n".join(map(one_line, caption)))
+    print_table("Nothing was trained.", columns, rows, "\n".join(map(one_line, caption)), least)
 
 
 def _render(report: BuildReport) -> None:

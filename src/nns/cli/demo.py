@@ -79,22 +79,21 @@ def _run_document(run: DemoRun) -> dict[str, Any]:
 def render(report: DemoReport) -> None:
     """Print what was found, how other choices did, and how to go on."""
     from nns.cli import search
-    from nns.cli.output import console, print_table
+    from nns.cli.output import print_lines, print_table
     from nns.quantities import format_seconds
 
-    print_ = console().print
     for task in report.tasks:
-        print_()
+        print_lines("")
         search.render(task.search)
         columns = [("chosen by", "left"), ("architecture", "left"), ("params", "right"), ("time", "right")]
         columns += [("validation", "right"), ("test", "right")]
         rows = [_row(run) for run in task.runs]
         rows.append(["always the commonest class", "", "", "", "", f"{task.chance:.1%}"])
         title = f"Fine-tuned on {task.data.name} for {task.runs[0].result.epochs} epochs each"
-        print_table(title, columns, rows, caption=_next(task))
-    print_(f"\n{format_seconds(report.seconds)} in all. With images of your own, in one folder a class:\n")
+        print_table(title, columns, rows, _next(task), ("time", "params", "architecture"))
+    print_lines(f"\n{format_seconds(report.seconds)} in all. With images of your own, in one folder a class:\n")
     for command in ("nns doctor ./mydata", "nns search ./mydata --max-params 5M", "nns finetune ./mydata --budget 2m"):
-        print_(f"    {command}", highlight=False)
+        print_lines(f"    {command}")
 
 
 def _next(task: DemoTask) -> str:

@@ -70,6 +70,7 @@ def _render_neighbours(result: SearchResult) -> None:
         [("dataset", "left"), ("distance", "right"), ("won there", "left"), ("accuracy", "right")],
         rows,
         caption=usual + ("Yours has none so near." if hood.far else "Yours has, too." if usual else ""),
+        least=("won there",),
     )
 
 
@@ -86,7 +87,9 @@ def _render_terms(result: SearchResult) -> None:
     ]
     columns = [("#", "right"), ("network", "left"), ("architecture", "left")]
     columns += [(name, "right") for name in names] + [("score", "right")]
-    print_table("What the scores are made of, in logits", columns, rows, caption=_of_prior(result))
+    print_table(
+        "What the scores are made of, in logits", columns, rows, _of_prior(result), ["architecture", *reversed(names)]
+    )
 
 
 def _of_prior(result: SearchResult) -> str:

@@ -14,6 +14,9 @@ from nns.cli.text import counted
 if TYPE_CHECKING:
     from nns.history import History
 
+LEAST = ("from", "tried", "epochs", "classes", "date")
+"""Headings of `ls` by how soon a narrow terminal goes without them."""
+
 app = typer.Typer(help="What fine-tunings on this machine have taught; the next search uses it.", no_args_is_help=True)
 
 
@@ -52,8 +55,8 @@ def ls(json: options.JsonFlag = False) -> None:
         row += [f"{best.accuracy:.1%}", str(best.epochs), str(len(record.results)), "" if record.own else "merged"]
         rows.append(row)
     columns = [("id", "left"), ("date", "left"), ("dataset", "left"), ("classes", "right"), ("best", "left")]
-    columns += [("validation accuracy", "right"), ("epochs", "right"), ("tried", "right"), ("", "left")]
-    print_table(f"{history.path}: {counted(len(records), 'fine-tuning')}", columns, rows)
+    columns += [("validation accuracy", "right"), ("epochs", "right"), ("tried", "right"), ("from", "left")]
+    print_table(f"{history.path}: {counted(len(records), 'fine-tuning')}", columns, rows, least=LEAST)
 
 
 @app.command("export")

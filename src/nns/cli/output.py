@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from nns.cli.streams import results
@@ -14,14 +15,13 @@ from nns.jsonable import jsonable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
     from rich.text import Text
 
     from nns.data import Seen
-    from nns.tables import Table
+    from nns.tables import Columns, Table
 
 PLAIN_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a line that goes to a file or a pipe, as far as words allow."""
 
 
 def print_json(document: Any) -> None:
@@ -29,11 +29,25 @@ def print_json(document: Any) -> None:
     print(ascii_json(jsonable(document), indent=2), file=results())
 
 
-def console() -> Console:
-    """Return the console for results."""
+def _width() -> int | None:
+    """Return the columns of what the result is shown on: of the terminal, or as COLUMNS says."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(results().fileno()).columns or None
+    return None
+
+
+def print_lines(text: str, style: str = "") -> None:
+    """Print text to stdout as it is, lines of any length, in a style of Rich if that is a terminal."""
+    out = results()
+    if not out.isatty():
+        print(text, file=out)
+        return
     from rich.console import Console
 
-    return Console(file=results(), width=None if results().isatty() else PLAIN_WIDTH, highlight=False)
+    Console(file=out, highlight=False).print(_plain(text), style=style, soft_wrap=True)
 
 
 def note(message: str) -> None:
@@ -52,40 +66,53 @@ def say_data(json: bool, line: bool = True) -> Callable[[Seen], None]:
 
 
 def print_table(
-    title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], caption: str | None = None
+    title: str,
+    columns: Columns,
+    rows: Sequence[Sequence[str]],
+    caption: str | None = None,
+    least: Sequence[str] = (),
 ) -> None:
-    """Print a table.
+    """Print a table in the width there is; columns that it has no room for are left out, and named.
 
     Args:
         title: Above it, one line.
         columns: ``(heading, "left" or "right")`` of each column.
         rows: The cells; text from wherever, shown as it is.
         caption: Below it; may have lines.
+        least: Headings of the columns that are left out first.
     """
-    from rich import box
-    from rich.table import Table
+    from nns.cli.table_layout import fold_text, lay_out
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(heading for heading, _ in columns))
-    for heading, justify in columns:
-        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*[_plain(one_line(cell)) for cell in row])
-    out = console()
-    # not the table's own title and caption, which Rich wraps to the width of the table
-    out.print(_plain(one_line(title)), style="italic", soft_wrap=True)
-    out.print(table)
-    if caption:
-        out.print(_plain(printable(caption)), style="dim italic", soft_wrap=True)
+    width = _width()
+    cells = [[_spelled(one_line(cell)) for cell in row] for row in rows]
+    table = lay_out(columns, cells, width or PLAIN_WIDTH, least=least, drop=width is not None)
+    print_lines(fold_text(one_line(title), width) if width else one_line(title), "italic")
+    print_lines("")
+    if table.head:
+        print_lines("\n".join(table.head), "bold")
+    print_lines("\n".join([*table.body, ""]))
+    left_out = f"No room here for {', '.join(table.left_out)}: a wider terminal or --json has more."
+    for text in filter(None, (left_out if table.left_out else "", printable(caption or ""))):
+        print_lines(fold_text(text, width) if width else text, "dim italic")
 
 
 def render_table(table: Table) -> None:
     """Print the table of a result."""
-    print_table(table.title, table.columns, table.rows, table.caption or None)
+    print_table(table.title, table.columns, table.rows, table.caption or None, table.least)
 
 
 def print_text(text: str) -> None:
     """Print a sentence, its width that of the terminal."""
-    console().print(_plain(one_line(text)), soft_wrap=not results().isatty())
+    from nns.cli.table_layout import fold_text
+
+    width = _width()
+    print_lines(fold_text(one_line(text), width) if width else one_line(text))
+
+
+def _spelled(text: str) -> str:
+    """Write a text in characters that the stream has, before it is measured."""
+    encoding = results().encoding or "utf-8"
+    return text.encode(encoding, "nns.spell").decode(encoding)
 
 
 def _plain(text: str) -> Text:

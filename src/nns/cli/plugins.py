@@ -35,6 +35,7 @@ def plugins(json: options.JsonFlag = False) -> None:
         ]
         for plugin in registry.plugins
     ]
-    print_table("Plugins", [("plugin", "left"), ("version", "left"), ("", "left"), ("registers", "left")], rows)
+    columns = [("plugin", "left"), ("version", "left"), ("from", "left"), ("registers", "left")]
+    print_table("Plugins", columns, rows, least=("from", "version"))
     for failure in registry.failures:
         note(f"failed to load: {failure.distribution}:{failure.name}: {failure.reason}")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ID_SHOWN = 10
 """Digits of an id in a table, or as many more as it takes to tell all networks apart."""
 
+LEAST = ("MACs", "on disk", "license", "size", "latency", "trained on", "params")
+"""Headings of `ls` by how soon a narrow terminal goes without them; that by which it is sorted stays."""
+
 SHOWN = 20
 """Names, or transfers, that a table shows at most."""
 
@@ -90,7 +93,7 @@ def ls(
     title = f"{len(entries)} of " * (len(entries) < len(ids)) + counted(len(ids), "network")
     title += f", the first {len(shown)}" if len(shown) < len(entries) else ""
     here = {name for name, place in places.items() if place.on_disk}
-    _render_list(f"{zoo}: {title}", shown, ids, seconds, here, with_size=sort == "size" or max_size is not None)
+    _render_list(f"{zoo}: {title}", shown, ids, seconds, here, sort, with_size=sort == "size" or max_size is not None)
 
 
 def _render_list(
@@ -99,6 +102,7 @@ def _render_list(
     ids: Sequence[str],
     seconds: Mapping[str, float],
     here: Collection[str],
+    sort: str,
     with_size: bool,
 ) -> None:
     """Print networks; a column that is not asked for or says the same in every row is left out."""
@@ -126,7 +130,8 @@ def _render_list(
         row += [entry.license] * (len(licenses) > 1)
         row += ["yes" if entry.id in here else "no"] * elsewhere
         rows.append(row)
-    print_table(title, columns, rows, caption=f"license: {licenses.pop()}" if len(licenses) == 1 else None)
+    caption = f"license: {licenses.pop()}" if len(licenses) == 1 else None
+    print_table(title, columns, rows, caption, [name for name in LEAST if name.lower() != sort])
 
 
 def _digits(ids: Sequence[str]) -> int:

@@ -118,6 +118,7 @@ class FinetuneReport:
             [("tried", "left"), ("validation accuracy", "right"), ("epochs", "right"), ("ended", "left")],
             rows,
             f"{format_seconds(self.result.seconds)} on {card.device}.",
+            ("epochs", "ended"),
         )
 
 
