@@ -220,12 +220,13 @@ def finetune(
         DatasetError: If the data cannot be trained on.
         NoNetworkError: If no network meets the limits.
         UsageError: If an argument is wrong, or the folder is taken.
+        ZooError: If the zoo says of a network what cannot be.
         WeightsError: If weights cannot be had: of each network that was chosen, or of one that was named.
     """
     from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.finetune_zoo import finetune as train
-    from nns.networks import bring_weights
+    from nns.networks import bring_weights, check_records
     from nns.networks.hub import is_offline
     from nns.searching import SearchResult
     from nns.searching.ranking import search as rank
@@ -261,7 +262,9 @@ def finetune(
     chosen = [opened.resolve(network) for network in networks]
     if not chosen:
         raise UsageError("`networks` names none")
-    missing = bring_weights([opened.network(network) for network in chosen], progress, tell)
+    brought = [opened.network(network) for network in chosen]
+    check_records(opened, [network.entry for network in brought])  # before anything large is fetched or trained
+    missing = bring_weights(brought, progress, tell)
     if missing and (named or len(missing) == len(chosen)):
         error = next(iter(missing.values()))
         raise error if named else _with_what_is_here(error, search_within_limits)

@@ -312,6 +312,7 @@ def verify(
     Example: nns zoo verify zoo.h5
     """
     import time
+    from functools import partial
 
     from nns.cli.output import note, print_json, print_table, progress_bar
     from nns.errors import ZooError
@@ -326,7 +327,7 @@ def verify(
             size = opened.disk_bytes()
             networks = len(opened)
             update("checking networks", 0, networks)
-            problems = find_problems(opened.store, quick, lambda done, total: update("checking networks", done, total))
+            problems = find_problems(opened.store, quick, partial(update, "checking networks"), opened.registry)
             supernets = len(opened.store.supernets())
     except ZooError as error:
         problems = problems or (Problem("", str(error)),)

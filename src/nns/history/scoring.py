@@ -72,7 +72,7 @@ class OwnResults:
     nearest: str = ""
     likeness: float = 0.0
 
-    def of(self, some: NDArray[np.bool_]) -> OwnResults:
+    def of(self, some: NDArray[np.intp]) -> OwnResults:
         """Keep what is added to some of the k networks."""
         return replace(self, added=self.added[some])
 

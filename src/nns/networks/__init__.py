@@ -1,6 +1,7 @@
 """Networks of a zoo: their cost, latency and fingerprints."""
 
 from nns.networks.bringing import bring_weights
+from nns.networks.checking import check_records
 from nns.networks.counting import count_cost
 from nns.networks.describing import Origin, describe_network, describe_supernet, serialise
 from nns.networks.fingerprints import fingerprint_network
@@ -14,6 +15,7 @@ __all__ = [
     "Supernet",
     "WeightsPlace",
     "bring_weights",
+    "check_records",
     "count_cost",
     "describe_network",
     "describe_supernet",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nns.networks.checking import keep_count
 from nns.networks.counting import count_cost
 from nns.networks.fingerprints import fingerprint_network
 from nns.places import StoredWeights, Weights
@@ -68,6 +69,7 @@ def describe_network(
     """
     data = serialise(module, half) if weights is None else b""
     cost = count_cost(backend, module, preprocessing, len(origin.classes))
+    keep_count(spec, preprocessing.size, len(origin.classes), cost)
     fingerprint = fingerprint_network(backend, spec, module, preprocessing, cost)
     entry = _entry(backend, spec, cost, preprocessing, origin, accuracy, provenance or Provenance(), weights)
     return NetworkRecord(entry, fingerprint, data)

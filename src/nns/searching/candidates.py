@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +78,21 @@ class Ranking:
         """Read the descriptions of some of the networks; those of the others are not parsed."""
         found = self.zoo.store.entries(self.rows[np.asarray(indices, np.int64)].tolist())
         return dict(zip(indices, found, strict=True))
+
+    def of(self, kept: NDArray[np.intp], score: Callable[[NDArray[np.int64]], Scores]) -> Ranking:
+        """Rank only some of the networks.
+
+        Args:
+            kept: Their indices, ascending.
+            score: Scores the networks in some rows.
+        """
+        at = {index: number for number, index in enumerate(kept.tolist())}
+        found = {at[index]: value for index, value in self.found.items() if index in at}
+        rows = self.rows[kept]
+        some = replace(self, rows=rows, scores=score(rows), own=self.own.of(kept), found={}, added={})
+        if found:
+            some.put_first(found, {at[index]: value for index, value in self.added.items() if index in at})
+        return some
 
     def on_disk(self) -> NDArray[np.bool_]:
         """Return which networks have their weights on this disk, (k,); every description is read for that."""

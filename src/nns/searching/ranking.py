@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import numpy as np
 from nns.data import QUERY_IMAGES, Dataset, Seen
 from nns.errors import NoNetworkError, UsageError, WeightsError
 from nns.history import OwnResults, own_results
-from nns.networks import Network, bring_weights, latencies
+from nns.networks import Network, bring_weights, check_records, latencies
+from nns.quantities import limit_for
 from nns.searching.candidates import Ranking
 from nns.searching.limits import NetworkTable, feasible
 from nns.searching.neighbours import neighbourhood
@@ -118,8 +119,14 @@ def search(
         search_in.probe(ranking, probing, dataset, probe_seconds, seed)
         clock.stop("probe")
     around = neighbourhood(query, zoo)
+
+    def shown(ranking: Ranking) -> list[int]:
+        chosen = ranking.together(tries, PROBED, safe=around.far)
+        return list(dict.fromkeys([*ranking.order[:top].tolist(), ranking.static, *chosen]))
+
+    ranking = search_in.confirmed(ranking, query, shown)
     best, together = ranking.order[:top].tolist(), ranking.together(tries, PROBED, safe=around.far)
-    described = ranking.candidates(list(dict.fromkeys([*best, ranking.static, *together])))
+    described = ranking.candidates(shown(ranking))
     static = described[ranking.static]
     return SearchResult(
         dataset=_about(dataset, unread),
@@ -226,10 +233,42 @@ class _Search:
             )
         before = ranking.order[: int(here[ranking.order].argmax())][:LEFT_OUT].tolist()
         described = ranking.candidates(before) if before else {}
-        rows = ranking.rows[here]
-        kept = replace(ranking, rows=rows, scores=self.space.score(query, rows), own=ranking.own.of(here))
+        kept = ranking.of(np.flatnonzero(here), lambda rows: self.space.score(query, rows))
         kept.left_out = tuple(described[index] for index in before)
         return kept
+
+    def confirmed(self, ranking: Ranking, query: DatasetRecord, shown: Callable[[Ranking], list[int]]) -> Ranking:
+        """Hold what is shown against what it must be: a zoo may come from a stranger.
+
+        Args:
+            ranking: By what the zoo says.
+            query: The dataset.
+            shown: Returns the indices that are shown of a ranking.
+
+        Returns:
+            The ranking without what proved to be slower than the limit.
+
+        Raises:
+            ZooError: If a record is not that of its architecture.
+            NoNetworkError: If none is left.
+        """
+        limit = self.limits.max_latency
+        while True:
+            entries = ranking.entries(shown(ranking))
+            check_records(self.zoo, list(entries.values()))
+            if limit is None:
+                return ranking
+            ids, part = [entry.id for entry in entries.values()], _part(self.progress, "measuring latency")
+            seconds = latencies(self.zoo, ids, self.device, part, confirm=True)
+            ranking.latencies = {**ranking.latencies, **seconds}
+            slow = [index for index, entry in entries.items() if seconds[entry.id] > limit]
+            if not slow:
+                return ranking
+            kept = np.setdiff1d(np.arange(len(ranking.rows)), slow)
+            if not len(kept):
+                least = limit_for(min(seconds.values()), "latency")
+                raise NoNetworkError(f"no network is as fast as asked here; the fastest needs max_latency={least}")
+            ranking = ranking.of(kept, lambda rows: self.space.score(query, rows))
 
     def _own(self, query: DatasetRecord, rows: NDArray[np.int64]) -> OwnResults:
         """Compute what the user's own results add to the scores; without any the history is not even imported."""

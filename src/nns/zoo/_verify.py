@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
 from nns.errors import UnknownNameError, ZooError
+from nns.networks.checking import UnbuildableError, find_lie
 from nns.networks.weights import find_problems
+from nns.plugins import Registry, installed_plugins
 from nns.stores import HDF5Store, network_content_digest, supernet_content_digest
 from nns.stores._codec import count, mapping, parse_json, text
 from nns.types import FINGERPRINT_PARTS, NetworkEntry
@@ -22,6 +25,9 @@ _ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2
 _ITEM_BYTES |= {"U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8}
 
 _MAX_HEADER = 100_000_000
+
+_counting = Lock()
+"""torch's counter and its choice of attention are of the whole process."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,22 @@ class Problem:
 
 
 def verify(
-    store: HDF5Store, quick: bool = False, on_progress: Callable[[int, int], None] | None = None
+    store: HDF5Store,
+    quick: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+    registry: Registry | None = None,
 ) -> tuple[Problem, ...]:
     """Check descriptions, fingerprints, digests, datasets and spaces; unless ``quick`` every byte of every file.
+
+    What is said of an architecture is checked where its backend is installed.
 
     Args:
         store: What to check.
         quick: Leave out the weights and the seals of the files.
         on_progress: Called with networks checked and networks in all.
+        registry: Plugins in place of the installed ones.
     """
-    return tuple(_problems(store, quick, on_progress))
+    return tuple(_problems(store, quick, on_progress, registry or installed_plugins()))
 
 
 def verify_path(path: str | os.PathLike[str], quick: bool = False) -> tuple[Problem, ...]:
@@ -63,7 +75,9 @@ def verify_path(path: str | os.PathLike[str], quick: bool = False) -> tuple[Prob
         return (Problem("", str(error)),)
 
 
-def _problems(store: HDF5Store, quick: bool, on_progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
+def _problems(
+    store: HDF5Store, quick: bool, on_progress: Callable[[int, int], None] | None, registry: Registry
+) -> Iterator[Problem]:
     try:
         ids = store.ids()
     except ZooError as error:
@@ -74,7 +88,7 @@ def _problems(store: HDF5Store, quick: bool, on_progress: Callable[[int, int], N
 
     def check(network_id: str) -> list[Problem]:
         try:
-            return [Problem(network_id, what) for what in _network(store, network_id, quick)]
+            return [Problem(network_id, what) for what in _network(store, network_id, quick, registry)]
         except UnknownNameError:  # removed by somebody since it was listed
             return []
         except ZooError as error:
@@ -122,7 +136,7 @@ def _supernets(store: HDF5Store, quick: bool) -> Iterator[Problem]:
             yield Problem(f"supernet:{entry.id}", str(error))
 
 
-def _network(store: HDF5Store, network_id: str, quick: bool) -> Iterator[str]:
+def _network(store: HDF5Store, network_id: str, quick: bool, registry: Registry) -> Iterator[str]:
     entry, fingerprint = store.entry(network_id), store.fingerprint(network_id)
     for name in FINGERPRINT_PARTS if fingerprint else ():
         if not np.isfinite(getattr(fingerprint, name)).all():
@@ -135,6 +149,13 @@ def _network(store: HDF5Store, network_id: str, quick: bool) -> Iterator[str]:
     if not quick:
         yield from _weights(entry, store.weights(network_id))
         yield from find_problems(entry, store.path)
+    try:
+        with _counting:
+            lie = find_lie(entry, registry, store.weights_length(network_id))
+        if lie:
+            yield lie
+    except UnbuildableError as error:
+        yield str(error)
 
 
 def _weights(entry: NetworkEntry, data: bytes) -> Iterator[str]:
