@@ -155,3 +155,9 @@ def test_what_is_no_image_among_images_is_skipped(images: list[Image.Image]) -> 
     assert kept.tolist() == list(range(6))
     assert skipped[0].path == "6"
     assert skipped[1].path.endswith("gone.png")
+
+
+def test_true_is_not_one() -> None:
+    pixels = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(DatasetError, match="is no label beside"):
+        Dataset.of([(image, label) for image, label in zip(pixels, [1, True, 0, False], strict=True)])

@@ -83,6 +83,42 @@ def test_the_same_subfolders_in_all_classes_are_said(make_folder: MakeFolder) ->
     assert "same subfolders" in said(root)
 
 
+def test_what_lies_beside_a_folder_of_splits_without_images_is_left_out(make_folder: MakeFolder) -> None:
+    files = class_files(TWO, "images/train/") | class_files(TWO, "images/val/", 50)
+    dataset = Dataset.open(make_folder(files | {"labels/train/x.txt": b"", "notes/y.md": b""}))
+    assert dataset.split_sizes == {"train": 8, "val": 8}
+    assert {"labels", "notes"} <= {skipped.path for skipped in dataset.ignored}
+
+
+def test_classes_of_classes_are_said(make_folder: MakeFolder) -> None:
+    names = ["animals/cat", "animals/dog", "cars/bus", "cars/van"]
+    root = make_folder(class_files(dict.fromkeys(names, 3)))
+    assert Dataset.open(root).classes == ("animals", "cars")
+    assert "all images of animals, cars lie in folders inside (animals/cat, animals/dog, cars/bus" in said(root)
+    root = make_folder(class_files({"wrapped/a": 3, "wrapped/b": 3}), "one")
+    assert "all images of wrapped lie in folders inside (wrapped/a, wrapped/b)" in said(root)
+    root = make_folder(class_files({"cat/images": 3, "dog/images": 3}), "plain")
+    assert "lie in folders inside" not in said(root)
+
+
+@pytest.mark.parametrize("name", ["train.txt", "test_list.txt", "labels.csv", "Annotations.json"])
+def test_lists_beside_class_folders_are_said(make_folder: MakeFolder, name: str) -> None:
+    root = make_folder(class_files(TWO) | {name: b"x", "README.txt": b"x"})
+    assert f"{name} may say which images are in which class or split, and is not read" in said(root)
+    assert "README" not in said(root)
+
+
+def test_a_class_spelled_otherwise_in_another_split_is_named(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files(TWO, "train/") | class_files({"A": 2, "b": 2}, "test/", 50))
+    with pytest.raises(DatasetError, match="class 'A' is in .*is it 'a', spelled otherwise"):
+        Dataset.open(root)
+
+
+def test_a_path_as_browsers_write_it_gets_a_hint() -> None:
+    with pytest.raises(DatasetError, match="without file://"):
+        Dataset.open("file:///home/me/pets")
+
+
 def test_folders_of_split_and_class_are_said(make_folder: MakeFolder) -> None:
     root = make_folder(class_files(dict.fromkeys(["cat_train", "cat_test", "dog_train", "dog_test"], 3)))
     assert "named like splits of classes" in said(root)

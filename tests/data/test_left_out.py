@@ -87,3 +87,16 @@ def test_a_link_that_points_at_itself_is_an_unreadable_image(make_folder: MakeFo
     report = diagnose(root)
     assert [skipped.path for skipped in report.unreadable] == ["a/self.png"]
     assert [skipped.path for skipped in report.ignored] == ["a/self.txt"]
+
+
+@pytest.mark.parametrize("name", ["a/picture", "a/x.jpg.1", "a/x.png.part", "x.PNG_", "a/x.dat"])
+def test_an_image_that_is_not_named_like_one_is_said(make_folder: MakeFolder, name: str) -> None:
+    root = make_folder(class_files({"a": 3, "b": 3}) | {name: 9, "a/notes": b"text", "a/x.txt": b"PNG"})
+    assert f"warning: 1 left out ({name}: an image, but not named like one)" in said(root)
+
+
+def test_only_so_many_files_of_other_kinds_are_opened(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr("nns.data.formats._tree.looks_like_image", looked.append)
+    Dataset.open(make_folder(class_files({"a": 3, "b": 3}) | {f"a/{number}.txt": b"" for number in range(70)}))
+    assert len(looked) == 50

@@ -12,6 +12,7 @@ The rules, the same for training, search and doctor:
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -240,6 +241,8 @@ def _reason(error: Exception) -> str:
             return "a folder, not an image"
         case RefusedFileError():
             return str(error.strerror)
+        case OSError() if error.errno == errno.ELOOP:
+            return "a link that leads nowhere"
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
             return f"more than {MAX_PIXELS // 10**6} million pixels"
         case UnidentifiedImageError():

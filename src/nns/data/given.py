@@ -114,11 +114,11 @@ def _classes(labels: list[Any], names: Sequence[Any]) -> tuple[tuple[str, ...], 
         cleaned = [clean_name(label) for label in labels]
         classes = tuple(sorted(set(cleaned)))
         return classes, [classes.index(label) for label in cleaned]
-    if all(isinstance(label, int) for label in labels):
+    if all(isinstance(label, int) for label in labels) and len({isinstance(label, bool) for label in labels}) == 1:
         found = sorted(set(labels))
         position = {label: index for index, label in enumerate(found)}
         return tuple(class_names(names, found).values()), [position[label] for label in labels]
-    odd = next(label for label in labels if not isinstance(label, type(labels[0])) or not isinstance(label, str | int))
+    odd = next(label for label in labels if type(label) is not type(labels[0]) or not isinstance(label, str | int))
     raise DatasetError(f"{odd!r} is no label beside {labels[0]!r}; give every image a name or a number, or none any")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nns.data.items import Skipped
+from nns.untrusted import IMAGE, open_file
 
 _IMAGES = (
     ".png .apng .jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .bmp .dib .gif .webp .tif .tiff .avif .avifs "
@@ -34,12 +35,14 @@ _NOT_READ = {
 """Names that may well be of images, but of files that nns does not read."""
 
 NOT_AN_IMAGE = "not an image"
+UNNAMED_IMAGE = "an image, but not named like one"
 NOT_READ = "cannot be read"
 SYSTEM_FOLDER = "a folder of the system or of a tool"
 OWN_OUTPUT = "a network that nns wrote"
 EXPECTED = frozenset({NOT_AN_IMAGE, SYSTEM_FOLDER, OWN_OUTPUT})
 """Reasons that are no reason to worry."""
 
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _SYSTEM_FOLDERS = frozenset(
     {
         "__macosx", "lost+found", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
@@ -57,6 +60,15 @@ def why_no_image(name: str) -> str | None:
         return None
     kind = _NOT_READ.get(extension)
     return f"{extension} is {kind}, which {NOT_READ}" if kind else NOT_AN_IMAGE
+
+
+def looks_like_image(path: Path) -> bool:
+    """Return whether a file begins like an image of a common format."""
+    try:
+        with open_file(path, IMAGE) as file:
+            return file.read(12).startswith(_BEGINNINGS)
+    except OSError:
+        return False
 
 
 def why_no_folder(path: Path) -> str | None:

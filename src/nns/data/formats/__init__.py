@@ -58,6 +58,8 @@ def open_data(data: str, registry: Registry | None = None) -> Dataset:
     examples = [known.example for known in _formats(registry)]
     if data and Path(data).expanduser().exists():
         raise DatasetError(f"{data!r} is neither {' nor '.join(examples)}; give the folder that holds the images")
+    if data.lower().startswith("file://"):
+        raise DatasetError(f"no dataset at {data!r}; give the path alone, without file://")
     raise DatasetError(f"no dataset at {data!r}; give {', '.join(examples[:-1])} or {examples[-1]}")
 
 

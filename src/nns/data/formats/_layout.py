@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from nns.errors import DatasetError
 from nns.files import real_path
 from nns.types import SplitName
 
+_BESIDE = 8  # folders that may lie around the splits: more are classes, and need not be walked for this
+_LISTS = frozenset({".txt", ".csv", ".tsv", ".json", ".xlsx", ".lst"})
+_LABELS = frozenset({"labels", "label", "annotations", "metadata"})
 _WRAPPERS = frozenset({"images", "image", "imgs", "img", "data", "classes"})
 
 
@@ -34,14 +37,19 @@ def find_splits(tree: Tree, data: str) -> list[Part]:
     """
     here = tree.root
     seen: set[Path] = set()
+    beside: list[Path] = []
     while (real := real_path(here)) not in seen:  # links may lead in circles
         seen.add(real)
         top = tree.listing(here)
         if parts := _splits_in(tree, here, top, data):
+            for folder in beside:
+                tree.ignore(folder, "a folder without images")
             return parts
-        if len(top.folders) != 1 or top.images:
+        holding = [folder for folder in top.folders[:_BESIDE] if tree.images_below(folder)]
+        if len(holding) != 1 or len(top.folders) > _BESIDE or top.images:
             return []
-        here = top.folders[0]
+        beside += [folder for folder in top.folders if folder != holding[0]]
+        here = holding[0]
     return []
 
 
@@ -165,19 +173,31 @@ def splits_inside(tree: Tree, classes: Sequence[Path], data: str) -> bool:
 
 
 def odd_classes(tree: Tree, classes: Sequence[Path]) -> list[Finding]:
-    """Say where class folders look as if the classes were others: they all hold the same subfolders, or name splits."""
+    """Say where class folders look as if the classes were others: all images lie deeper, or the folders name splits."""
     findings = []
     inside = [{clean_name(folder.name) for folder in tree.listing(each).folders} for each in classes]
     common, every = set.intersection(*inside), set.union(*inside)
-    if len(classes) > 1 and common and 2 * len(common) >= len(every):
+    if len(classes) > 1 and len(common) > 1 and 2 * len(common) >= len(every):
         what = f"all {len(classes)} classes ({_listed(classes)}) hold the same subfolders ({first_few(sorted(common))})"
         step = "if these are the classes, give one of the folders, or put folders with one of them each at the top"
         findings.append(Finding("warning", what, step))
+    elif len(every) > 1 and (nested := [each for each in classes if not tree.listing(each).images]) == list(classes):
+        shown = first_few([tree.key(folder) for each in nested for folder in tree.listing(each).folders])
+        what = f"all images of {_listed(classes)} lie in folders inside ({shown})"
+        findings.append(Finding("warning", what, "nothing, if these are no classes; else move them to the top"))
     kinds = [parts for folder in classes if (parts := split_parts(folder.name))]
     if len({rest for _, rest in kinds}) > 1 and len({split for split, _ in kinds}) > 1 and len(kinds) == len(classes):
         what = f"the classes are named like splits of classes ({_listed(classes)})"
         findings.append(Finding("warning", what, "put the folders of each split into one folder: train/, test/"))
     return findings
+
+
+def lists_of_splits(tree: Tree, parts: Sequence[Part]) -> Iterator[Finding]:
+    """Say where files look like lists of splits or labels, which are not read when the folder is given."""
+    files = [path for path in tree.ignored if path.parent == tree.root and path.suffix.lower() in _LISTS]
+    if not parts and (named := [path for path in files if split_parts(path.stem) or path.stem.lower() in _LABELS]):
+        what = f"{_listed(named)} may say which images are in which class or split, and is not read"
+        yield Finding("warning", what, "if so, give a table with the columns path,label,split in place of the folder")
 
 
 def describe(tree: Tree, parts: Sequence[Part]) -> str:

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nns.data.items import ImageItem, Skipped
-from nns.data.left_out import by_reason, is_not_read, reasons, why_no_folder, why_no_image
+from nns.data.left_out import (
+    NOT_AN_IMAGE,
+    UNNAMED_IMAGE,
+    by_reason,
+    is_not_read,
+    looks_like_image,
+    reasons,
+    why_no_folder,
+    why_no_image,
+)
 from nns.data.names import clean_name
 from nns.data.report import Finding
 from nns.errors import DatasetError
@@ -17,6 +26,7 @@ from nns.files import real_path
 from nns.types import SplitName
 
 _Identity = tuple[int, int]
+_LOOKS = 50  # files named like no image that are opened, of those that are none
 
 
 @dataclass
@@ -41,6 +51,7 @@ class Tree:
         self.root = root
         self.ignored: dict[Path, str] = {}
         self.notices: list[Finding] = []
+        self._looks = _LOOKS
         self._listed: dict[Path, Listing] = {}
         real = real_path(root)
         self._above = {_identity(folder) for folder in (real, *real.parents)}
@@ -91,11 +102,19 @@ class Tree:
             else:
                 found.folders.append(path)
         elif reason := why_no_image(entry.name):
-            self.ignore(path, reason)
+            self.ignore(path, UNNAMED_IMAGE if reason == NOT_AN_IMAGE and self._may_be_image(path) else reason)
         elif entry.is_symlink() or entry.is_file():  # a broken link is an image that cannot be read
             found.images.append(path)
         else:
             self.ignore(path, "not a regular file")
+
+    def _may_be_image(self, path: Path) -> bool:
+        """Look at the first bytes of a file that is not named like an image, of a few that prove to be none."""
+        if self._looks == 0:
+            return False
+        found = looks_like_image(path)
+        self._looks -= not found
+        return found
 
     def images_below(self, folder: Path) -> list[Path]:
         """List all images in a folder and its subfolders, sorted."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from nns.data.dataset import Dataset
 from nns.data.formats import Format
-from nns.data.formats._layout import Part, describe, find_splits, odd_classes, splits_inside
+from nns.data.formats._layout import Part, describe, find_splits, lists_of_splits, odd_classes, splits_inside
 from nns.data.formats._tree import Tree
 from nns.data.items import UNLABELLED, ImageItem
 from nns.data.left_out import by_reason, reasons
-from nns.data.names import clean_name, split_of
+from nns.data.names import clean_name, look_alike, split_of
 from nns.data.report import Finding
 from nns.errors import DatasetError
 from nns.files import real_path
@@ -65,6 +65,7 @@ def open_folder(root: Path, data: str) -> Dataset:
         classes, items = _open_classes(tree, data)
     if not items:
         raise _no_images(tree, data)
+    tree.notices += lists_of_splits(tree, parts)
     name = clean_name(real_path(root).name) or "dataset"
     ordered = tuple(sorted(items, key=lambda item: item.key))
     return Dataset(name, data, classes, ordered, tree.skipped(), layout, tuple(tree.notices))
@@ -85,7 +86,9 @@ def _open_splits(tree: Tree, parts: Sequence[Part]) -> tuple[tuple[str, ...], li
             if not images:
                 tree.ignore(folder, "a class folder without images")
             elif name not in classes:
-                raise DatasetError(f"class {name!r} is in {str(folder)!r} but not in train/; add it there or remove it")
+                near = [each for each in classes if len(look_alike((each, name))) == 1]
+                meant = f"; is it {near[0]!r}, spelled otherwise? rename it, " if near else "; "
+                raise DatasetError(f"class {name!r} is in {str(folder)!r} but not in train/{meant}add it or remove it")
             else:
                 items += tree.items(images, classes.index(name), part.split)
     return classes, items
