@@ -143,3 +143,30 @@ def test_commands_on_a_terminal(small_zoo, line, width):
     assert all(len(each.split()) <= 2 for each in unbroken), unbroken  # a digest or a path
     if "ls" in line:
         assert ("No room here for" in shown) == (width == 60)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+def test_bars_show_parts_that_are_whole(width):
+    import io
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from nns.cli.bars import Fitted, Part, described
+
+    console = Console(file=io.StringIO(), width=width, height=20, force_terminal=True)
+    notes = ["validation accuracy 93.4%", "1234 images/s", "birds 87.5%"]
+
+    def parts(task):
+        return task.description, [Part("12/50", 0), Part("0:12:34", 2), *described(" · ".join(notes), 1, 3)]
+
+    with Progress(Fitted(console, parts), console=console, auto_refresh=False) as progress:
+        progress.add_task("9533d5e78e04f2a1", total=50, completed=12)
+        progress.refresh()
+    shown = console.file.getvalue().replace("\r", "\n").splitlines()
+    line = next(each for each in shown if "9533d5e78e04f2a1" in each)
+    pieces = [piece for part in line.split("  ") for piece in part.split(" · ") if piece and piece[0] != "\x1b"]
+    assert "12/50" in line or width == 20
+    assert cell_len(line) < width + line.count("\x1b") * 12
+    assert {piece.strip() for piece in pieces} & {"12:34", "93.4%"} == set()
+    assert all(note in line or not any(word in line for word in note.split()) for note in notes)

@@ -30,20 +30,18 @@ class BuildProgress:
 
     def __init__(self, console: Console) -> None:
         """Begin before the first event."""
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.table import Column
+        from rich.progress import Progress, Task
 
-        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-        columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(compact=True), text)
+        from nns.cli.bars import Fitted, Part, described
+
+        def parts(task: Task) -> tuple[str, list[Part]]:
+            share = Part(f"{task.percentage:.0f}%" if task.total else "", 1)
+            times = [Part(line.elapsed(task), 9), Part(line.left(task), 2)]
+            return "", [share, *times, *described(task.description, 0, 3)]
+
+        line = Fitted(console, parts, bar=20)
         self.bars: Progress = Progress(
-            *columns, console=console, transient=True, refresh_per_second=REFRESHES, speed_estimate_period=PACE
+            line, console=console, transient=True, refresh_per_second=REFRESHES, speed_estimate_period=PACE
         )
         self.networks = self.bars.add_task("opening the datasets", total=None)
         self.transfers = self.bars.add_task("", total=None, visible=False)

@@ -133,21 +133,23 @@ def progress_bar() -> Iterator[Callable[..., None]]:
     Yields:
         ``update(what, done, total, note="")``; ``total`` may be None.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     if not sys.stderr.isatty():
         yield lambda what, done, total, note="": None
         return
-    columns = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    from rich.console import Console
+    from rich.progress import Progress, Task
+
+    from nns.cli.bars import Fitted, Part, described
+
+    console = Console(stderr=True)
+
+    def parts(task: Task) -> tuple[str, list[Part]]:
+        counted = f"{int(task.completed)}/{'?' if task.total is None else int(task.total)}"
+        rate, left = Part(task.fields["rate"], 4), Part(line.left(task), 3)
+        return task.description, [Part(counted, 0), rate, left, *described(task.fields["note"], 1, 2)]
+
+    line = Fitted(console, parts)
+    with Progress(line, console=console, transient=True) as progress:
         tasks: dict[str, Any] = {}
 
         def update(what: str, done: int, total: int | None, note: str = "") -> None:

@@ -15,7 +15,7 @@ from nns.errors import NnsError
 EXIT_NO_READER = 128 + 13
 """Exit code where nobody reads the result any more, as that of a command that SIGPIPE ends."""
 
-SPELLED = {"→": "->", "…": "...", "×": "x", "·": "-", "–": "-", "—": "-", "µ": "u", "─": "-", "│": "|"}
+SPELLED = {"→": "->", "…": "...", "×": "x", "·": "-", "–": "-", "—": "-", "µ": "u", "─": "-", "━": "=", "│": "|"}
 """Our own characters for a stream that has no code for them; all others are escaped."""
 
 
