@@ -45,6 +45,7 @@ def main() -> None:
     evaluate.add_argument("--bank", type=Path, required=True)
     evaluate.add_argument("--out", type=Path, default=Path(__file__).with_name("evaluated.jsonl"))
     evaluate.add_argument("--seeds", type=int, default=1)
+    evaluate.add_argument("--size", type=int, default=64, help="pixels a side (%(default)s)")
     evaluate.add_argument("--tasks", type=Path, help="names of tasks (benchmarks/finetune/tasks.txt)")
     shelf = steps.add_parser("shelf", help="write the networks of the starter zoo")
     shelf.add_argument("--out", type=Path, required=True, help="the zoo")
@@ -106,7 +107,9 @@ def run(options: argparse.Namespace) -> None:
     else:
         from starter import evaluate
 
-        evaluate.main(options.bank, work / "weights", options.out, options.networks, options.seeds, options.tasks)
+        evaluate.main(
+            options.bank, work / "weights", options.out, options.networks, options.seeds, options.tasks, options.size
+        )
 
 
 if __name__ == "__main__":

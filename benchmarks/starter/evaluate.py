@@ -1,7 +1,7 @@
 """Step 4: fine-tuning what was taught on tasks that nothing in it has seen, next to random and to ImageNet weights.
 
 The recipe and the splits are those of benchmarks/finetune/choices.py: eight epochs, AdamW 1e-3, at most 300 training
-images, the epoch chosen on the validation split, the test split read once; all at 64 px.
+images, the epoch chosen on the validation split, the test split read once; at 64 px unless told otherwise.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from starter.students import create_cut
 
 SIZE = 64
 MAX_TRAIN = 300
-INPUT = Preprocessing(SIZE, lites.MEAN, lites.STD)
 
 
-def main(bank: Path, weights: Path, out: Path, networks: list[str], seeds: int, tasks: Path | None) -> None:
+def main(
+    bank: Path, weights: Path, out: Path, networks: list[str], seeds: int, tasks: Path | None, size: int = SIZE
+) -> None:
     """Fine-tune each network on each task, unless its row is there; print the table.
 
     Args:
@@ -42,17 +43,19 @@ def main(bank: Path, weights: Path, out: Path, networks: list[str], seeds: int, 
             :func:`_maker`.
         seeds: Seeds of head, order and augmentation.
         tasks: Names of tasks; those of benchmarks/finetune unless told.
+        size: Side of the input in pixels.
     """
     names = (tasks or BENCHMARKS / "finetune/tasks.txt").read_text(encoding="utf-8").split()
-    done = {(row["task"], row["network"], row["seed"]) for row in _read(out)}
+    done = {(row["task"], row["network"], row["seed"], row.get("size", SIZE)) for row in _read(out)}
     for seed in range(seeds):
         for network in networks:
             for task in names:
-                if (task, network, seed) not in done:
-                    row = _finetune(bank / task, _maker(network, weights), seed)
+                if (task, network, seed, size) not in done:
+                    row = _finetune(bank / task, _maker(network, weights), seed, size)
+                    about = {"task": task, "network": network, "seed": seed}
                     with out.open("a", encoding="utf-8") as rows:
-                        rows.write(json.dumps({"task": task, "network": network, "seed": seed, **row}) + "\n")
-            _print(_read(out), network, names)
+                        rows.write(json.dumps(about | ({"size": size} if size != SIZE else {}) | row) + "\n")
+            _print(_read(out), network, names, size)
 
 
 def _maker(network: str, weights: Path) -> Callable[[int], nn.Module]:
@@ -78,16 +81,17 @@ def _with_head(network: Any, classes: int) -> nn.Module:
     return result
 
 
-def _finetune(folder: Path, make: Callable[[int], nn.Module], seed: int) -> dict[str, Any]:
-    loaded, _ = Dataset.open(folder).decode_splits(SIZE, workers=1)
+def _finetune(folder: Path, make: Callable[[int], nn.Module], seed: int, size: int) -> dict[str, Any]:
+    loaded, _ = Dataset.open(folder).decode_splits(size, workers=1)
+    preprocessing = Preprocessing(size, lites.MEAN, lites.STD)
     data = SplitArrays(loaded.name, loaded.classes, _few(loaded.train), loaded.val, loaded.test)
     began = time.perf_counter()
     torch.manual_seed(seed)
     network = make(len(data.classes))
     params = sum(p.numel() for p in network.parameters())
-    result = train(network, data, INPUT, Recipe(epochs=8, device="cpu"), seed=seed)
+    result = train(network, data, preprocessing, Recipe(epochs=8, device="cpu"), seed=seed)
     assert data.test is not None
-    _, test = evaluate(result.module, data.test, INPUT)
+    _, test = evaluate(result.module, data.test, preprocessing)
     seconds = round(time.perf_counter() - began, 1)
     return {"params": params, "val": result.val_accuracy, "test": test, "seconds": seconds}
 
@@ -101,7 +105,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def _print(rows: list[dict[str, Any]], network: str, names: list[str]) -> None:
-    found = [row for row in rows if row["network"] == network and row["task"] in names]
+def _print(rows: list[dict[str, Any]], network: str, names: list[str], size: int) -> None:
+    found = [row for row in rows if (row["network"], row.get("size", SIZE)) == (network, size) and row["task"] in names]
     tests = ", ".join(f"{row['task']} {row['test']:.1%}" for row in found)
-    print(f"{network}: mean test {mean(row['test'] for row in found):.1%} of {len(found)} ({tests})", flush=True)
+    print(
+        f"{network}, {size} px: mean test {mean(row['test'] for row in found):.1%} of {len(found)} ({tests})",
+        flush=True,
+    )
