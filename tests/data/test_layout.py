@@ -195,6 +195,9 @@ def test_names_in_two_unicode_forms_are_one_class_and_that_is_said(make_folder: 
         (("red", "\u200bred"), "case, spaces or punctuation"),
         (("'red'", "red"), "case, spaces or punctuation"),
         (("\uff41", "a"), "case, spaces or punctuation"),
+        (("red - Copy", "red"), "the mark of a copy"),
+        (("red (1)", "red"), "the mark of a copy"),
+        (("red.bak", "red"), "the mark of a copy"),
     ],
 )
 def test_classes_that_differ_in_next_to_nothing_are_said(
@@ -209,6 +212,27 @@ def test_classes_that_differ_are_not_said() -> None:
     assert look_alike(["C", "C++", "C#", "1-1", "11", "1", "-1", "2", "a1", "a2", "e", "\u00e9"]) == {}
 
 
+def test_names_with_characters_that_cannot_be_seen_are_said(make_folder: MakeFolder) -> None:
+    assert r"characters that cannot be seen ('a\n')" in said(make_folder(class_files({"a\n": 3, "b": 3})))
+
+
+def test_splits_in_some_classes_only_are_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files({"cat/train": 3, "cat/test": 3, "dog": 3}))
+    assert "the class 'cat' holds folders named like splits (test, train)" in said(root)
+
+
+def test_hidden_folders_with_images_are_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files({"a": 3, "b": 3, ".c": 3, ".git": 3}) | {".config/x.txt": b""})
+    assert "hidden folders with images are no classes (.c)" in said(root, "note")
+    assert Dataset.open(root).ignored == ()
+
+
+def test_a_split_without_class_folders_is_not_said_to_be_there(make_folder: MakeFolder) -> None:
+    dataset = Dataset.open(make_folder(class_files(TWO, "train/") | {"test/0.png": 90, "test/1.png": 91}))
+    assert dataset.layout == "class folders in train/ (train)"
+    assert "2 (an image outside the class folders)" in dataset.seen.line()
+
+
 def test_a_missing_label_that_became_a_class_is_said(make_folder: MakeFolder) -> None:
     root = make_folder(class_files({"cat": 3, "NaN": 3}))
-    assert "1 class named like a label that is missing ('NaN': 3 images)" in said(root)
+    assert "1 class with a name that stands for no label ('NaN': 3 images)" in said(root)

@@ -48,6 +48,8 @@ _SYSTEM_FOLDERS = frozenset(
         "__macosx", "lost+found", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
         "$recycle.bin", "recycler", "system volume information", "found.000", "__pycache__", "node_modules",
         "network trash folder", "temporary items",
+        ".ipynb_checkpoints", ".git", ".svn", ".hg", ".dvc", ".cache", ".thumbs", ".thumbnails", ".appledouble",
+        ".trash", ".trashes", ".spotlight-v100", ".fseventsd", ".idea", ".vscode", ".venv", ".tox", ".snapshots",
     }
 )  # fmt: skip
 _NETWORK = ("card.json", "model.safetensors")  # what the folder of a fine-tuned network has, see nns.finetuning
@@ -67,6 +69,14 @@ def looks_like_image(path: Path) -> bool:
     try:
         with open_file(path, IMAGE) as file:
             return file.read(12).startswith(_BEGINNINGS)
+    except OSError:
+        return False
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether there are images right in a folder, by their names."""
+    try:
+        return any(why_no_image(name) is None for name in os.listdir(folder))
     except OSError:
         return False
 

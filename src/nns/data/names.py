@@ -68,8 +68,13 @@ def clean_name(name: str) -> str:
     return unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
 
 
-NO_LABEL = frozenset({"nan", "<na>", "nat", "null", "none", "n/a", "#n/a", "na"})
-"""What tables have in place of a label that is not there, in small letters."""
+_NO_LABEL = (
+    "nan <na> nat null none n/a #n/a na unlabeled unlabelled unlabel nolabel no_label unsup unassigned undefined"
+)
+NO_LABEL = frozenset(_NO_LABEL.split())
+"""What tables and folders have in place of a label that is not there, in small letters."""
+
+_COPY = re.compile(r"[\s_\-.]*(copy|kopie|copie|copia)([\s_]*\(?\d\)?)?$|\s*\(\d\)$|\.(bak|old|orig)$|~$")
 
 
 def look_alike(names: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
@@ -93,13 +98,15 @@ def _difference(names: Sequence[str]) -> str:
         return "case"
     if len({"".join(name.split()) for name in names}) == 1:
         return "spaces"
+    if any(_COPY.search(name.casefold()) for name in names):
+        return "the mark of a copy"
     if any(name.strip()[:1].isdigit() for name in names) and len({_words(name.casefold()) for name in names}) > 1:
         return "the way a number is written"
     return "case, spaces or punctuation"
 
 
 def _likeness(name: str) -> str:
-    text = unicodedata.normalize("NFKC", name).casefold()
+    text = _COPY.sub("", unicodedata.normalize("NFKC", name).casefold())
     shown = "".join(" " if not char.isprintable() else char for char in text)
     try:
         return repr(float(shown)) if "_" not in shown else _words(shown)

@@ -90,5 +90,8 @@ def oddities(dataset: Contents) -> Iterator[Finding]:
         yield Finding("warning", f"classes differ in {difference} alone: {shown}", "give them one name if they are one")
     if without := [name for name in dataset.classes if name.strip().casefold() in NO_LABEL]:
         shown = ", ".join(f"{name!r}: {counted(dataset.class_sizes[name], 'image')}" for name in without)
-        what = f"{counted(len(without), 'class', 'classes')} named like a label that is missing ({shown})"
+        what = f"{counted(len(without), 'class', 'classes')} with a name that stands for no label ({shown})"
         yield Finding("warning", what, "give these images a label, or take them out; if that is the class, nothing")
+    if unseen := [name for name in dataset.classes if not name.isprintable()]:
+        what = f"names of classes hold characters that cannot be seen ({first_few([repr(name) for name in unseen])})"
+        yield Finding("warning", what, "rename them: such names are hard to type, and look like others")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +45,20 @@ def find_splits(tree: Tree, data: str) -> list[Part]:
             for folder in beside:
                 tree.ignore(folder, "a folder without images")
             return parts
-        holding = [folder for folder in top.folders[:_BESIDE] if tree.images_below(folder)]
-        if len(holding) != 1 or len(top.folders) > _BESIDE or top.images:
+        inner = _only_folder(tree, top)
+        if inner is None or top.images:
             return []
-        beside += [folder for folder in top.folders if folder != holding[0]]
-        here = holding[0]
+        beside += [folder for folder in top.folders if folder != inner]
+        here = inner
     return []
+
+
+def _only_folder(tree: Tree, listing: Listing) -> Path | None:
+    """Return the one folder that holds images; None where more do, or there are many."""
+    if len(listing.folders) > _BESIDE:
+        return None
+    holding = [folder for folder in listing.folders if tree.images_below(folder)]
+    return holding[0] if len(holding) == 1 else None
 
 
 def _splits_in(tree: Tree, here: Path, top: Listing, data: str) -> list[Part]:
@@ -115,8 +123,7 @@ def _holds_train(tree: Tree, group: Iterable[tuple[Path, SplitName]]) -> bool:
 def _class_folders(tree: Tree, folder: Path, split: SplitName) -> Listing:
     """List a split; where all of it is in one folder of the same name, or named ``images``, list that."""
     listing = tree.listing(folder)
-    while len(listing.folders) == 1 and not listing.images:
-        inner = listing.folders[0]
+    while not listing.images and (inner := _only_folder(tree, listing)):
         parts = split_parts(inner.name)
         below = tree.listing(inner)
         if not below.folders or not ((parts and parts[0] == split) or inner.name.lower() in _WRAPPERS):
@@ -185,6 +192,12 @@ def odd_classes(tree: Tree, classes: Sequence[Path]) -> list[Finding]:
         shown = first_few([tree.key(folder) for each in nested for folder in tree.listing(each).folders])
         what = f"all images of {_listed(classes)} lie in folders inside ({shown})"
         findings.append(Finding("warning", what, "nothing, if these are no classes; else move them to the top"))
+    for folder in classes:
+        splits = [each for each in tree.listing(folder).folders if split_of(each.name)]
+        if len({split_of(each.name) for each in splits}) > 1:
+            what = f"the class {clean_name(folder.name)!r} holds folders named like splits ({_listed(splits)})"
+            findings.append(Finding("warning", what, "give every class such folders and no other images, or none"))
+            break
     kinds = [parts for folder in classes if (parts := split_parts(folder.name))]
     if len({rest for _, rest in kinds}) > 1 and len({split for split, _ in kinds}) > 1 and len(kinds) == len(classes):
         what = f"the classes are named like splits of classes ({_listed(classes)})"
@@ -200,9 +213,9 @@ def lists_of_splits(tree: Tree, parts: Sequence[Part]) -> Iterator[Finding]:
         yield Finding("warning", what, "if so, give a table with the columns path,label,split in place of the folder")
 
 
-def describe(tree: Tree, parts: Sequence[Part]) -> str:
-    """Say which folders are the splits."""
-    ordered = sorted(parts, key=lambda part: SPLITS.index(part.split))
+def describe(tree: Tree, parts: Sequence[Part], present: Container[SplitName | None]) -> str:
+    """Say which folders are the splits, of those that have images."""
+    ordered = sorted((part for part in parts if part.split in present), key=lambda part: SPLITS.index(part.split))
     return "class folders in " + ", ".join(f"{tree.key(part.folder)}/ ({part.split})" for part in ordered)
 
 

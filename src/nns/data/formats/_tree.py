@@ -31,9 +31,10 @@ _LOOKS = 50  # files named like no image that are opened, of those that are none
 
 @dataclass
 class Listing:
-    """One folder, listed once: its subfolders and its images."""
+    """One folder, listed once: its subfolders, those that are hidden, and its images."""
 
     folders: list[Path] = field(default_factory=list)
+    hidden: list[Path] = field(default_factory=list)
     images: list[Path] = field(default_factory=list)
 
 
@@ -86,6 +87,8 @@ class Tree:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if not entry.name.startswith("."):
                         self._sort_in(entry, found)
+                    elif why_no_folder(Path(entry.path)) is None and _is_folder(entry):
+                        found.hidden.append(Path(entry.path))
         except OSError as error:
             reason = error.strerror or str(error)
             raise DatasetError(f"cannot list {str(folder)!r}: {reason}; check its permissions") from error

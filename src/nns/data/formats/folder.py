@@ -12,9 +12,9 @@ from nns.data.formats import Format
 from nns.data.formats._layout import Part, describe, find_splits, lists_of_splits, odd_classes, splits_inside
 from nns.data.formats._tree import Tree
 from nns.data.items import UNLABELLED, ImageItem
-from nns.data.left_out import by_reason, reasons
+from nns.data.left_out import by_reason, holds_images, reasons
 from nns.data.names import clean_name, look_alike, split_of
-from nns.data.report import Finding
+from nns.data.report import Finding, first_few
 from nns.errors import DatasetError
 from nns.files import real_path
 
@@ -52,8 +52,8 @@ def open_folder(root: Path, data: str) -> Dataset:
     parts = find_splits(tree, data)
     top = tree.listing(root)
     if parts:
-        layout = describe(tree, parts)
         classes, items = _open_splits(tree, parts)
+        layout = describe(tree, parts, {item.split for item in items})
     elif not top.folders or (top.images and len(top.folders) < 2):
         layout = "a flat folder"
         classes, items = (), list(tree.items(tree.images_below(root), UNLABELLED, None))
@@ -118,6 +118,9 @@ def _open_classes(tree: Tree, data: str) -> tuple[tuple[str, ...], list[ImageIte
         tree.ignore(image, "an image outside the class folders")
     classes = _classes(tree, top.folders)
     tree.notices += odd_classes(tree, top.folders)
+    if hidden := [clean_name(folder.name) for folder in top.hidden if holds_images(folder)]:
+        what = f"hidden folders with images are no classes ({first_few(hidden)})"
+        tree.notices.append(Finding("note", what, "rename one that is meant to be a class"))
     items: list[ImageItem] = []
     for folder, images in found:
         if not images:

@@ -100,7 +100,7 @@ def open_torchvision(name: str, data: str, root: Path | None = None) -> Dataset:
         for split, part, labels in labelled
         for index, label in enumerate(labels)
     )
-    return Dataset(name, data, classes, items)
+    return Dataset(name, data, classes, items, layout="a dataset of torchvision")
 
 
 def _class_named(name: str) -> Callable[..., Any]:
