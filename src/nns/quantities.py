@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -12,11 +13,13 @@ from nns.types import Limits
 Quantity = float | str | None
 """A number, or one as people write it, e.g. ``"5M"``; None: not given."""
 
-_COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
-_BYTES = {"": 1, "B": 1, "KB": 10**3, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "m": 10**6, "G": 10**9, "g": 10**9}
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "kB": 10**3, "kb": 10**3, "MB": 10**6, "mb": 10**6, "GB": 10**9, "gb": 10**9}
 _LATENCIES = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
-_DURATIONS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-zµ]*)\s*")
+_DURATIONS = {"h": 3600.0, "hr": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "sec": 1.0, "ms": 1e-3}
+_DIGITS = r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
+_NUMBER = re.compile(rf"\s*((?:{_DIGITS})(?:[eE]\+?[0-9]{{1,2}})?)\s*([A-Za-zµ]*)\s*")
+_PART = re.compile(rf"\s*({_DIGITS})\s*(h|hr|min|m|sec|s|ms)(?![A-Za-z])\s*")
 
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
@@ -24,14 +27,17 @@ def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, examp
     if match is None or match[2] not in units:
         suffixes = ", ".join(unit for unit in units if unit)
         raise UsageError(f"{text!r} is not {what}: write a number with one of {suffixes}, e.g. {example}")
-    value = float(match[1]) * units[match[2]]
+    return _positive(float(match[1].replace(",", "")) * units[match[2]], text, what)
+
+
+def _positive(value: float, text: str, what: str) -> float:
     if not math.isfinite(value) or value <= 0:
         raise UsageError(f"{text!r} is not {what}: it must be more than 0")
     return value
 
 
 def parse_count(text: str) -> int:
-    """Parse a count: ``5M``, ``300k``, ``1.5G``, ``12345``.
+    """Parse a count: ``5M``, ``5m``, ``300k``, ``1.5G``, ``12345``, ``5e6``, ``5,000,000``.
 
     Raises:
         UsageError: If it is none, or not positive.
@@ -58,12 +64,19 @@ def parse_latency(text: str) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Parse a budget of time into seconds: ``10m``, ``90s``, ``1.5h``, ``45``.
+    """Parse a budget of time into seconds: ``10m``, ``90s``, ``1h30m``, ``2min``; a unit is required.
 
     Raises:
         UsageError: If it is none, or not positive.
     """
-    return _parse(text, _DURATIONS, "a duration", "10m")
+    total, end, units = 0.0, 0, []
+    while found := _PART.match(text, end):
+        total, end = total + float(found[1].replace(",", "")) * _DURATIONS[found[2]], found.end()
+        units.append(_DURATIONS[found[2]])
+    if end != len(text) or not units or any(later >= unit for unit, later in itertools.pairwise(units)):
+        unit = f": {text.strip()}m are minutes, {text.strip()}s seconds" if _NUMBER.fullmatch(text + "s") else ""
+        raise UsageError(f"{text!r} is not a duration: write a number with one of h, m, s, e.g. 10m or 1h30m{unit}")
+    return _positive(total, text, "a duration")
 
 
 def limits_of(

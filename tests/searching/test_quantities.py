@@ -42,7 +42,18 @@ PARSERS = {"count": parse_count, "bytes": parse_bytes, "latency": parse_latency}
         (parse_latency, "800µs", 800e-6),
         (parse_duration, "10m", 600),
         (parse_duration, "1.5h", 5400),
-        (parse_duration, "45", 45),
+        (parse_duration, "45s", 45),
+        (parse_duration, "2min", 120),
+        (parse_duration, "1h30m", 5400),
+        (parse_duration, "1 h 30 min", 5400),
+        (parse_duration, "90sec", 90),
+        (parse_duration, "1h 5s", 3605),
+        (parse_count, "5m", 5_000_000),
+        (parse_count, "5e6", 5_000_000),
+        (parse_count, "1.5E+6", 1_500_000),
+        (parse_count, "5,000,000", 5_000_000),
+        (parse_count, "1,500.5k", 1_500_500),
+        (parse_bytes, "20mb", 20_000_000),
     ],
 )
 def test_examples(parse, text, value):
@@ -50,7 +61,29 @@ def test_examples(parse, text, value):
 
 
 @pytest.mark.parametrize("parse", [parse_count, parse_bytes, parse_latency, parse_duration])
-@pytest.mark.parametrize("text", ["", "M", "5X", "-5", "5 5", "0", "0.0ms", "1e3", "nan", "inf", "5m5", "٥", "9" * 400])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "M",
+        "5X",
+        "-5",
+        "5 5",
+        "0",
+        "0.0ms",
+        "nan",
+        "inf",
+        "5m5",
+        "٥",
+        "9" * 400,
+        "1e-3",
+        "1e400",
+        "5,00",
+        "5,0000,000",
+        ",5",
+        "1,2,3",
+    ],
+)
 def test_what_is_no_number_names_itself_and_an_example(parse, text):
     with pytest.raises(UsageError) as caught:
         parse(text)
@@ -61,6 +94,17 @@ def test_units_are_not_mixed_up():
     for parse, text in ((parse_count, "5MB"), (parse_bytes, "5M"), (parse_latency, "10"), (parse_latency, "10m")):
         with pytest.raises(UsageError, match="e.g. "):
             parse(text)
+
+
+@pytest.mark.parametrize("text", ["5", "1m1h", "30m30m", "1h30", "90 90s", "5M", "1e3s", "2minutes"])
+def test_a_duration_has_units_from_the_largest_to_the_smallest(text):
+    with pytest.raises(UsageError, match="e.g. 10m or 1h30m"):
+        parse_duration(text)
+
+
+def test_a_number_without_a_unit_is_told_what_it_might_mean():
+    with pytest.raises(UsageError, match="5m are minutes, 5s seconds"):
+        parse_duration("5")
 
 
 @settings(max_examples=50)
