@@ -212,6 +212,32 @@ def test_classes_that_differ_are_not_said() -> None:
     assert look_alike(["C", "C++", "C#", "1-1", "11", "1", "-1", "2", "a1", "a2", "e", "\u00e9"]) == {}
 
 
+def test_a_test_split_without_labels_inside_a_folder_is_left_out(make_folder: MakeFolder) -> None:
+    for number, inside in enumerate(("asl_test/asl_test", "asl_test/images")):
+        flat = {f"{inside}/0.png": 90, f"{inside}/1.png": 91}
+        root = make_folder(class_files(TWO, "asl_train/asl_train/") | flat, f"data{number}")
+        dataset = Dataset.open(root)
+        assert dataset.classes == ("a", "b")
+        assert {skipped.path for skipped in dataset.ignored} == set(flat)
+
+
+def test_a_dataset_in_itself_is_said(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files(TWO) | class_files(TWO, "pets/", 50))
+    assert "the class 'pets' holds folders named like other classes (a, b)" in said(root)
+
+
+def test_a_class_named_like_a_split_is_said(make_folder: MakeFolder) -> None:
+    assert "1 class named like a split ('val')" in said(make_folder(class_files(TWO | {"val": 4})))
+    root = make_folder(class_files(TWO | {"Valid": 4}, "train/"), "inside")
+    assert "1 class named like a split ('Valid')" in said(root)
+
+
+def test_folders_beside_splits_that_hold_no_images_are_no_warning(make_folder: MakeFolder) -> None:
+    root = make_folder(class_files(TWO, "train/") | class_files(TWO, "test/", 50) | {"papers/x.pdf": b""})
+    assert "papers: " not in said(root)
+    assert "1 folder ignored (papers: a folder without images)" in said(root, "note")
+
+
 def test_names_with_characters_that_cannot_be_seen_are_said(make_folder: MakeFolder) -> None:
     assert r"characters that cannot be seen ('a\n')" in said(make_folder(class_files({"a\n": 3, "b": 3})))
 

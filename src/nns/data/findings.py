@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from nns.data.checks import check_trainable, training_counts
 from nns.data.dataset import Dataset
 from nns.data.items import Skipped
-from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, OWN_OUTPUT, SYSTEM_FOLDER, is_not_read
+from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, is_not_read
 from nns.data.rendering import BLACK, WHITE, Rendering
 from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, counted, first_few
 from nns.data.seen import oddities
@@ -81,7 +81,7 @@ def _files(report: DoctorReport) -> Iterator[Finding]:
     if others:
         what = f"{counted(len(others), 'file')} ignored, not named like an image ({first_few(others)})"
         yield Finding("note", what, "nothing, unless one of them should be an image")
-    folders = [skipped for skipped in report.ignored if skipped.reason in (SYSTEM_FOLDER, OWN_OUTPUT)]
+    folders = [skipped for skipped in report.ignored if skipped.reason in EXPECTED - {NOT_AN_IMAGE}]
     if folders:
         shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in folders])
         yield Finding("note", f"{counted(len(folders), 'folder')} ignored ({shown})", "nothing; they are no classes")

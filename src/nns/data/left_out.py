@@ -39,7 +39,8 @@ UNNAMED_IMAGE = "an image, but not named like one"
 NOT_READ = "cannot be read"
 SYSTEM_FOLDER = "a folder of the system or of a tool"
 OWN_OUTPUT = "a network that nns wrote"
-EXPECTED = frozenset({NOT_AN_IMAGE, SYSTEM_FOLDER, OWN_OUTPUT})
+NO_IMAGES = "a folder without images"
+EXPECTED = frozenset({NOT_AN_IMAGE, SYSTEM_FOLDER, OWN_OUTPUT, NO_IMAGES})
 """Reasons that are no reason to worry."""
 
 _BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nns.data.left_out import by_reason, reasons
-from nns.data.names import NO_LABEL, look_alike
+from nns.data.names import NO_LABEL, look_alike, split_of
 from nns.data.report import Finding, counted, first_few
 
 if TYPE_CHECKING:
@@ -95,3 +95,7 @@ def oddities(dataset: Contents) -> Iterator[Finding]:
     if unseen := [name for name in dataset.classes if not name.isprintable()]:
         what = f"names of classes hold characters that cannot be seen ({first_few([repr(name) for name in unseen])})"
         yield Finding("warning", what, "rename them: such names are hard to type, and look like others")
+    if splits := [repr(name) for name in dataset.classes if split_of(name)]:
+        what = f"{counted(len(splits), 'class', 'classes')} named like a split ({first_few(splits)})"
+        step = "nothing, if that is a class; a split is a folder of class folders, beside train/"
+        yield Finding("warning", what, step)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nns.data.formats._tree import Listing, Tree
 from nns.data.items import SPLITS
+from nns.data.left_out import NO_IMAGES
 from nns.data.names import clean_name, split_of, split_parts
 from nns.data.report import Finding, first_few
 from nns.errors import DatasetError
@@ -43,7 +44,7 @@ def find_splits(tree: Tree, data: str) -> list[Part]:
         top = tree.listing(here)
         if parts := _splits_in(tree, here, top, data):
             for folder in beside:
-                tree.ignore(folder, "a folder without images")
+                tree.ignore(folder, NO_IMAGES)
             return parts
         inner = _only_folder(tree, top)
         if inner is None or top.images:
@@ -81,7 +82,8 @@ def _splits_in(tree: Tree, here: Path, top: Listing, data: str) -> list[Part]:
             return []  # the splits of the one class that there is
         raise DatasetError(f"{str(train)!r} holds no class folders; put its images into one folder a class")
     for folder in others:
-        tree.ignore(folder, f"a folder beside {train.name}/ that is no split")
+        beside = f"a folder beside {clean_name(train.name)}/ that is no split"
+        tree.ignore(folder, beside if tree.images_below(folder) else NO_IMAGES)
     for image in top.images:
         tree.ignore(image, "an image outside the splits")
     parts = [Part(split, folder, _class_folders(tree, folder, split)) for folder, split in named.items()]
@@ -125,8 +127,9 @@ def _class_folders(tree: Tree, folder: Path, split: SplitName) -> Listing:
     listing = tree.listing(folder)
     while not listing.images and (inner := _only_folder(tree, listing)):
         parts = split_parts(inner.name)
-        below = tree.listing(inner)
-        if not below.folders or not ((parts and parts[0] == split) or inner.name.lower() in _WRAPPERS):
+        below, again = tree.listing(inner), parts is not None and parts[0] == split
+        # images alone belong to no class; in train/images they may be those of the class images
+        if not (again or inner.name.lower() in _WRAPPERS) or not (below.folders or again or split != "train"):
             break
         listing = below
     return listing
@@ -192,6 +195,11 @@ def odd_classes(tree: Tree, classes: Sequence[Path]) -> list[Finding]:
         shown = first_few([tree.key(folder) for each in nested for folder in tree.listing(each).folders])
         what = f"all images of {_listed(classes)} lie in folders inside ({shown})"
         findings.append(Finding("warning", what, "nothing, if these are no classes; else move them to the top"))
+    names = {clean_name(folder.name) for folder in classes}
+    for folder, held in zip(classes, inside, strict=True):
+        if len(again := sorted(held & names)) > 1:
+            what = f"the class {clean_name(folder.name)!r} holds folders named like other classes ({first_few(again)})"
+            findings.append(Finding("warning", what, "move it away, if it holds the dataset a second time"))
     for folder in classes:
         splits = [each for each in tree.listing(folder).folders if split_of(each.name)]
         if len({split_of(each.name) for each in splits}) > 1:
