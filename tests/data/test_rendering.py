@@ -386,3 +386,19 @@ def test_images_in_which_there_is_nothing_to_see_are_found(tmp_path: Path, make:
 def test_ordinary_images_are_not_blank(tmp_path: Path) -> None:
     report = inspect_dataset(Dataset.open(folder_of(tmp_path, two_classes(lambda i: drawing(0)))))
     assert report.blank == {}
+
+
+def test_a_search_and_a_fine_tuning_say_that_there_is_nothing_to_see(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dark = two_classes(lambda _: Image.fromarray(RNG.integers(0, 16, (48, 48, 3), dtype=np.uint8)))
+    dark |= {f"red/fine{n}.png": Image.fromarray(RNG.integers(0, 255, (48, 48, 3), dtype=np.uint8)) for n in range(4)}
+    dataset = Dataset.open(folder_of(tmp_path, dark))
+    dataset.decode_splits(32)
+    dataset.tell_odd_pixels()
+    dataset.tell_odd_pixels()  # once is enough
+    assert [record.message for record in caplog.records] == [*dataset.seen_decoded.warnings]
+    assert "16 of 20 images that were read are nearly black as decoded (blue/0.png" in caplog.text
+    told: list[str] = []
+    Dataset.open(tmp_path).tell_odd_pixels(told.append)
+    assert told == []  # nothing was decoded

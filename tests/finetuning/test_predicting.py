@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from nns.errors import UsageError
-from nns.finetuning import Card, FineTuned, LadderResult, load_handover, predict, write_handover
+from nns.data.rendering import Rendering
+from nns.errors import UsageError, WeightsError
+from nns.finetuning import Card, FineTuned, LadderResult, load_handover, predict, read_card, write_handover
 from nns.plugins import Registry
 from nns.types import SplitArrays
 
@@ -73,3 +77,44 @@ def test_settings_are_checked(result: LadderResult, card: Card) -> None:
     for settings in ({"top": 0}, {"batch_size": 0}):
         with pytest.raises(UsageError):
             predict(FineTuned(result.module, card), [], **settings)
+
+
+def test_images_are_rendered_as_those_of_the_dataset_were(
+    tmp_path: Path, result: LadderResult, card: Card, digits: SplitArrays, registry: Registry
+) -> None:
+    assert digits.test is not None
+    rendering = Rendering(integers=(0.0, 4095.0), background=0)
+    folder = write_handover(tmp_path / "deep", result.module, replace(card, rendering=rendering))
+    assert read_card(folder).rendering == rendering
+    dim = (digits.test.images[0] // 8).transpose(1, 2, 0)
+    Image.fromarray(dim).save(tmp_path / "dim.png")
+    Image.fromarray(np.rint(dim[..., 0] * (4095 / 255)).astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.dstack([np.full_like(dim, 255), dim[..., 0]])).save(tmp_path / "transparent.png")
+    found, skipped = predict(folder, [tmp_path / f"{n}.png" for n in ("dim", "deep", "transparent")], registry=registry)
+    assert not skipped
+    assert [each.probability for each in found] == pytest.approx([found[0].probability] * 3, abs=1e-6)
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "bright.png")  # and no image decides for itself
+    both, _ = predict(folder, [tmp_path / "deep.png", tmp_path / "bright.png"], registry=registry)
+    assert both[0].probability == pytest.approx(found[1].probability, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rendering",
+    [{"integers": [5, 5]}, {"floats": [1, 0]}, {"background": 256}, {"integers": [0, 1e400]}, {"integers": [0]}, []],
+)
+def test_a_rendering_that_makes_no_sense_is_damage(
+    tmp_path: Path, result: LadderResult, card: Card, rendering: object
+) -> None:
+    folder = write_handover(tmp_path / "out", result.module, card)
+    row = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**row, "rendering": rendering}).replace("Infinity", "1e400"))
+    with pytest.raises(WeightsError, match="damaged"):
+        read_card(folder)
+
+
+def test_a_card_without_a_rendering_is_read(tmp_path: Path, result: LadderResult, card: Card) -> None:
+    folder = write_handover(tmp_path / "out", result.module, card)
+    row = json.loads((folder / "card.json").read_text())
+    del row["rendering"]
+    (folder / "card.json").write_text(json.dumps(row))
+    assert read_card(folder).rendering is None

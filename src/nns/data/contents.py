@@ -49,6 +49,8 @@ class Contents:
     _decoded: dict[tuple[int, int], tuple[SplitArrays, tuple[Skipped, ...]]] = field(
         default_factory=dict, init=False, compare=False
     )
+    _blank: dict[int, str] = field(default_factory=dict, init=False, compare=False)
+    _told: set[str] = field(default_factory=set, init=False, compare=False)
     _renderings: list[Rendering] = field(default_factory=list, init=False, compare=False)
     _features: dict[tuple[str, int, int], DatasetRecord] = field(default_factory=dict, init=False, compare=False)
 

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nns.data.blank import what_are_blank
 from nns.data.checks import check_trainable
-from nns.data.contents import QUERY_IMAGES, Contents
-from nns.data.decoding import ImageFacts, choose_rendering, examine
+from nns.data.contents import QUERY_IMAGES
+from nns.data.decoding import ImageFacts, examine
 from nns.data.formats import open_data
 from nns.data.given import given_items
 from nns.data.items import Skipped
 from nns.data.parallel import Progress, decode_many, map_sources
-from nns.data.rendering import Rendering
+from nns.data.pixels import Pixels
 from nns.data.splits import assign_splits, split_members
 from nns.errors import DatasetError
 from nns.types import DatasetRecord, LabelledArrays, SplitArrays
@@ -34,7 +34,6 @@ CHECKED_BYTES = 50_000_000
 """Bytes of files up to which a search looks at every image of a dataset, not at its sample alone."""
 
 _CHECKED_SIZE = 32
-_choosing = RLock()
 _ROUNDS = 20  # of replacing unreadable images in a sample; after that, the sample is just smaller
 
 Decoded = tuple["NDArray[np.uint8]", "NDArray[np.int64]", tuple[Skipped, ...]]
@@ -42,7 +41,7 @@ Decoded = tuple["NDArray[np.uint8]", "NDArray[np.int64]", tuple[Skipped, ...]]
 
 
 @dataclass(frozen=True, repr=False)
-class Dataset(Contents):
+class Dataset(Pixels):
     """An opened dataset.
 
     What was computed or read is kept: digests, which images cannot be decoded, and the bytes of files as far as there
@@ -116,6 +115,7 @@ class Dataset(Contents):
             [item.source for item in items], size, workers, progress, self._reader.open, lambda: self.rendering
         )
         self._reasons.update(zip(wanted.tolist(), reasons, strict=True))
+        self._blank.update(zip(wanted.tolist(), what_are_blank(images), strict=True))
         skipped = tuple(Skipped(item.key, reason) for item, reason in zip(items, reasons, strict=True) if reason)
         if not skipped:
             return images, wanted, ()
@@ -256,26 +256,6 @@ class Dataset(Contents):
                 partial(examine, opener=self._reader.open, rendered=lambda: self.rendering), sources, workers, progress
             )
         )
-
-    @property
-    def rendering(self) -> Rendering:
-        """How its deep and transparent images become 8 bits of RGB, chosen when it is first asked for.
-
-        The images that decide are those of the training split, in the order of their content: the same wherever they
-        lie and whatever they are called.
-        """
-        with _choosing:  # several threads decode, and all need the same
-            if not self._renderings:
-                contents = zip(self.items, self.content_digests, strict=True)
-                keys = [(item.split not in (None, "train"), content) for item, content in contents]
-                ordered = [self.items[index].source for index in sorted(range(len(self)), key=keys.__getitem__)]
-                self._renderings.append(choose_rendering(ordered, self._reader.open))
-            return self._renderings[0]
-
-    @property
-    def used_rendering(self) -> Rendering | None:
-        """The rendering if any image that was decoded needed one."""
-        return self._renderings[0] if self._renderings else None
 
     def features(
         self,

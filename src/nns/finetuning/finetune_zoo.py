@@ -223,6 +223,7 @@ def finetune(
     def data_of(preprocessing: Preprocessing) -> SplitArrays:
         nonlocal images
         splits, _ = dataset.splits_at(preprocessing.size, seed=seed, progress=on_decode)
+        dataset.tell_odd_pixels()
         images = len(splits.train)
         return splits
 
@@ -233,7 +234,7 @@ def finetune(
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
-    return FinetuneReport(card, result, folder, skipped, seen=dataset.seen)
+    return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
 
 
 def hand_over(

@@ -112,6 +112,7 @@ def search(
         check_probe(dataset)
     query = dataset.features(zoo.extractor, images=images, seed=seed, progress=progress)
     unread = dataset.unreadable(progress=_part(progress, "checking images"))
+    dataset.tell_odd_pixels(tell)
     clock.stop("features")
     ranking = search_in.rank(query, len(dataset.classes) if dataset.labelled else classes)
     clock.stop("score")
@@ -157,7 +158,7 @@ def _about(dataset: Dataset, unread: Sequence[Skipped]) -> QueryDataset:
         images=len(dataset),
         skipped=tuple((item.path, item.reason) for item in unread),
         digest=dataset.digest,
-        seen=dataset.seen,
+        seen=dataset.seen_decoded,
     )
 
 
