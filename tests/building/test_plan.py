@@ -116,6 +116,19 @@ def test_folders_of_one_name_are_told_apart(plain_zoo, tmp_path):
     assert [name for name, _ in named_datasets(copies)] == ["birds", "birds-2"]
 
 
+def test_a_number_that_makes_a_name_unique_is_nobody_elses_name(plain_zoo, tmp_path, caplog):
+    data = []
+    for number, name in enumerate(("birds", "birds", "birds-2")):
+        folder = shutil.copytree(plain_zoo.settings.data[0], tmp_path / str(number) / name)
+        for image in sorted(folder.rglob("*.png"))[:number]:
+            image.unlink()
+        data.append(str(folder))
+    assert [name for name, _ in named_datasets(data)] == ["birds", "birds-2", "birds-2-2"]
+    shutil.move(next(tmp_path.glob("0/birds/*")), tmp_path / "0" / "birds" / "val")
+    named_datasets(data[:1])
+    assert "named like a split ('val')" in caplog.text
+
+
 def test_seeds_come_from_their_parts():
     seeds = {item_seed(seed, name, "x") for seed in range(20) for name in "abc"}
     assert len(seeds) == 60

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ from nns.zoo import network_id
 if TYPE_CHECKING:
     from nns.plugins import Registry
     from nns.types import DatasetRecord, NetworkRecord
+
+_log = logging.getLogger("nns")
 
 MERGE_FROM = 300
 """Shards from which the journal is merged while a build runs: each costs a reader 2 ms."""
@@ -317,13 +321,16 @@ def named_datasets(data: Sequence[Any], registry: Registry | None = None) -> lis
         raise DatasetError("no dataset named: give `data` FOLDER at least once")
     named: list[tuple[str, Dataset]] = []
     by_digest: dict[str, str] = {}
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
     for each in data:
         dataset = Dataset.of(each, registry=registry)
         if dataset.digest in by_digest:
             raise DatasetError(f"{dataset.path!r} holds the same images as {by_digest[dataset.digest]!r}; give it once")
         by_digest[dataset.digest] = dataset.path
-        taken[dataset.name] = taken.get(dataset.name, 0) + 1
-        count = taken[dataset.name]
-        named.append((dataset.name if count == 1 else f"{dataset.name}-{count}", dataset))
+        for warning in dataset.seen.warnings:
+            _log.warning("%s: %s", dataset.path, warning)
+        numbered = (f"{dataset.name}-{number}" for number in count(2))  # one of them may be another's own name
+        name = next(name for name in chain([dataset.name], numbered) if name not in taken)
+        taken.add(name)
+        named.append((name, dataset))
     return named
