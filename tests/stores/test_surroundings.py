@@ -535,3 +535,58 @@ def test_only_old_rests_of_crashes_are_swept(tmp_path):
         os.utime(journal / name, (time.time() - age,) * 2)
     store.merge()
     assert sorted(item.name for item in journal.glob("tmp-*")) == sorted(set(ages) - {"tmp-1-old.h5"})
+
+
+def test_what_killed_merges_left_is_swept_by_the_next(tmp_path):
+    """Whoever has the lock knows that no other merge runs; a batch is kept as long as somebody has it locked."""
+    import fcntl
+
+    store = fill(tmp_path / "zoo.h5")
+    journal = tmp_path / "zoo.h5.journal"
+    names = [f"tmp-1-{kind}.h5" for kind in ("merge-one", "merge-two", "batch-left", "batch-used", "now")]
+    for name in names:
+        (journal / name).write_bytes(b"unfinished")
+    with (journal / "tmp-1-batch-used.h5").open("rb") as used:
+        fcntl.flock(used, fcntl.LOCK_SH)
+        store.merge()
+        left = {"tmp-1-batch-used.h5", "tmp-1-now.h5"}
+        assert {item.name for item in journal.glob("tmp-*")} == left
+    (tmp_path / "zoo.h5.journal" / "tmp-1-now.h5").unlink()
+    assert HDF5Store(tmp_path / "zoo.h5").collect_garbage().files == ("tmp-1-batch-used.h5",)
+    assert not journal.exists()
+
+
+def test_a_killed_merge_leaves_what_the_next_one_takes_away(tmp_path):
+    path = tmp_path / "zoo.h5"
+    code = """
+import os, sys
+from nns.stores import HDF5Store
+from nns.stores.hdf5 import merge
+merge._confirm_written = lambda *_: os._exit(9)
+HDF5Store(sys.argv[1]).merge()
+"""
+    store = fill(path)
+    digest = store.digest()
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert len(list(tmp_path.glob("zoo.h5.journal/tmp-*"))) == 1
+    store.merge()
+    assert (store.digest(), sorted(os.listdir(tmp_path))) == (digest, ["zoo.h5"])
+
+
+def test_a_batch_is_locked_while_it_is_used(tmp_path, monkeypatch):
+    """A sweep that comes between must not take it."""
+    from nns.stores.hdf5 import store as module
+
+    path, absorb = tmp_path / "zoo.h5", module.absorb
+    fill(path).merge()
+
+    def sweep_first(*arguments, **more):
+        HDF5Store(path).merge()
+        assert len(list(tmp_path.glob("zoo.h5.journal/tmp-*-batch-*"))) == 1
+        absorb(*arguments, **more)
+
+    monkeypatch.setattr(module, "absorb", sweep_first)
+    HDF5Store(path).add_all([sample_network(77)])
+    assert sample_network(77).entry.id in HDF5Store(path).ids()
+    assert sorted(os.listdir(tmp_path)) == ["zoo.h5"]

@@ -34,6 +34,10 @@ T = TypeVar("T")
 _LOCK = ".lock"
 _BESIDE = ".beside-a-file"
 _ADDING = ".adding"
+_BATCH = "batch-"
+MERGING = "merge-"
+"""Kind of temporary file that only who has the lock writes: in large zoos as large as these."""
+
 STALE_SECONDS = 3600.0
 """Age at which a temporary file is taken for the rest of a crash."""
 
@@ -53,6 +57,7 @@ class Journal:
         self.path = path
         self._marked = False
         self.folder = path.with_name(path.name + ".journal")
+        self._held: dict[Path, int] = {}  # locked as long as they are in use
         self._flushing = threading.Lock()
         self._flushed: int | None = None  # a descriptor: while it is open no other folder gets the inode number
 
@@ -94,16 +99,35 @@ class Journal:
         return self._in_folder(lambda: self._commit(name, columns, about))
 
     def write(self, columns: Mapping[str, Column], about: Mapping[str, Any]) -> Path:
-        """Write a file that is no shard, under a temporary name. The caller removes it.
+        """Write a file that is no shard, under a temporary name. The caller gives it to :meth:`discard`.
 
         Raises:
             ZooError: If it cannot be written.
         """
-        return self._in_folder(lambda: self._write(columns, about))
 
-    def temporary(self) -> Path:
-        """Make a name for a file that is not finished."""
-        return self.folder / f"tmp-{os.getpid()}-{uuid.uuid4().hex}.h5"
+        def write() -> Path:
+            path = self._write(columns, about, _BATCH)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            _flock(descriptor, wait=True, shared=True)  # shared, as HDF5 locks so what it reads
+            if not path.exists():  # a sweep found it before it was locked: write it again
+                os.close(descriptor)
+                raise FileNotFoundError(path)
+            self._held[path] = descriptor
+            return path
+
+        return self._in_folder(write)
+
+    def discard(self, files: Iterable[Path]) -> None:
+        """Remove files that :meth:`write` wrote, and the folder if nothing is left in it."""
+        for file in files:
+            file.unlink(missing_ok=True)
+            if file in self._held:
+                os.close(self._held.pop(file))
+        self.remove_if_empty()
+
+    def temporary(self, kind: str = "") -> Path:
+        """Make a name for a file that is not finished; one of a merge, which holds the lock, or of a batch says so."""
+        return self.folder / f"tmp-{os.getpid()}-{kind}{uuid.uuid4().hex}.h5"
 
     def _in_folder(self, work: Callable[[], T]) -> T:
         """Do something in the folder, which is made if need be; a merge may remove it, empty, at any moment."""
@@ -123,8 +147,8 @@ class Journal:
         except OSError as error:
             raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
 
-    def _write(self, columns: Mapping[str, Column], about: Mapping[str, Any]) -> Path:
-        temporary = self.temporary()
+    def _write(self, columns: Mapping[str, Column], about: Mapping[str, Any], kind: str = "") -> Path:
+        temporary = self.temporary(kind)
         try:
             write_file(temporary, columns, about)
         except BaseException:
@@ -227,9 +251,11 @@ class Journal:
         return (self.folder / _BESIDE).exists()
 
     def stale(self) -> list[str]:
-        """List temporary files that crashed writers left: an hour older than the lock, which is touched first.
+        """List, under the lock, temporary files that processes left which were killed.
 
-        Both times are the file system's, so the clocks of the machines do not matter.
+        Those of merges, as whoever writes one has the lock; those of batches whose own lock nobody has; others an hour
+        older than the lock, which is touched first. Both times are the file system's, so the clocks of the machines do
+        not matter.
         """
         found = []
         # an hour is much: 16 MB take 10 ms from the first byte to the name. Even of a writer that was only slow nothing
@@ -239,7 +265,8 @@ class Journal:
             now = (self.folder / _LOCK).stat().st_mtime
             for item in self.folder.glob("tmp-*.h5"):
                 with suppress(FileNotFoundError):
-                    if now - item.lstat().st_mtime > STALE_SECONDS:
+                    age = now - item.lstat().st_mtime
+                    if age > STALE_SECONDS or MERGING in item.name or (_BATCH in item.name and _is_free(item)):
                         found.append(item.name)
         except OSError:
             return []
@@ -294,6 +321,25 @@ class Journal:
         """Remove the folder if nothing is left in it: what was refused leaves no trace."""
         with self.lock():  # leaving the lock removes an empty folder
             pass
+
+
+def _is_free(path: Path) -> bool:
+    """Return whether nobody has a file locked."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return _flock(descriptor, wait=False)
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, wait: bool, shared: bool = False) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _link(source: Path, target: Path) -> bool:

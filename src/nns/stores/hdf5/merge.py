@@ -18,7 +18,7 @@ from nns.files import flush
 from nns.stores._records import check_features, normal_dataset, normal_transfer, unused_supernets
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, offsets, write_file
 from nns.stores.hdf5.file import ZooFile
-from nns.stores.hdf5.journal import Journal, reason
+from nns.stores.hdf5.journal import MERGING, Journal, reason
 from nns.stores.hdf5.networks import NO_FINGERPRINTS, NUMBERS, RAGGED_PARTS, Networks, Supernets, WeightsTable
 from nns.stores.hdf5.pack import Packer, pack
 from nns.stores.hdf5.shards import (
@@ -245,7 +245,7 @@ def _rewrite(
 
     ``last`` is called right before, and may refuse. ``fresh`` are files whose weights are packed, not copied.
     """
-    temporary, spool = journal.temporary(), journal.temporary()
+    temporary, spool = journal.temporary(MERGING), journal.temporary(MERGING)
     try:
         with Packer(spool) as packer:
             columns, about = _columns(contents, packer, view, repack, fresh)

@@ -185,10 +185,8 @@ class HDF5Store(StoreReader):
         except ContentConflictError as error:
             raise ZooError(f"{self.path}: {error.name} is in the zoo already, with other content") from error
         finally:
-            for file in files:  # a process that is killed leaves them; a merge removes them after an hour
-                file.unlink(missing_ok=True)
-            if files:
-                self._loader.journal.remove_if_empty()
+            if files:  # a process that is killed leaves them, and the next merge removes them
+                self._loader.journal.discard(files)
         self.refresh()
 
     def _write_batch(self, records: Sequence[NetworkRecord]) -> Path:
@@ -224,8 +222,7 @@ class HDF5Store(StoreReader):
         try:
             replace_networks(self.path, [Part(file, stays_open=True)])
         finally:
-            file.unlink(missing_ok=True)
-            self._loader.journal.remove_if_empty()
+            self._loader.journal.discard([file])
         self.refresh()
 
     def absorb(self, other: StoreReader) -> None:
