@@ -85,3 +85,44 @@ def test_a_long_caption_is_not_broken_where_it_would_be_copied(capsys):
     command = "nns predict " + "x" * 200 + " IMAGE..."
     print_table("title", [("a", "left")], [["b"]], caption=command)
     assert command in capsys.readouterr().out.splitlines()
+
+
+EVIL = "a\x1b[2J\rb\nFORGED \u202e\x9b"
+
+
+def test_a_fault_is_shown_with_what_a_file_says_escaped(nns, monkeypatch, small_zoo):
+    """Whatever a library puts into its message, no name out of a stranger's file drives the terminal."""
+    from nns.zoo import Zoo
+
+    def broken(*args):
+        try:
+            raise KeyError(EVIL)
+        except KeyError as error:
+            raise RuntimeError(f"cannot use {EVIL}") from error
+
+    monkeypatch.setattr(Zoo, "__init__", broken)
+    done = nns("zoo", "ls", small_zoo.path)
+    assert done.code == 1
+    assert "RuntimeError: cannot use a\\x1b[2J\\rb\\nFORGED \\u202e\\x9b" in done.err
+    assert "KeyError" in done.err
+    assert "test_output.py" in done.err
+    assert not any(line.startswith("FORGED") for line in done.err.splitlines())
+    assert all(line.isprintable() for line in done.err.split("\n"))
+
+
+def test_what_is_logged_is_escaped(nns, monkeypatch, small_zoo, capsys):
+    import logging
+
+    from nns.zoo import Zoo
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own; then Python's last resort writes
+
+    def logged(*args, **more):
+        logging.getLogger("nns").warning("fetching %s", EVIL)
+        raise OSError(2, EVIL, EVIL)
+
+    monkeypatch.setattr(Zoo, "__init__", logged)
+    done = nns("zoo", "ls", small_zoo.path)
+    assert "fetching a\\x1b[2J" in done.err
+    assert all(line.isprintable() for line in done.err.split("\n"))
+    assert not any(line.startswith("FORGED") for line in done.err.splitlines())

@@ -7,8 +7,8 @@ from nns.backends._base import (
     Published,
     Trainer,
     WorkItem,
-    load_weights,
     spdx,
 )
+from nns.backends.loading import load_weights
 
 __all__ = ["Backend", "PretrainedOffer", "ProducedNetwork", "Published", "Trainer", "WorkItem", "load_weights", "spdx"]

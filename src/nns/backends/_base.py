@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nns.backends.loading import load_weights
 from nns.types import ArchitectureSpec, Json, PartProgress, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class Backend(ABC):
         """
         from dataclasses import replace
 
-        return load_weights(self.build(replace(spec, source="random"), classes), spec, state)
+        return load_weights(lambda: self.build(replace(spec, source="random"), classes), spec, state)
 
     def packaged_file(self, spec: ArchitectureSpec) -> tuple[str, str] | None:
         """Name the installed package with an architecture's pretrained weights, and the file below it; None: nowhere.
@@ -302,27 +303,6 @@ class Backend(ABC):
         What comes out depends on the weights of the supernet alone, not on what was cut from it before.
         """
         raise NotImplementedError(f"backend {self.name!r} has no supernets")
-
-
-def load_weights(module: nn.Module, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Return a network or supernet trained weights, and put it into eval mode.
-
-    Raises:
-        WeightsError: If names or shapes do not fit.
-    """
-    from nns.errors import WeightsError
-
-    # load_state_dict would say so too, but that of some libraries leaves what is missing at random
-    wanted = module.state_dict().keys()
-    for what, names in (("lack", wanted - state.keys()), ("have an unknown", state.keys() - wanted)):
-        if names:
-            raise WeightsError(f"weights do not fit {spec.name!r}: they {what} {min(names)!r} ({len(names)} such)")
-    try:
-        module.load_state_dict(dict(state))
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()
-        raise WeightsError(f"weights do not fit {spec.name!r}: {first[-1].strip()}") from error
-    return module.eval()
 
 
 _SPDX = ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0")

@@ -26,7 +26,9 @@ def main() -> None:
 
 def _run() -> None:
     from nns.cli.app import app
+    from nns.cli.text import escape_logs
 
+    escape_logs()
     app()
 
 
@@ -53,12 +55,12 @@ def _exit_code(run: Callable[[], object]) -> int:
         _complain("there is not enough memory for this")
     except OSError as error:
         if error.strerror is None:
-            raise
+            return _unexpected(error)
         where = f" ({error.filename})" if error.filename else ""
         _complain(f"{error.strerror}{where}")
-    except Exception:
+    except Exception as error:  # noqa: BLE001 - a fault of whatever runs here: it is shown, escaped
         if not received():
-            raise
+            return _unexpected(error)
         _complain(complaint())  # C code that was called back from may make anything of a KeyboardInterrupt
         return exit_code()
     return 1
@@ -78,6 +80,14 @@ def in_options(message: str) -> str:
     message = re.sub("`([a-z_]+)`", lambda found: option(found[1]), message)
     message = re.sub(r"^(top|images|tries) must", lambda found: f"{option(found[1])} must", message)
     return message.replace("is not the JSON of a search", "is not the output of `nns search --json`")
+
+
+def _unexpected(error: BaseException) -> int:
+    """Show where a fault of nns, a plugin or a library came from; what it says may be out of a stranger's file."""
+    from nns.cli.text import traceback_of
+
+    print(traceback_of(error), file=sys.stderr)
+    return 1
 
 
 def _complain(message: str) -> None:

@@ -22,6 +22,29 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
 
 
+def escape_logs() -> None:
+    """Escape what is logged where nobody has set up logging: names out of files are in it."""
+    import logging
+
+    class OneLine(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return one_line(super().format(record))
+
+    if logging.lastResort:
+        logging.lastResort.setFormatter(OneLine())
+
+
+def traceback_of(error: BaseException) -> str:
+    """Write an error as Python would, with its causes; of each message every line but its own is escaped."""
+    import traceback
+
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = [traceback_of(cause), "", "Then:", ""] if cause else []
+    frames = [printable(line.rstrip()) for line in traceback.format_tb(error.__traceback__)]
+    what = one_line(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+    return "\n".join([*before, "Traceback (most recent call last):", *frames, what])
+
+
 def ascii_json(document: Any, indent: int | None = None) -> str:
     """Write JSON in printable ASCII, which no stream lacks and nothing in which drives a terminal."""
     text = json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nns.backends.loading import on_meta
 from nns.documents import parse_json
 from nns.errors import UsageError, WeightsError
 from nns.files import real_path, replacing_folder
@@ -21,12 +22,13 @@ from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
 from nns.plugins import installed_plugins
 from nns.untrusted import CARD as CARD_KIND
-from nns.untrusted import WEIGHTS, read_file
+from nns.untrusted import WEIGHTS, Kind, read_file
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from nns.backends import Backend
     from nns.plugins import Registry
 
 MODEL = "model.safetensors"
@@ -37,6 +39,10 @@ ONNX = "model.onnx"
 
 OWN_FILES = frozenset({MODEL, CARD, CLASSES, README, ONNX})
 """Files that nns puts into such a folder; one that holds others is never replaced."""
+
+
+NAME_BYTES = 1000
+"""Bytes of the name, type and shape of a tensor in a file of weights, at most."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +120,26 @@ def load_handover(directory: str | os.PathLike[str], *, registry: Registry | Non
 
     folder = Path(directory).expanduser()
     card = _read_card(folder)
+    backend = (registry or installed_plugins()).backend(card.spec.backend)
     try:
-        weights = read_file(folder / MODEL, WEIGHTS)
+        weights = read_file(folder / MODEL, _kind(backend, card))
     except OSError as error:
         raise WeightsError(f"{str(folder / MODEL)!r} cannot be read: {error.strerror}") from error
     if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
         raise WeightsError(f"{str(folder / MODEL)!r} is damaged: it is not the file that its card describes (sha256)")
-    backend = (registry or installed_plugins()).backend(card.spec.backend)
     try:
         state = load(weights)
     except SafetensorError as error:
         raise WeightsError(f"{str(folder / MODEL)!r} is damaged: {error}") from error
     return FineTuned(backend.load(card.spec, state, len(card.classes)).eval(), card)
+
+
+def _kind(backend: Backend, card: Card) -> Kind:
+    """Bound the file by what the architecture can need, so that 40 GB of holes are not read for a small network."""
+    plan = on_meta(lambda: backend.build(replace(card.spec, source="random"), len(card.classes)))
+    tensors = () if plan is None else plan.state_dict().values()
+    room = sum(8 * tensor.numel() + NAME_BYTES for tensor in tensors)
+    return Kind(f"the weights of {card.spec.name!r:.80}", WEIGHTS.max_bytes if plan is None else room + NAME_BYTES)
 
 
 def read_card(directory: str | os.PathLike[str]) -> Card:

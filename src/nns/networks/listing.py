@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from nns.backends.loading import on_meta
 from nns.errors import UsageError
 from nns.networks.counting import count_cost
 from nns.types import ArchitectureSpec, Limits, NetworkCost, Preprocessing
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nns.backends import Backend
 
 REASON_LENGTH = 80
+
+MAX_PARAMS = 200_000_000
+"""Parameters up to which an architecture is built to be counted, where that cannot be done without memory."""
 
 
 @dataclass(frozen=True)
@@ -112,19 +119,21 @@ def cost_without_weights(
     """
     import torch
 
-    def count() -> NetworkCost:
-        module = backend.build(replace(spec, source="random"), len(classes))
-        return count_cost(backend, module, preprocessing, len(classes))
+    def build() -> nn.Module:
+        return backend.build(replace(spec, source="random"), len(classes))
 
+    plan = on_meta(build)
     try:
-        with torch.device("meta"):
-            return count()
-    except Exception:  # noqa: BLE001 - what fails on the meta device may work on the CPU
-        try:
-            return count()
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
-            raise UsageError(f"{spec.name!r} does not run at {preprocessing.size} px ({lines[0]:.200})") from error
+        if plan is not None:
+            with suppress(Exception), torch.device("meta"):
+                return count_cost(backend, plan, preprocessing, len(classes))
+            # what fails on the meta device may work on the CPU, but a zoo that names a giant gets no gigabytes for it
+            if sum(parameter.numel() for parameter in plan.parameters()) > MAX_PARAMS:
+                raise ValueError("it cannot be counted without memory for its weights")
+        return count_cost(backend, build(), preprocessing, len(classes))
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise UsageError(f"{spec.name!r} does not run at {preprocessing.size} px ({lines[0]:.200})") from error
 
 
 def _within(

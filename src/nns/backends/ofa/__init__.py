@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.backends._base import Backend, ProducedNetwork, WorkItem, load_weights
+from nns.backends._base import Backend, ProducedNetwork, WorkItem
+from nns.backends.loading import load_weights
 from nns.backends.ofa import space
 from nns.errors import UnknownNameError
 from nns.hookspecs import Register, hookimpl
@@ -147,7 +148,7 @@ class OfaBackend(Backend):
         from nns.backends.ofa import supernet
 
         width, *_ = space.check_config(spec.config)
-        return load_weights(supernet.build_supernet(width, classes, 0), spec, state)
+        return load_weights(lambda: supernet.build_supernet(width, classes, 0), spec, state)
 
     def cut(self, item: WorkItem, supernet: nn.Module, data: SplitArrays) -> Iterator[ProducedNetwork]:
         """Cut the subnets, recalibrate their batch norm on up to 1024 training images, measure each."""

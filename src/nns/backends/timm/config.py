@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nns.backends._base import Published
+from nns.backends.timm.weights import is_known
 from nns.errors import UsageError
 from nns.types import ArchitectureSpec, Json, Preprocessing
 
@@ -22,10 +23,8 @@ _DATASETS = {"in1k": "imagenet-1k", "in12k": "imagenet-12k", "in21k": "imagenet-
 
 def read_config(config: Json) -> Published | None:
     """See :meth:`nns.backends.Backend.read_config`."""
-    import timm
-
     name, stated = config.get("architecture"), config.get("pretrained_cfg", config)
-    if not isinstance(name, str) or not timm.is_model(name) or not isinstance(stated, dict):
+    if not isinstance(name, str) or not is_known(name) or not isinstance(stated, dict):
         return None
     if config.get("model_args"):
         raise UsageError(f"{name!r} was published with settings of its own ({sorted(config['model_args'])!r:.100})")

@@ -77,8 +77,18 @@ def check_name(name: str) -> None:
     """
     import timm
 
-    if not timm.is_model(base_and_stages(name)[0]):
+    if not is_known(base_and_stages(name)[0]):
         raise UnknownNameError.among("timm architecture", name, timm.list_models())
+
+
+def is_known(name: str) -> bool:
+    """Return whether timm lists a name, tag and all: it would build any of ``resnet18.a/b`` and ``resnet18.x:y``."""
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        return False
+    return (not tag and architecture == name) or name in timm.list_pretrained(f"{architecture}.*")
 
 
 def _from_package(name: str) -> torch.nn.Module:
