@@ -9,7 +9,7 @@ import pytest
 DOCUMENT = {"dataset", "zoo", "limits", "candidates", "static_choice", "seconds"} | {"space", "feasible"}
 DOCUMENT |= {"neighbours", "far", "own_results", "expected_gain", "together", "unscored", "left_out"}
 DATASET = {"path", "classes", "images", "skipped", "digest"}
-DATASET |= {"form", "class_sizes", "splits", "left_out", "warnings"}
+DATASET |= {"layout", "class_sizes", "splits", "left_out", "warnings"}
 ZOO = {"path", "digest", "networks"}
 LIMITS = {"max_params", "max_macs", "max_size", "max_latency_ms", "backend", "license"}
 CANDIDATE = {"rank", "id", "backend", "architecture", "source_dataset", "params", "macs", "bytes", "latency_ms"}

@@ -35,7 +35,7 @@ def test_doctor_says_what_it_sees(nns, split_data):
     assert done.code == 0
     said = " ".join(done.out.split())
     for part in (
-        "images 32", "form class folders in seg_train/ (train), seg_test/ (test)", "classes 2", "train 24, test 8",
+        "images 32", "layout class folders in seg_train/ (train), seg_test/ (test)", "classes 2", "train 24, test 8",
         "sizes 32x32", "modes L 32", "left out 1 (a folder of the system or of a tool), 1 (.heic is HEIC",
         "class train test", "8 12 4", "9 12 4", "1 left out, of a format that is not read",
     ):  # fmt: skip
@@ -47,7 +47,7 @@ def test_doctor_says_what_it_sees(nns, split_data):
 
 def test_search_and_finetune_say_it_in_one_line(nns, small_zoo, split_data, tmp_path):
     done = nns("search", split_data, "--zoo", small_zoo.path, "--backend", "example")
-    assert done.out.startswith(f"{split_data}{LINE}")
+    assert " ".join(done.out.split()).startswith(f"{split_data}{LINE.strip()}")
     document = nns("search", split_data, "--zoo", small_zoo.path, "--backend", "example", "--json").json["dataset"]
     assert document["class_sizes"] == {"8": 16, "9": 16}
     assert document["splits"] == {"train": 24, "test": 8}

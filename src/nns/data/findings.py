@@ -76,6 +76,8 @@ def _files(report: DoctorReport) -> Iterator[Finding]:
     ):
         if found := [skipped for skipped in report.ignored if test(skipped)]:
             shown = first_few([f"{skipped.path}: {skipped.reason}" for skipped in found])
+            if len(found) > 1 and len({skipped.reason for skipped in found}) == 1:
+                shown = f"each {found[0].reason}: {first_few([skipped.path for skipped in found])}"
             yield Finding("warning", f"{len(found)} {what} ({shown})", step)
     others = [skipped.path for skipped in report.ignored if skipped.reason == NOT_AN_IMAGE]
     if others:

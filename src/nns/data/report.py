@@ -126,7 +126,7 @@ class DoctorReport:
 
     def _seen(self) -> Table:
         rows = [["images", f"{self.images}" + (f", {len(self.unreadable)} unreadable" if self.unreadable else "")]]
-        rows += [["form", self.layout]] if self.layout else []
+        rows += [["layout", self.layout]] if self.layout else []
         rows += [["classes", str(len(self.classes)) if self.classes else "no labels"]]
         rows += [["splits", _counted(self.splits) if self.splits else "none: fine-tuning makes them"]]
         if self.smallest and self.largest:

@@ -26,7 +26,7 @@ class Seen:
         images: Images, unreadable ones included.
         sizes: Images of each class; empty where unlabelled.
         splits: Images of each split that it has.
-        form: How it lies there, in words.
+        layout: How it lies there, in words.
         left_out: Files and folders that are no part of it, counted by the reason.
         warnings: What is odd about how it was read.
     """
@@ -35,7 +35,7 @@ class Seen:
     images: int
     sizes: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
-    form: str = ""
+    layout: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class Seen:
             images=len(dataset),
             sizes=dataset.class_sizes,
             splits=dataset.split_sizes,
-            form=dataset.layout,
+            layout=dataset.layout,
             left_out=reasons(dataset.ignored),
             warnings=tuple(f"{odd.what}; {odd.next_step}" for odd in oddities(dataset) if odd.severity == "warning"),
         )
@@ -55,7 +55,7 @@ class Seen:
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON of a search or a fine-tuning says of its dataset."""
         return {
-            "form": self.form,
+            "layout": self.layout,
             "class_sizes": dict(self.sizes),
             "splits": dict(self.splits),
             "left_out": dict(self.left_out),
@@ -72,7 +72,7 @@ class Seen:
             said.append("no labels")
         if self.splits:
             said.append(", ".join(f"{split} {count}" for split, count in self.splits.items()))
-        said += [self.form] if self.form else []
+        said += [self.layout] if self.layout else []
         return "; ".join(said + ([f"left out: {by_reason(self.left_out)}"] if self.left_out else []))
 
     def log(self) -> None:
