@@ -98,6 +98,13 @@ def decode_of(content: bytes, folder: Path) -> np.ndarray:
     return decode(folder / "whole", 32)
 
 
+def test_a_jpeg_of_a_thousand_scans_is_refused_at_once(tmp_path: Path) -> None:
+    content = encoded(photo(), "JPEG", progressive=True)
+    scan = content.rindex(b"\xff\xda")
+    assert "scans" in tried(tmp_path / "a.jpg", content[:-2] + content[scan:-2] * 1000 + b"\xff\xd9")
+    assert tried(tmp_path / "a.jpg", content + b"\xff\xda" * 1000) == ""  # a film behind the picture
+
+
 def test_png_checksums_count_where_pixels_are(tmp_path: Path) -> None:
     content = encoded(photo())
     spans = [(start, end) for kind, start, end in png_chunks(content) if kind == b"IDAT"]
@@ -172,6 +179,25 @@ def test_no_program_is_started_for_an_image(tmp_path: Path) -> None:
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n{ } loop\nshowpage\n"
     assert "not an image" in tried(tmp_path / "a.png", script)
     assert not {"EPS", "WMF", "MPEG", "GRIB", "BUFR", "HDF5", "FITS"} & set(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "empty"),
+        (bytes(5000), "zeros"),
+        (b"<!DOCTYPE html><html>404", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "heic"),
+        (b"%PDF-1.4", "PDF"),
+        (b"PK\x03\x04" + bytes(30), "ZIP"),
+        (b"nothing of the kind", "not read"),
+    ],
+)
+def test_what_is_often_mistaken_for_an_image_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+    reason = tried(tmp_path / "a.jpg", content)
+    assert reason.startswith("not an image")
+    assert what in reason
 
 
 def test_images_are_opened_in_one_place_only() -> None:

@@ -246,7 +246,7 @@ def _reason(error: Exception) -> str:
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
             return f"more than {MAX_PIXELS // 10**6} million pixels"
         case UnidentifiedImageError():
-            return "not an image, or of a format that Pillow does not know"
+            return f"not an image: {error}" if str(error) else "not an image, or of a format that is not read"
         case _:
             text = str(error).strip() or type(error).__name__
             return text if "truncated" in text.lower() else f"damaged: {text}"

@@ -19,6 +19,9 @@ from nns.data.listening import say
 PADDING = 16
 """Bytes of padding that a JPEG's decoder reads ahead, at most, and then does not count as too many."""
 
+MAX_SCANS = 100
+"""Scans of a JPEG: encoders write a dozen, and a thousand over a large image take minutes."""
+
 ZEROS = 64
 """So many zero bytes at the end of a compressed image are none of it: the file was never written to its end."""
 
@@ -57,6 +60,8 @@ def _check_jpeg(content: bytes, image: Image.Image) -> bool:
         import simplejpeg
     except ImportError:  # it is a requirement; who took it away is told
         return say("JPEG data is not checked for damage: install simplejpeg")
+    if content.count(b"\xff\xda") > MAX_SCANS < sum(marker == _SOS for marker, _ in _segments(content)):
+        raise DamagedError(f"more than {MAX_SCANS} scans")
     if image.info.get("progressive") and not _has_all_scans(content):
         raise DamagedError("truncated: scans of a progressive JPEG are missing")
     space = "CMYK" if image.mode == "CMYK" else "GRAY"
@@ -85,18 +90,24 @@ def _is_padding(content: bytes, extraneous: int) -> bool:
 def _has_all_scans(content: bytes) -> bool:
     """Return whether the scans of a progressive JPEG bring every coefficient in full."""
     missing: dict[int, set[int]] = {}
-    at = 2
-    while (found := _MARKER.search(content, at)) is not None and found[0][1] != _EOI:
-        marker, start = found[0][1], found.end()
-        body = content[start + 2 : start + struct.unpack_from(">H", content, start)[0]]
+    for marker, body in _segments(content):
         if marker in _PROGRESSIVE:
             missing = {component: set(range(64)) for component in body[6::3][: body[5]]}
         elif marker == _SOS:
             first, last, bits = body[-3:]
             for component in body[1 : 1 + 2 * body[0] : 2] if not bits & 15 else ():
                 missing.get(component, set()).difference_update(range(first, last + 1))
-        at = start + 2 + len(body)
     return not any(missing.values())
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Go through the markers of a JPEG up to its end, with what each says."""
+    at = 2
+    while (found := _MARKER.search(content, at)) is not None and found[0][1] != _EOI:
+        marker, start = found[0][1], found.end()
+        body = content[start + 2 : start + struct.unpack_from(">H", content, start)[0]]
+        yield marker, body
+        at = start + 2 + len(body)
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:

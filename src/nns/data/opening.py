@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from nns.data.integrity import png_chunks, png_intact
 from nns.data.listening import hear_tiff
@@ -38,6 +38,19 @@ FORMATS = {
 MAX_PROFILE = 32 * 2**20
 """Bytes of a colour profile; Pillow refuses an image for one of more than a megabyte."""
 
+_MISTAKEN = {
+    b"version https://git-lfs": "a pointer of Git LFS; 'git lfs pull' fetches the file",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"<svg": "a drawing (SVG), which is not read",
+    b"<?xml": "XML, which is not read",
+    b"%!ps": "PostScript, which is not read",
+    b"%pdf": "PDF, which is not read",
+    b"8bps": "of Photoshop, which is not read",
+    b"\x1f\x8b": "compressed with gzip; unpack it",
+    b"pk\x03\x04": "a ZIP archive; unpack it",
+    b"{": "JSON",
+}
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # the texts that may hold it
 _MAX_TEXT = 2**18
@@ -54,10 +67,23 @@ def open_bytes(content: bytes) -> Image.Image:
         content, profile = _without_metadata(content)
     if content.startswith((b"II", b"MM")):
         hear_tiff()
-    image: Image.Image = Image.open(BytesIO(content), formats=_formats())
+    try:
+        image: Image.Image = Image.open(BytesIO(content), formats=_formats())
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(_what_else(content)) from None
     if profile:
         image.info["icc_profile"] = profile
     return image
+
+
+def _what_else(content: bytes) -> str:
+    """Say what a file is that is no image of these formats: a thing often mistaken for one, or nothing."""
+    start = content[:512].lstrip().lower()
+    if not content.strip(b"\0"):
+        return "nothing but zeros" if content else "an empty file"
+    if content[4:8] == b"ftyp":
+        return f"of the kind {content[8:12].decode('ascii', 'replace').strip()!r} (HEIC or a film), which is not read"
+    return next((what for sign, what in _MISTAKEN.items() if start.startswith(sign)), "")
 
 
 @cache
