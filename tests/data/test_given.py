@@ -161,3 +161,45 @@ def test_true_is_not_one() -> None:
     pixels = np.zeros((4, 8, 8, 3), np.uint8)
     with pytest.raises(DatasetError, match="is no label beside"):
         Dataset.of([(image, label) for image, label in zip(pixels, [1, True, 0, False], strict=True)])
+
+
+class Labelled:
+    """Six images and labels."""
+
+    def __init__(self, targets: object) -> None:
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> object:
+        return np.full((8, 8, 3), index, np.uint8), self.targets[index]  # type: ignore[index]
+
+
+PIXELS = np.zeros((6, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ((PIXELS, np.eye(2)[[0, 1, 0, 1, 0, 1]]), r"a label of shape \(2,\) is not one class"),
+        ((PIXELS, torch.eye(2)[[0, 1, 0, 1, 0, 1]]), r"a label of shape \(2,\) is not one class"),
+        ((PIXELS, [0.0, 1.0] * 3), "0.0 is no label; give every image a name or a whole number"),
+        ((PIXELS, np.array([0, np.nan] * 3)), "0.0 is no label"),
+        ((PIXELS, ["", "a"] * 3), "a label is empty"),
+        ((PIXELS, [None, "a"] * 3), "None is no label|'a' is no label beside None"),
+        ((PIXELS, 5), "a tuple of ndarray and int is no dataset"),
+        (Labelled([0.2, 0.7, 1.2, 1.7, 0.1, 1.1]), "does not give one class an image"),
+        (Labelled(["1", "01"] * 3), "does not give one class an image"),
+        (Labelled(torch.eye(2)[[0, 1, 0, 1, 0, 1]]), "does not give one class an image"),
+    ],
+)
+def test_labels_that_are_none(data: object, expected: str) -> None:
+    with pytest.raises(DatasetError, match=expected):
+        Dataset.of(data)
+
+
+def test_minus_one_beside_zero_is_said() -> None:
+    assert "'-1': 2 images" in Dataset.of(Labelled([-1, 0, 1] * 2), require_labels=False).seen.warnings[0]
+    assert Dataset.of(Labelled([-1, 1] * 3)).seen.warnings == ()
+    assert Dataset.of(Labelled(torch.tensor([0.0, 1.0] * 3))).classes == ("0", "1")

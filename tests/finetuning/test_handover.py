@@ -168,3 +168,12 @@ def test_bad_folders_are_refused(folder: Path, registry: Registry, what: str) ->
 
 def test_card_json_is_plain(card: Card) -> None:
     assert json.loads(json.dumps(card_json(card), allow_nan=False)) == card_json(card)
+
+
+def test_a_place_that_takes_no_folders_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="takes no folders"):
+        check_target(tmp_path / "file" / "model")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(UsageError, match="takes no folders"):
+        check_target(tmp_path / "new" / "model")

@@ -60,6 +60,8 @@ def given_items(data: Any) -> tuple[str, str, tuple[str, ...], tuple[ImageItem, 
     name = "images"
     images: list[ImageSource]
     if isinstance(data, tuple) and len(data) == 2:
+        if not all(hasattr(part, "__iter__") for part in data):
+            raise DatasetError(f"a tuple of {_types(data)} is no dataset; give a tuple (images, labels)")
         images, labels = [_source(image) for image in data[0]], list(data[1])
     elif isinstance(data, list):
         pairs = [each if isinstance(each, tuple) and len(each) == 2 else (each, None) for each in data]
@@ -101,9 +103,26 @@ def _check_first(image: ImageSource) -> None:
         raise DatasetError(f"the first of the images cannot be used: {error}; see docs/datasets.md") from error
 
 
+def _types(values: Iterable[Any]) -> str:
+    return " and ".join(type(value).__name__ for value in values)
+
+
 def _plain(label: Any) -> Any:
     """Take a label out of an array or a tensor."""
-    return label.item() if hasattr(label, "item") else label
+    try:
+        return label.item() if hasattr(label, "item") else label
+    except (ValueError, RuntimeError):  # one-hot
+        shape = tuple(getattr(label, "shape", ()))
+        raise DatasetError(f"a label of shape {shape} is not one class; give the number of it, not one-hot") from None
+
+
+def _number(label: Any) -> int:
+    """Return a label of a torch dataset as a number; raises ValueError or TypeError if that is not what it says."""
+    plain = label.item() if hasattr(label, "item") else label
+    number = int(plain)
+    if (str(number) if isinstance(plain, str) else number) != plain:
+        raise ValueError(label)  # 0.2 is not class 0, and "01" is not "1"
+    return number
 
 
 def _classes(labels: list[Any], names: Sequence[Any]) -> tuple[tuple[str, ...], list[int]]:
@@ -111,6 +130,8 @@ def _classes(labels: list[Any], names: Sequence[Any]) -> tuple[tuple[str, ...], 
     if all(label is None for label in labels):
         return (), [UNLABELLED] * len(labels)
     if all(isinstance(label, str) for label in labels):
+        if not all(map(str.strip, labels)):
+            raise DatasetError("a label is empty; give every image a name or a number, or none any")
         cleaned = [clean_name(label) for label in labels]
         classes = tuple(sorted(set(cleaned)))
         return classes, [classes.index(label) for label in cleaned]
@@ -119,7 +140,8 @@ def _classes(labels: list[Any], names: Sequence[Any]) -> tuple[tuple[str, ...], 
         position = {label: index for index, label in enumerate(found)}
         return tuple(class_names(names, found).values()), [position[label] for label in labels]
     odd = next(label for label in labels if type(label) is not type(labels[0]) or not isinstance(label, str | int))
-    raise DatasetError(f"{odd!r} is no label beside {labels[0]!r}; give every image a name or a number, or none any")
+    beside = f"{odd!r} is no label" + (f" beside {labels[0]!r}" if type(odd) is not type(labels[0]) else "")
+    raise DatasetError(f"{beside}; give every image a name or a whole number, or none any")
 
 
 def labels_of(collection: Any) -> Sequence[Any]:
@@ -132,11 +154,11 @@ def labels_of(collection: Any) -> Sequence[Any]:
         values = getattr(collection, attribute, None)
         if values is not None and len(values) == len(collection):
             try:
-                return [int(value) for value in values]
+                return [_number(value) for value in values]
             except (TypeError, ValueError, RuntimeError):  # QMNIST: eight numbers an image
                 continue
     try:
-        return [int(collection[index][1]) for index in range(len(collection))]
+        return [_number(collection[index][1]) for index in range(len(collection))]
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise DatasetError(f"{type(collection).__name__} does not give one class an image; take another") from error
 

@@ -88,7 +88,8 @@ def oddities(dataset: Contents) -> Iterator[Finding]:
     for difference, groups in look_alike(dataset.classes).items():
         shown = first_few([" and ".join(map(repr, group)) for group in groups])
         yield Finding("warning", f"classes differ in {difference} alone: {shown}", "give them one name if they are one")
-    if without := [name for name in dataset.classes if name.strip().casefold() in NO_LABEL]:
+    no_label = NO_LABEL | ({"-1"} if "0" in dataset.classes else set())  # beside 1 alone it is one of two classes
+    if without := [name for name in dataset.classes if name.strip().casefold() in no_label]:
         shown = ", ".join(f"{name!r}: {counted(dataset.class_sizes[name], 'image')}" for name in without)
         what = f"{counted(len(without), 'class', 'classes')} with a name that stands for no label ({shown})"
         yield Finding("warning", what, "give these images a label, or take them out; if that is the class, nothing")

@@ -62,9 +62,13 @@ def check_target(directory: str | os.PathLike[str]) -> Path:
     """Check that a fine-tuned network may be written there: call this before anything is trained.
 
     Raises:
-        UsageError: If there is something that is not a fine-tuned network of nns, or holds other files too.
+        UsageError: If there is something that is not a fine-tuned network of nns, or holds other files too; or nothing
+            may be written there.
     """
     target = real_path(Path(directory).expanduser())
+    above = next((folder for folder in target.parents if folder.exists()), target)
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):  # what is there already is replaced in it, too
+        raise UsageError(f"{str(directory)!r} cannot be written: {str(above)!r} takes no folders; name another folder")
     if not target.exists():
         return target
     if not target.is_dir():
