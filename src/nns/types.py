@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 Settings = TypeVar("Settings")
 Optimizer = Literal["adamw", "sgd"]
+Augment = Literal["crop", "affine"]
 SplitName = Literal["train", "val", "test"]
 
 Progress = Callable[[str, int, int], None]

@@ -6,11 +6,12 @@ They are beside the convolutions that they run through, so that nothing between 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
-from nns.backends.batches import augmenter, normalise, shared_tensor
+from nns.backends.batches import augmenter, move_and_tint, normalise, shared_tensor
 from nns.backends.convolutions import quick_convolutions
-from nns.types import LabelledArrays, Preprocessing
+from nns.types import Augment, LabelledArrays, Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
 class Preparation:
     """Makes float images of a batch of uint8 ones: on the device, normalised, augmented, channels last."""
 
-    def __init__(self, preprocessing: Preprocessing, device: str, *, flip: bool) -> None:
+    def __init__(
+        self, preprocessing: Preprocessing, device: str, *, flip: bool = False, augment: Augment = "crop"
+    ) -> None:
         """Bring mean and deviation to the device once."""
         import torch
 
         self.device = device
         self.mean = (torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255).to(device)
         self.std = (torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255).to(device)
-        self.augment = augmenter(preprocessing.size, flip=flip)
+        self.augment = (
+            partial(move_and_tint, flip=flip) if augment == "affine" else augmenter(preprocessing.size, flip=flip)
+        )
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Prepare (n, 3, size, size)."""
@@ -50,7 +55,7 @@ def train_step(
     Args:
         module: The network, on the device of the batch.
         images: (n, 3, size, size) float32.
-        labels: (n,) int64.
+        labels: (n,) int64, or (n, classes) shares.
         optimizer: Of the network's weights.
         scaler: Of the gradients.
         label_smoothing: 0..1.

@@ -76,13 +76,15 @@ class Run:
         self.budget = Budget(recipe.seconds)
         self.history: list[Epoch] = []
         self.best: _Best | None = None
-        self._prepare = Preparation(preprocessing, device, flip=recipe.flip)
+        self._prepare = Preparation(preprocessing, device, flip=recipe.flip, augment=recipe.augment)
+        self._mix = _mixup(recipe, len(data.classes))
         self._images, self._labels = self._training_tensors(data.train)
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0
         self._frozen = _freeze_body(module) if recipe.head_only else []
         self._optimizer = _optimizer(self.module, recipe, fused=not self.cuda)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
+        self._average = _average(self.module, recipe)
 
     def _training_tensors(self, train: LabelledArrays) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images as uint8 and labels, on the GPU where they fit."""
@@ -103,7 +105,13 @@ class Run:
             return self._train_epoch(number, max_steps)
 
     def _train_epoch(self, number: int, max_steps: int | None) -> int:
+        import torch
+
         self.module.train(not self.recipe.head_only)  # in eval mode the statistics of a frozen body stay as they are
+        if self.recipe.still_norms:
+            for layer in self.module.modules():
+                if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
         self.loss.zero_()
         self._seen = 0
         each = max(1, math.ceil(len(self._labels) / self.recipe.batch_size))
@@ -113,8 +121,13 @@ class Run:
                 break
             self._set_rate(max(((number - 1) * each + step) / (self.recipe.epochs * each), self.budget.share))
             labels = labels.to(self.device, non_blocking=True)
-            smoothing = self.recipe.label_smoothing
-            loss = train_step(self.module, images, labels, self._optimizer, self._scaler, smoothing)
+            smoothing, targets = self.recipe.label_smoothing, labels
+            if self._mix is not None and len(labels) % 2 == 0:  # it mixes pairs; its labels are smoothed already
+                images, targets = self._mix(images, labels)
+                smoothing = 0.0
+            loss = train_step(self.module, images, targets, self._optimizer, self._scaler, smoothing)
+            if self._average is not None:
+                self._average.update(self.module)
             self.loss += loss.double() * len(labels)
             self._seen += len(labels)
             step += 1
@@ -133,10 +146,11 @@ class Run:
         """Measure on the validation split and keep the weights if they are the best so far."""
         began = self.budget.elapsed
         train_loss = float(self.loss) / self._seen if self._seen else math.nan  # waits for the GPU
-        loss, accuracy = evaluate(self.module, self.val, self.preprocessing, self.device)
+        measured = self.module if self._average is None else self._average.module
+        loss, accuracy = evaluate(measured, self.val, self.preprocessing, self.device)
         epoch = Epoch(number, train_loss, loss, accuracy)
         if self.best is None or rank(epoch) > rank(self.best.epoch):
-            best = _Best(epoch, copy.deepcopy(self.module.state_dict()))
+            best = _Best(epoch, copy.deepcopy(measured.state_dict()))
             self.history.append(epoch)
             self.best = best
         else:
@@ -189,7 +203,29 @@ def _optimizer(module: nn.Module, recipe: Recipe, *, fused: bool) -> torch.optim
 
     # torch's fused SGD stops at parameters that get their first gradient later than others
     more: dict[str, Any] = {"fused": True} if fused and recipe.optimizer == "adamw" else {}
+    if recipe.layer_decay != 1:
+        more["layer_decay"] = recipe.layer_decay
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
         module, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum, **more
     )
     return optimizer
+
+
+def _average(module: nn.Module, recipe: Recipe) -> Any:
+    """Make the moving average of the weights, None if there is none."""
+    if not recipe.ema:
+        return None
+    from timm.utils.model_ema import ModelEmaV3
+
+    return ModelEmaV3(module, decay=recipe.ema)
+
+
+def _mixup(recipe: Recipe, classes: int) -> Any:
+    """Make what mixes the pairs of a batch, None if nothing does."""
+    if not recipe.mixup:
+        return None
+    from timm.data.mixup import Mixup
+
+    return Mixup(  # type: ignore[no-untyped-call]
+        mixup_alpha=recipe.mixup, label_smoothing=recipe.label_smoothing, num_classes=classes
+    )

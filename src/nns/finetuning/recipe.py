@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nns.errors import PluginError
-from nns.types import Optimizer
+from nns.types import Augment, Optimizer
 
 if TYPE_CHECKING:
     from nns.plugins import Registry
@@ -27,6 +27,14 @@ class Recipe:
         batch_size: Images a step.
         warmup: Share of the training in which the rate rises, 0..1.
         label_smoothing: 0..1.
+        layer_decay: Factor on the rate from each layer to the one before it, 0..1: the first layers, which know most of
+            what is common to all images, move least. 1: all alike.
+        ema: Decay, each step, of the moving average of the weights that is measured and handed over (timm's); 0: the
+            weights themselves.
+        mixup: Alpha of the Beta distribution that images and labels of a batch are mixed by (timm's); 0: none.
+        augment: ``"crop"``: one random crop a batch; ``"affine"``: each image turned, scaled, stretched, shifted and
+            tinted by draws of its own.
+        still_norms: Leave the statistics of batch norms as they came.
         flip: Mirror half of the batches; wrong for letters, digits and arrows.
         patience: Epochs without a better validation accuracy after which training stops; None: never.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -42,6 +50,11 @@ class Recipe:
     batch_size: int = 32
     warmup: float = 0.1
     label_smoothing: float = 0.1
+    layer_decay: float = 1.0
+    ema: float = 0.0
+    mixup: float = 0.0
+    augment: Augment = "crop"
+    still_norms: bool = False
     flip: bool = False
     patience: int | None = None
     device: str = "auto"
