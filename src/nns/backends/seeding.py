@@ -8,12 +8,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initialise modules inside this block from ``seed``; torch's CPU generator is restored after it.
+    """Draw from ``seed`` inside this block; torch's CPU generator and numpy's are restored after it.
 
-    PyTorch's initialisers draw from the global generator and take no other, hence the fork.
+    PyTorch's initialisers and timm's mixup draw from the global generators and take no other.
     """
+    import numpy as np
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    before = np.random.get_state()  # noqa: NPY002 - the one that timm draws from
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
