@@ -15,11 +15,11 @@ def seeded(seed: int) -> Iterator[None]:
     import numpy as np
     import torch
 
-    before = np.random.get_state()  # noqa: NPY002 - the one that timm draws from
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    before = np.random.get_state()
+    np.random.seed(seed % 2**32)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             yield
     finally:
-        np.random.set_state(before)  # noqa: NPY002
+        np.random.set_state(before)
