@@ -94,6 +94,9 @@ def batches(
     labels: torch.Tensor,
     batch_size: int,
     augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    *,
+    order: torch.Tensor | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Return shuffled batches of one epoch.
 
@@ -105,11 +108,14 @@ def batches(
         labels: (n,) int64.
         batch_size: Images a batch.
         augment: Applied to each batch.
+        order: (n,) the images in their order; None: it is drawn.
+        first: Batches of it that are left out, because they were trained on already.
     """
     import torch
 
-    order = torch.randperm(len(labels))
-    for start in range(0, len(labels), batch_size):
+    if order is None:
+        order = torch.randperm(len(labels))
+    for start in range(first * batch_size, len(labels), batch_size):
         chosen = order[start : start + batch_size]
         if len(chosen) < 2 <= len(labels):
             return

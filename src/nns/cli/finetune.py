@@ -101,22 +101,28 @@ def finetune(
     else:
         render(report)
     if report.result.interrupted:
-        note("interrupted; the best so far was kept")
+        note("interrupted; the best so far was kept, and the same command goes on")
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _show(update: Any) -> Any:
+    from nns.cli.output import note
+
     done: dict[str, int] = {}
     last = 0.0
 
     def show(event: LadderEvent, images: int) -> None:
         nonlocal last
+        if event.kind == "resumed":
+            note(f"going on where an interrupted run stopped: {event.message}")
+        elif event.kind == "trouble":
+            note(event.message)
         if event.kind == "epoch" and event.epoch is not None:
             key = f"{event.rung}/{event.rungs} {event.network}"
             done[key] = done.get(key, 0) + 1
             rate = images / max(event.seconds - last, 1e-9)
-            note = f"validation accuracy {event.epoch.val_accuracy:.1%} · {rate:.0f} images/s"
-            update(key, done[key], event.epochs, note)
+            said = f"validation accuracy {event.epoch.val_accuracy:.1%} · {rate:.0f} images/s"
+            update(key, done[key], event.epochs, said)
         last = event.seconds
 
     return show

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from nns.finetuning._run import Epoch, rank
 from nns.finetuning.training import TrainingResult
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Stopped = Literal["finished", "halved", "budget", "patience", "interrupted"]
-EventKind = Literal["rung", "train", "epoch", "out", "test"]
+Stopped = Literal["finished", "halved", "budget", "patience", "diverged", "interrupted"]
+EventKind = Literal["rung", "train", "epoch", "out", "test", "resumed", "trouble"]
 
 _STOPPED: dict[str, Stopped] = {
     "epochs": "finished",
@@ -53,7 +53,7 @@ class Tried:
         val_accuracy: Best top-1 accuracy on the validation split, 0..1; NaN if it was never measured.
         epochs: Epochs it was trained for in all, those cut short counted.
         stopped: ``"finished"``: had all its epochs; ``"halved"``: others were better; ``"budget"``: its time
-            was over; ``"patience"``: got no better; ``"interrupted"``: Ctrl-C.
+            was over; ``"patience"``: got no better; ``"diverged"``: its loss ran away twice; ``"interrupted"``: Ctrl-C.
     """
 
     network: str
@@ -68,8 +68,9 @@ class LadderEvent:
 
     Attributes:
         kind: ``"rung"`` as a rung begins, ``"train"`` as an entrant's training begins, ``"epoch"`` after each
-            epoch, ``"out"`` when an entrant is left out (``message`` says why), ``"test"`` before the winner
-            is measured on the test split.
+            epoch, ``"resumed"`` where an interrupted run goes on, ``"trouble"`` if something went wrong that is mended
+            (``message`` says what), ``"out"`` when an entrant is left out (``message`` says why), ``"test"`` before the
+            winner is measured on the test split.
         rung: Number of the rung, from 1; 0 before the first.
         rungs: Number of rungs, 0 before they are planned.
         entrants: Entrants in this rung.
@@ -166,12 +167,39 @@ class Climber:
         if data.test is not None and len(data.val):
             self.test_seconds = result.validation_seconds * len(data.test) / len(data.val)
 
+    def give_up(self) -> None:
+        """Note that its training came to nothing: its weights are what they were at its best, if there was one."""
+        self.stopped = "diverged"
+        self.module = self.module if self.best_state is None else self.best_module()
+
     def best_module(self) -> nn.Module:
         """Return the network with its best weights."""
         assert self.module is not None
         assert self.best_state is not None
         self.module.load_state_dict(self.best_state)
         return self.module
+
+    def state(self) -> dict[str, Any]:
+        """Return all but what the entrant is; tensors are those in use."""
+        return {
+            "module": None if self.module is None else self.module.state_dict(),
+            "best": self.best and astuple(self.best),
+            "best_state": self.best_state,
+            "history": [astuple(epoch) for epoch in self.history],
+            "stopped": self.stopped,
+            "rungs": self.rungs,
+            "test_seconds": self.test_seconds,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what it was at a state of :meth:`state`."""
+        if state["module"] is not None:
+            self.module = self.entrant.build()
+            self.module.load_state_dict(state["module"])
+        self.best = state["best"] and Epoch(*state["best"])
+        self.best_state = state["best_state"]
+        self.history = [Epoch(*row) for row in state["history"]]
+        self.stopped, self.rungs, self.test_seconds = state["stopped"], state["rungs"], state["test_seconds"]
 
     def drop_weights(self) -> None:
         """Free the memory of one that is out."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nns.backends.batches import batches, shared_tensor
@@ -14,6 +14,7 @@ from nns.backends.convolutions import quick_convolutions
 from nns.backends.steps import Preparation, evaluate, train_step
 from nns.errors import UsageError
 from nns.finetuning._budget import FORWARD_SHARE, Budget
+from nns.finetuning.checkpoint import Saver, random_state, restore_random_state
 from nns.finetuning.recipe import Recipe
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
 
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
 MIN_RATE = 0.05
 """Share of the peak learning rate at which the warm-up begins."""
 
+RUNAWAY = 5.0
+"""Times the loss of a guess, ln(classes), above which a training has run away."""
+
+SMALLEST_BATCH = 4
+
 GPU_SHARE = 0.25
 """Images are kept on the GPU as long as they take no more than this share of its free memory."""
+
+
+class DivergedError(UsageError):
+    """The loss of a training ran away, or became no number, twice."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Run:
         self.best: _Best | None = None
         self._prepare = Preparation(preprocessing, device, flip=recipe.flip, augment=recipe.augment)
         self._mix = _mixup(recipe, len(data.classes))
+        self._classes = len(data.classes)
         self._images, self._labels = self._training_tensors(data.train)
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0
@@ -85,6 +96,12 @@ class Run:
         self._optimizer = _optimizer(self.module, recipe, fused=not self.cuda)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
         self._average = _average(self.module, recipe)
+        self._first = _on_cpu(self.module.state_dict())
+        self._rate = recipe.lr
+        self.batch_size = recipe.batch_size
+        self.next_epoch = 1
+        self._order: torch.Tensor | None = None
+        self._step = 0
 
     def _training_tensors(self, train: LabelledArrays) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images as uint8 and labels, on the GPU where they fit."""
@@ -95,31 +112,41 @@ class Run:
             images = images.to(self.device)
         return images, labels
 
-    def train_epoch(self, number: int, max_steps: int | None = None) -> int:
-        """Run one epoch; a budget that ends within it cuts it short.
+    def train_epoch(self, number: int, max_steps: int | None = None, save: Saver | None = None) -> int:
+        """Run one epoch, or what is left of one; a budget that ends within it cuts it short.
+
+        Args:
+            number: Of the epoch, from 1.
+            max_steps: Steps at most.
+            save: Called after each step, to keep the state if that is due.
 
         Returns:
-            Number of steps that were done.
+            Number of steps of this epoch that are done, those before an interruption among them.
         """
         with nullcontext() if self.cuda else quick_convolutions(self.module):
-            return self._train_epoch(number, max_steps)
+            return self._train_epoch(number, max_steps, save)
 
-    def _train_epoch(self, number: int, max_steps: int | None) -> int:
+    def _train_epoch(self, number: int, max_steps: int | None, save: Saver | None) -> int:
         import torch
 
+        self.next_epoch = number
+        if self._order is None:
+            self._order = torch.randperm(len(self._labels))
+            self.loss.zero_()
+            self._seen = self._step = 0
         self.module.train(not self.recipe.head_only)  # in eval mode the statistics of a frozen body stay as they are
         if self.recipe.still_norms:
             for layer in self.module.modules():
                 if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                     layer.eval()
-        self.loss.zero_()
-        self._seen = 0
-        each = max(1, math.ceil(len(self._labels) / self.recipe.batch_size))
-        began, step = self.budget.elapsed, 0
-        for images, labels in batches(self._images, self._labels, self.recipe.batch_size, self._prepare):
-            if self.budget.spent or step == max_steps:
+        each = max(1, math.ceil(len(self._labels) / self.batch_size))
+        began, before, first = self.budget.elapsed, self._seen, self._step
+        for images, labels in batches(
+            self._images, self._labels, self.batch_size, self._prepare, order=self._order, first=self._step
+        ):
+            if self.budget.spent or self._step - first == max_steps:
                 break
-            self._set_rate(max(((number - 1) * each + step) / (self.recipe.epochs * each), self.budget.share))
+            self._set_rate(max(((number - 1) * each + self._step) / (self.recipe.epochs * each), self.budget.share))
             labels = labels.to(self.device, non_blocking=True)
             smoothing, targets = self.recipe.label_smoothing, labels
             if self._mix is not None and len(labels) % 2 == 0:  # it mixes pairs; its labels are smoothed already
@@ -130,17 +157,94 @@ class Run:
                 self._average.update(self.module)
             self.loss += loss.double() * len(labels)
             self._seen += len(labels)
-            step += 1
+            self._step += 1
             if not self.history:
-                a_second = self._seen / max(self.budget.elapsed - began, 1e-9)
+                a_second = (self._seen - before) / max(self.budget.elapsed - began, 1e-9)
                 self.budget.reserve = FORWARD_SHARE * len(self.val) / a_second
             if self.on_images:
                 self.on_images(len(labels))
-        return step
+            if save:
+                save(self.state, False)
+        done, self._order = self._step, None
+        return done
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the mean loss of the epoch is no number, or far above that of a guess."""
+        loss = float(self.loss) / self._seen if self._seen else 0.0
+        return not loss <= RUNAWAY * max(1.0, math.log(self._classes))
+
+    def go_back(self) -> None:
+        """Return to the best weights so far, at a tenth of the rate.
+
+        Raises:
+            DivergedError: If that was done before.
+        """
+        if self._rate < self.recipe.lr:
+            raise DivergedError(
+                f"the training ran away at a rate of {self.recipe.lr:g}, and at {self._rate:g} again; take a lower `lr`"
+            )
+        self._rate = self.recipe.lr / 10
+        self.module.load_state_dict(self.best.state if self.best else self._first)
+        self._optimizer = _optimizer(self.module, self.recipe, fused=not self.cuda)
+        self._average = _average(self.module, self.recipe)
+
+    def halve_batch(self) -> bool:
+        """Take half as many images a step from now on, since memory is out; tell whether that is possible."""
+        import torch
+
+        if self.batch_size <= SMALLEST_BATCH:
+            return False
+        self.batch_size //= 2
+        self._order = None
+        self._optimizer.zero_grad(set_to_none=True)
+        if self.cuda:
+            torch.cuda.empty_cache()
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on; tensors are those in use."""
+        return {
+            "epoch": self.next_epoch,
+            "step": self._step if self._order is not None else 0,
+            "order": self._order,
+            "module": self.module.state_dict(),
+            "first": self._first,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "average": None if self._average is None else self._average.module.state_dict(),
+            "history": [astuple(epoch) for epoch in self.history],
+            "best": self.best and {"epoch": astuple(self.best.epoch), "state": self.best.state},
+            "loss": self.loss,
+            "seen": self._seen,
+            "rate": self._rate,
+            "batch_size": self.batch_size,
+            "elapsed": self.budget.elapsed,
+            "reserve": self.budget.reserve,
+            "random": random_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of :meth:`state`; call inside :func:`nns.backends.seeding.seeded`."""
+        self.next_epoch, self._step, self._order = state["epoch"], state["step"], state["order"]
+        self.module.load_state_dict(state["module"])
+        self._first = state["first"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._average is not None:
+            self._average.module.load_state_dict(state["average"])
+        self.history = [Epoch(*row) for row in state["history"]]
+        best = state["best"]
+        self.best = None if best is None else _Best(Epoch(*best["epoch"]), best["state"])
+        self.loss.copy_(state["loss"])
+        self._seen, self._rate, self.batch_size = state["seen"], state["rate"], state["batch_size"]
+        self.budget = Budget(self.recipe.seconds, state["elapsed"])
+        self.budget.reserve = state["reserve"]
+        restore_random_state(state["random"])
 
     def _set_rate(self, progress: float) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.lr * cosine(progress, self.recipe.warmup) * group.get("lr_scale", 1.0)
+            group["lr"] = self._rate * cosine(progress, self.recipe.warmup) * group.get("lr_scale", 1.0)
 
     def measure(self, number: int) -> Epoch:
         """Measure on the validation split and keep the weights if they are the best so far."""
@@ -156,6 +260,7 @@ class Run:
         else:
             self.history.append(epoch)
         self.budget.reserve = self.budget.elapsed - began
+        self.next_epoch = number + 1
         return epoch
 
     def finish(self) -> nn.Module:
@@ -167,6 +272,10 @@ class Run:
         self._optimizer.zero_grad(set_to_none=True)
         module: nn.Module = self.module.to("cpu").eval()
         return module
+
+
+def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def rank(epoch: Epoch) -> tuple[float, float]:

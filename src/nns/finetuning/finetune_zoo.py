@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.data import Dataset, Skipped
 from nns.documents import parse_json
 from nns.errors import UsageError
+from nns.files import real_path
 from nns.finetuning import (
     Card,
     Entrant,
@@ -23,6 +25,7 @@ from nns.finetuning import (
     make_card,
     write_handover,
 )
+from nns.finetuning.checkpoint import Checkpoint
 from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
 from nns.tables import Table, finite
@@ -229,10 +232,23 @@ def finetune(
 
     candidates = [entrant_of(network, classes, seed=seed, image_size=image_size) for network in networks]
     tell = (lambda event: on_event(event, images)) if on_event else None
-    result = climb(candidates, data_of, recipe, seed=seed, on_event=tell)
+    checkpoint = Checkpoint(
+        Checkpoint.beside(real_path(Path(output).expanduser())),
+        {
+            "data": dataset.digest,
+            "networks": [network.id for network in networks],
+            "recipe": asdict(recipe),
+            "image_size": image_size,
+            "seed": seed,
+            "versions": [version("nns"), version("torch"), version("timm")],
+        },
+    )
+    result = climb(candidates, data_of, recipe, seed=seed, on_event=tell, checkpoint=checkpoint)
     winner = next(network for network in networks if network.id == result.winner.id)
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
+    if not result.interrupted:  # after Ctrl-C the same command goes on
+        checkpoint.remove()
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
     return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
 

@@ -15,15 +15,17 @@ Source: successive halving, Karnin, Koren & Somekh 2013; Jamieson & Talwalkar 20
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nns.backends.steps import evaluate
 from nns.errors import UsageError
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
-from nns.finetuning._run import Epoch
+from nns.finetuning._run import DivergedError, Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
+from nns.finetuning.checkpoint import Checkpoint
 from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe
 from nns.finetuning.training import resolve_device, train
@@ -46,6 +48,7 @@ def climb(
     keep: float = 0.5,
     seed: int = 0,
     on_event: Callable[[LadderEvent], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> LadderResult:
     """Fine-tune the entrant that turns out best on the validation split. One entrant is just trained.
 
@@ -68,17 +71,18 @@ def climb(
         keep: Share of the entrants that goes on to the next rung, 0 < keep < 1.
         seed: Of shuffling and augmentation.
         on_event: Called as things happen.
+        checkpoint: Where the state is kept while it climbs, and gone on from if it is there; it is left there.
 
     Returns:
         The winner, and what became of the others.
 
     Raises:
-        UsageError: No entrant, two with one id, or settings out of range.
+        UsageError: No entrant, two with one id, settings out of range, or the loss of every entrant ran away.
         KeyboardInterrupt: If it comes before there is anything to keep.
     """
     seconds = recipe.seconds if budget_seconds is None else budget_seconds
     _check_arguments(entrants, recipe, seconds, keep)
-    ladder = _Ladder(entrants, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event)
+    ladder = _Ladder(entrants, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event, checkpoint)
     try:
         ladder.run()
     except KeyboardInterrupt:
@@ -114,15 +118,18 @@ class _Ladder:
         keep: float,
         seed: int,
         on_event: Callable[[LadderEvent], None] | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.climbers = [Climber(entrant) for entrant in entrants]
         self.alive = list(self.climbers)
         self.data_of, self.recipe, self.seconds = data_of, recipe, seconds
         self.keep, self.seed, self.on_event = keep, seed, on_event
+        self.checkpoint = checkpoint
         self.started = time.perf_counter()
         self.interrupted = False
         self.rungs: tuple[Rung, ...] = ()
-        self.number = 0
+        self.number = self.entered = 0
+        self.diverged: DivergedError | None = None
 
     @property
     def elapsed(self) -> float:
@@ -137,20 +144,52 @@ class _Ladder:
 
     def run(self) -> None:
         """Climb all rungs."""
-        if self.seconds is not None:
+        saved = self.checkpoint.read() if self.checkpoint else None
+        if saved:
+            self._restore(saved)
+        elif self.seconds is not None:
             self._enter_affordable(self.seconds)
+        self.entered = len(self.alive) if saved is None else saved["entered"]
         timed = self.seconds is not None
-        self.rungs = plan_rungs(len(self.alive), self.recipe.epochs, self.keep, timed=timed)
-        for rung in self.rungs:
-            self.number += 1
-            self._halve(rung.entrants)
-            self._tell("rung", message=f"{rung.entrants} entrant(s), up to {rung.epochs} epoch(s) each")
+        self.rungs = plan_rungs(self.entered, self.recipe.epochs, self.keep, timed=timed)
+        if saved:
+            self._tell("resumed", message=f"rung {self.number} of {len(self.rungs)}, after {self.elapsed:.0f} s")
+        for number, rung in enumerate(self.rungs, 1):
+            if number < self.number:
+                continue
+            resumed = saved if number == self.number else None
+            self.number = number
+            if resumed is None:
+                self._halve(rung.entrants)
+                self._tell("rung", message=f"{rung.entrants} entrant(s), up to {rung.epochs} epoch(s) each")
             for turn, climber in enumerate(self.alive):
+                if resumed and turn < resumed["turn"]:
+                    continue
                 if self._time_is_over():
                     for late in self.alive[turn:]:
                         self._leave(late, "budget", "the time is over")
                     return
-                self._train(climber, rung, turn)
+                self._train(climber, rung, turn, resumed["run"] if resumed and turn == resumed["turn"] else None)
+
+    def _state(self, turn: int, run: dict[str, Any]) -> dict[str, Any]:
+        """Return everything that the rest of the ladder depends on; ``run`` is the training of this turn."""
+        return {
+            "elapsed": self.elapsed,
+            "entered": self.entered,
+            "number": self.number,
+            "turn": turn,
+            "alive": [climber.entrant.id for climber in self.alive],
+            "climbers": {climber.entrant.id: climber.state() for climber in self.climbers},
+            "run": run,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.started = time.perf_counter() - state["elapsed"]
+        by_id = {climber.entrant.id: climber for climber in self.climbers}
+        for network, of_it in state["climbers"].items():
+            by_id[network].restore(of_it)
+        self.alive = [by_id[network] for network in state["alive"]]
+        self.number = state["number"]
 
     def _enter_affordable(self, seconds: float) -> None:
         """Leave out the last entrants if the budget has no epoch for each of them."""
@@ -183,25 +222,39 @@ class _Ladder:
             climber.module = climber.entrant.build()
         return data
 
-    def _train(self, climber: Climber, rung: Rung, turn: int) -> None:
+    def _train(self, climber: Climber, rung: Rung, turn: int, resume: Mapping[str, Any] | None) -> None:
         entrant = climber.entrant
         data = self._prepare(climber)
         assert climber.module is not None
         budget, seconds = self.training_seconds, None
         if budget is not None:
-            seconds = max(0.0, budget * rung.until - self.elapsed) / (len(self.alive) - turn)
+            used = resume["elapsed"] if resume else 0.0
+            seconds = used + max(0.0, budget * rung.until - self.elapsed) / (len(self.alive) - turn)
         self._tell("train", entrant.id, message=entrant.name)
-        result = train(
-            climber.module,
-            data,
-            entrant.preprocessing,
-            replace(self.recipe, epochs=rung.epochs, seconds=seconds),
-            seed=self.seed + self.number - 1,
-            on_epoch=lambda epoch: self._tell("epoch", entrant.id, epoch=epoch),
-        )
+        try:
+            result = train(
+                climber.module,
+                data,
+                entrant.preprocessing,
+                replace(self.recipe, epochs=rung.epochs, seconds=seconds),
+                seed=self.seed + self.number - 1,
+                on_epoch=lambda epoch: self._tell("epoch", entrant.id, epoch=epoch),
+                save=partial(self._save, turn),
+                resume=resume,
+                on_trouble=lambda message: self._tell("trouble", entrant.id, message=message),
+            )
+        except DivergedError as error:
+            self.diverged = error
+            climber.give_up()
+            self._tell("out", entrant.id, message=str(error))
+            return
         climber.take(result, data, self.number)
         if result.stopped == "interrupted":
             raise KeyboardInterrupt
+
+    def _save(self, turn: int, run: Callable[[], dict[str, Any]], at_end_of_epoch: bool) -> None:
+        if self.checkpoint and self.checkpoint.due(at_end_of_epoch):
+            self.checkpoint.write(self._state(turn, run()))
 
     def interrupt(self) -> None:
         """Note Ctrl-C for all that are still in."""
@@ -216,6 +269,8 @@ class _Ladder:
     def result(self) -> LadderResult:
         """Choose the winner by validation, measure it on the test split, once."""
         measured = [climber for climber in self.climbers if climber.best_state is not None]
+        if not measured and self.diverged:
+            raise self.diverged
         if not measured:
             raise KeyboardInterrupt  # nothing else ends a ladder before anything was measured
         winner = max(measured, key=lambda climber: climber.rank)

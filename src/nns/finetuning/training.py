@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nns.backends.seeding import seeded
 from nns.backends.steps import evaluate
 from nns.errors import UsageError
 from nns.finetuning._run import Epoch, Run
+from nns.finetuning.checkpoint import Saver
 from nns.finetuning.recipe import Recipe
 from nns.types import Preprocessing, SplitArrays
 
@@ -72,6 +73,9 @@ def train(
     on_images: Callable[[int], None] | None = None,
     stop_below: Mapping[int, float] | None = None,
     keep_interrupted: bool = True,
+    save: Saver | None = None,
+    resume: Mapping[str, Any] | None = None,
+    on_trouble: Callable[[str], None] | None = None,
 ) -> TrainingResult:
     """Train a network in place and give it back at its best epoch.
 
@@ -82,6 +86,9 @@ def train(
     training and keeps the best epoch so far; if none is complete yet, the network as it is at that moment
     is measured and handed back. A second Ctrl-C during that is raised.
 
+    A loss that runs away, or is no number, is met once by returning to the best weights so far at a tenth of the rate;
+    memory that runs out, by half of the images a step.
+
     Args:
         module: The network, with a head for the classes of ``data``.
         data: The dataset; ``test`` is not touched.
@@ -91,18 +98,24 @@ def train(
         on_epoch: Called after each epoch.
         on_images: Called after each step with the number of images.
         stop_below: Epoch to validation accuracy: with less than that at that epoch, training ends.
+        save: Called after each step and epoch with what gives the state of the training, to keep it if that is due.
+        resume: Such a state: the training goes on from there, on the CPU as if it had never stopped.
+        on_trouble: Called with what went wrong and what is done about it.
         keep_interrupted: Whether Ctrl-C hands back what there is; if not, it is raised.
 
     Returns:
         The network at its best epoch, with the history.
 
     Raises:
-        UsageError: If the recipe's device is not there, or ``head_only`` finds no linear classifier.
+        UsageError: If the recipe's device is not there, ``head_only`` finds no linear classifier, or the loss runs away
+            twice.
     """
     run = Run(module, data, preprocessing, recipe, resolve_device(recipe.device), on_images)
     with seeded(seed):
+        if resume:
+            run.restore(resume)
         try:
-            stopped = _epochs(run, on_epoch, stop_below or {})
+            stopped = _epochs(run, on_epoch, stop_below or {}, save, on_trouble or (lambda message: None))
         except KeyboardInterrupt:
             if not keep_interrupted:
                 raise
@@ -121,14 +134,22 @@ def train(
     )
 
 
-def _epochs(run: Run, on_epoch: Callable[[Epoch], None] | None, stop_below: Mapping[int, float]) -> str:
+def _epochs(
+    run: Run,
+    on_epoch: Callable[[Epoch], None] | None,
+    stop_below: Mapping[int, float],
+    save: Saver | None,
+    on_trouble: Callable[[str], None],
+) -> str:
     """Train until something ends it, and say what."""
-    for number in range(1, run.recipe.epochs + 1):
-        if not run.train_epoch(number):
+    for number in range(run.next_epoch, run.recipe.epochs + 1):
+        if not _train_epoch(run, number, save, on_trouble):
             return "budget"
         epoch = run.measure(number)
         if on_epoch:
             on_epoch(epoch)
+        if save:
+            save(run.state, True)
         if epoch.val_accuracy < stop_below.get(number, 0.0):
             return "halved"
         if run.budget.spent and number < run.recipe.epochs:
@@ -137,3 +158,26 @@ def _epochs(run: Run, on_epoch: Callable[[Epoch], None] | None, stop_below: Mapp
         if patience is not None and run.best and number - run.best.epoch.epoch >= patience:
             return "patience"
     return "epochs"
+
+
+def _train_epoch(run: Run, number: int, save: Saver | None, on_trouble: Callable[[str], None]) -> int:
+    """Train one epoch, whatever goes wrong once; return the number of steps."""
+    while True:
+        try:
+            steps = run.train_epoch(number, save=save)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error) or not run.halve_batch():
+                raise
+            on_trouble(f"memory is out: {run.batch_size} images a step from now on")
+            continue
+        if not run.diverged:
+            return steps
+        run.go_back()
+        on_trouble(f"the training ran away in epoch {number}: back to the best weights so far, at a tenth of the rate")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    # torch's allocator of the CPU raises a plain RuntimeError
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
