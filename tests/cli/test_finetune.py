@@ -103,10 +103,10 @@ def test_the_same_seed_gives_the_same_network(finetune):
 def interrupt_at(monkeypatch, number):
     train_epoch = Run.train_epoch
 
-    def interrupted(run, epoch, *arguments):
+    def interrupted(run, epoch, *arguments, **more):
         if epoch == number:
             raise KeyboardInterrupt
-        return train_epoch(run, epoch, *arguments)
+        return train_epoch(run, epoch, *arguments, **more)
 
     monkeypatch.setattr(Run, "train_epoch", interrupted)
 
