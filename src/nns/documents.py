@@ -22,6 +22,9 @@ T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """A number of things."""
 
+MAX_DIGITS = 40
+"""Digits of a whole number, at most: a seed has 39."""
+
 _WRONG = {
     "int": "is no whole number",
     "float": "is no number",
@@ -89,7 +92,7 @@ def parse_json(data: bytes) -> Any:
         ValueError: If it is none.
         RecursionError: If it is nested too deep.
     """
-    return json.loads(data, parse_constant=_refuse, parse_float=_finite)
+    return json.loads(data, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
 
 
 def _refuse(name: str) -> float:
@@ -99,6 +102,12 @@ def _refuse(name: str) -> float:
 def _finite(digits: str) -> float:
     number = float(digits)
     return number if math.isfinite(number) else _refuse(digits)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def convert(row: Any, kind: type[T]) -> T:

@@ -21,6 +21,12 @@ Json = Mapping[str, Any]
 Settings = TypeVar("Settings")
 Optimizer = Literal["adamw", "sgd"]
 Augment = Literal["crop", "affine"]
+
+MAX_SIDE = 4096
+"""Largest input in pixels that a record may ask for."""
+
+MAX_CHANNEL = 1e6
+"""Largest mean and deviation of a channel that a record may have."""
 SplitName = Literal["train", "val", "test"]
 
 Progress = Callable[[str, int, int], None]

@@ -13,16 +13,13 @@ from nns.finetuning._climber import LadderResult, Tried
 from nns.finetuning._run import Epoch
 from nns.finetuning.recipe import Recipe
 from nns.jsonable import jsonable
-from nns.types import ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
+from nns.types import MAX_CHANNEL, MAX_SIDE, ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
 
 FORMAT = "nns-finetuned"
 VERSION = 1
 
 MEASURES = frozenset({"train_loss", "val_loss", "val_accuracy"})
 """What is NaN where it was not measured, and null in a card."""
-
-MAX_SIDE = 4096
-"""Largest input in pixels that a card may ask for."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +167,11 @@ def decode_card(row: Mapping[str, Any]) -> Card:
         raise ValueError(f"an input of {card.preprocessing.size} pixels")
     if not card.classes:
         raise ValueError("no classes")
+    channels = card.preprocessing
+    if not all(-MAX_CHANNEL <= mean <= MAX_CHANNEL for mean in channels.mean):
+        raise ValueError(f"a mean of {channels.mean}")
+    if not all(1 / MAX_CHANNEL <= std <= MAX_CHANNEL for std in channels.std):
+        raise ValueError(f"a deviation of {channels.std}")
     return card
 
 

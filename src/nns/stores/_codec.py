@@ -15,7 +15,16 @@ import numpy as np
 
 from nns.errors import ZooError
 from nns.places import WEIGHTS_KINDS, StoredWeights, Weights
-from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry, Preprocessing, Provenance, TransferRecord
+from nns.types import (
+    MAX_CHANNEL,
+    MAX_SIDE,
+    ArchitectureSpec,
+    NetworkCost,
+    NetworkEntry,
+    Preprocessing,
+    Provenance,
+    TransferRecord,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """Ids of networks and names of spaces: 1 to 64 characters that are safe in a file name."""
@@ -27,6 +36,12 @@ MAX_PUBLISHED = 64
 """Published accuracies of one network, at most."""
 
 MAX_COUNT = 2**62
+MAX_INTEGER = 2**64
+MAX_PARAMS, MAX_MACS, MAX_BYTES, MAX_WIDTH = 10**12, 10**16, 10**13, 10**6
+"""Largest counts of an architecture: a hundred times those of the largest that there are."""
+MAX_TEXT = 1000
+"""Characters of a name, at most."""
+MAX_CLASSES = 100_000
 MAX_NUMBER = 1e300
 MAX_DEPTH = 64
 """Levels of lists and objects in JSON, at most."""
@@ -50,8 +65,8 @@ def parse_json(data: bytes, what: str) -> Any:
         raise ZooError(f"{what}: not valid JSON ({type(error).__name__})") from error
 
 
-_SUSPICIOUS = re.compile(rb"[0-9][eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]")
-"""Numbers that may be infinite, and escapes that may be half a character: worth a closer look."""
+_SUSPICIOUS = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{20}|\\u[dD][89a-fA-F]")
+"""Numbers that may be infinite or no number to a C library, escapes that may be half a character: look closer."""
 
 
 def _depth(data: bytes) -> int:
@@ -71,6 +86,8 @@ def _refuse_unsafe(value: Any) -> None:
             item.encode()
         elif type(item) is float and not math.isfinite(item):
             raise ValueError("a number without bound")
+        elif type(item) is int and abs(item) >= MAX_INTEGER:
+            raise ValueError("a whole number of more than 64 bits")
         elif type(item) in (list, dict):
             if depth > MAX_DEPTH:
                 raise ValueError("too many levels")
@@ -101,9 +118,16 @@ def text(value: Any) -> str:
     return value
 
 
-def count(value: Any) -> int:
+def name(value: Any) -> str:
+    """Check for a string that is not long; TypeError otherwise, ValueError for a long one."""
+    if len(text(value)) > MAX_TEXT:
+        raise ValueError(f"{value[:20]!r}… is a name of {len(value)} characters")
+    return str(value)
+
+
+def count(value: Any, most: int = MAX_COUNT) -> int:
     """Check for a whole number that is not negative; TypeError otherwise."""
-    if type(value) is not int or not 0 <= value < MAX_COUNT:
+    if type(value) is not int or not 0 <= value <= most:
         raise TypeError(f"{value!r:.40} in place of a count")
     return value
 
@@ -112,6 +136,13 @@ def number(value: Any) -> float:
     """Check for a finite number; TypeError otherwise."""
     if type(value) not in (float, int) or not -MAX_NUMBER < value < MAX_NUMBER:
         raise TypeError(f"{value!r:.40} in place of a number")
+    return float(value)
+
+
+def share(value: Any) -> float:
+    """Check for an accuracy; TypeError if it is no number, ValueError if it is none of 0..1."""
+    if not 0 <= number(value) <= 1:
+        raise ValueError(f"accuracy {value} is not between 0 and 1")
     return float(value)
 
 
@@ -132,12 +163,24 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def classes_of(value: Any) -> tuple[str, ...]:
+    """Check for a list of class names; TypeError or ValueError otherwise."""
+    found = texts(value)
+    if len(found) > MAX_CLASSES or any(len(each) > MAX_TEXT for each in found):
+        raise ValueError(f"{len(found)} classes, the longest name of {max(map(len, found))} characters")
+    return found
+
+
 @lru_cache(maxsize=256)
 def _preprocessing(size: Any, mean: tuple[Any, ...], std: tuple[Any, ...]) -> Preprocessing:
     channels = tuple(number(item) for item in (*mean, *std))
     if len(mean) != 3 or len(std) != 3:
         raise ValueError("mean and std have three numbers each")
-    return Preprocessing(count(size), channels[:3], channels[3:])  # type: ignore[arg-type]
+    if any(abs(item) > MAX_CHANNEL for item in channels) or any(item < 1 / MAX_CHANNEL for item in channels[3:]):
+        raise ValueError(f"mean and std are {channels}")
+    if not 1 <= count(size) <= MAX_SIDE:
+        raise ValueError(f"an input of {size} pixels")
+    return Preprocessing(size, channels[:3], channels[3:])  # type: ignore[arg-type]
 
 
 def decode_entry(row: Any) -> NetworkEntry:
@@ -151,19 +194,19 @@ def decode_entry(row: Any) -> NetworkEntry:
     spec, cost, pre, accuracy = row["spec"], row["cost"], row["preprocessing"], row["accuracy"]
     return NetworkEntry(
         text(row["id"]),
-        ArchitectureSpec(text(spec["backend"]), text(spec["name"]), mapping(spec["config"]), text(spec["source"])),
+        ArchitectureSpec(name(spec["backend"]), name(spec["name"]), mapping(spec["config"]), name(spec["source"])),
         NetworkCost(
-            count(cost["body_params"]),
-            count(cost["body_macs"]),
-            count(cost["body_bytes"]),
-            count(cost["feature_dim"]),
+            count(cost["body_params"], MAX_PARAMS),
+            count(cost["body_macs"], MAX_MACS),
+            count(cost["body_bytes"], MAX_BYTES),
+            count(cost["feature_dim"], MAX_WIDTH),
         ),
         _preprocessing(pre["size"], tuple(pre["mean"]), tuple(pre["std"])),
-        texts(row["classes"]),
-        text(row["source_dataset"]),
-        text(row["source_digest"]),
-        math.nan if accuracy is None else number(accuracy),
-        text(row["license"]),
+        classes_of(row["classes"]),
+        name(row["source_dataset"]),
+        name(row["source_digest"]),
+        math.nan if accuracy is None else share(accuracy),
+        name(row["license"]),
         Provenance.of(mapping(row["provenance"])),
         decode_weights(row["weights_at"]) if "weights_at" in row else StoredWeights(),
         decode_published(row["published"]) if "published" in row else {},
@@ -206,15 +249,13 @@ def decode_transfer(row: Any) -> TransferRecord:
         TypeError: If a field has the wrong type.
         ValueError: If the accuracy is none.
     """
-    accuracy = number(row["accuracy"])
-    if not 0 <= accuracy <= 1:
-        raise ValueError(f"an accuracy of {accuracy}")
+    accuracy = share(row["accuracy"])
     if not NAME.fullmatch(network_id := text(row["network_id"])):
         raise ValueError("a network id that is not allowed")
     return TransferRecord(
         network_id,
-        text(row["dataset"]),
-        text(row["dataset_digest"]),
+        name(row["dataset"]),
+        name(row["dataset_digest"]),
         accuracy,
         count(row["epochs"]),
         mapping(row["recipe"]),

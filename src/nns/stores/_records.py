@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import UsageError, ZooError
-from nns.stores._codec import NAME, decode_entry, decode_transfer, parse_json
+from nns.stores._codec import NAME, classes_of, decode_entry, decode_transfer, name, parse_json
 from nns.stores._digest import canonical_json, entry_json, transfer_json
+from nns.stores._numbers import LARGEST, are_bounded, odd_tensor
 from nns.types import (
     FIXED_PARTS,
     DatasetRecord,
@@ -26,14 +27,14 @@ MAX_META = 1 << 20
 """Bytes of JSON that one record may have."""
 
 
-def check_name(kind: str, name: str) -> None:
+def check_name(kind: str, given: str) -> None:
     """Refuse a name that is not 1 to 64 letters, digits, dots, dashes or underscores.
 
     Raises:
         UsageError: If it is refused.
     """
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{kind} {name!r:.80} is not 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
+    if not NAME.fullmatch(given):
+        raise UsageError(f"{kind} {given!r:.80} is not 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
 
 
 def _meta(what: str, value: Any) -> bytes:
@@ -43,6 +44,10 @@ def _meta(what: str, value: Any) -> bytes:
         raise UsageError(f"{what}: {error}") from error
     if len(data) > MAX_META:
         raise UsageError(f"{what}: {len(data)} bytes of JSON are more than {MAX_META}; shorten provenance or classes")
+    try:
+        parse_json(data, what)  # what no reader takes is not written: it would bar the whole zoo
+    except ZooError as error:
+        raise UsageError(str(error)) from error
     return data
 
 
@@ -50,8 +55,8 @@ def _floats(what: str, value: NDArray[Any], rank: int) -> NDArray[np.float32]:
     array = np.array(value, dtype="<f4", order="C")
     if array.ndim != rank:
         raise UsageError(f"{what}: shape {array.shape}, expected {rank} dimensions")
-    if not np.isfinite(array).all():
-        raise UsageError(f"{what}: holds NaN or infinity")
+    if not are_bounded(array):
+        raise UsageError(f"{what}: holds NaN or infinity, or a number beyond {LARGEST:g}")
     array.setflags(write=False)
     return array
 
@@ -113,6 +118,12 @@ def normal_dataset(record: DatasetRecord) -> tuple[DatasetRecord, bytes]:
     if labels.size and not -1 <= labels.min() <= labels.max() < max(len(record.classes), 1):
         raise UsageError(f"{what}: labels reach from {labels.min()} to {labels.max()} of {len(record.classes)} classes")
     labels.setflags(write=False)
+    try:
+        classes_of([str(each) for each in record.classes])
+        for text in (record.name, record.digest, record.extractor):
+            name(str(text))
+    except ValueError as error:
+        raise UsageError(f"{what:.100}: {error}") from error
     normal = DatasetRecord(
         str(record.name),
         str(record.digest),
@@ -164,6 +175,8 @@ def normal_space(record: SpaceRecord) -> SpaceRecord:
         raise UsageError(f"{what}: {len(record.network_ids)} ids for {len(embeddings)} embeddings")
     for network_id in record.network_ids:
         check_name(f"{what}: network id", network_id)
+    if odd := odd_tensor(record.tensors):
+        raise UsageError(f"{what}: tensor {odd!r:.80} holds NaN or infinity")
     plain = parse_json(_meta(what, {"settings": dict(record.settings), "report": dict(record.report)}), what)
     return SpaceRecord(
         record.name,

@@ -48,7 +48,7 @@ def sample_network(number: int, seed: int = 0, **changes: Any) -> NetworkRecord:
         classes=("cat", "dög", "snow man"),
         source_dataset=f"data-{number % 2}",
         source_digest="ab" * 32,
-        accuracy=0.1 + 0.01 * number,
+        accuracy=min(0.1 + 0.01 * number, 1.0),
         license="Apache-2.0",
         provenance=Provenance(epochs=3, extra={"seed": seed, "seconds": 1.25, "recipe": {"lr": 0.01}}),
     )

@@ -19,6 +19,7 @@ from nns.networks.weights import find_problems
 from nns.plugins import Registry, installed_plugins
 from nns.stores import HDF5Store, network_content_digest, supernet_content_digest
 from nns.stores._codec import count, mapping, parse_json, text
+from nns.stores._numbers import are_bounded
 from nns.types import FINGERPRINT_PARTS, NetworkEntry
 
 _ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2}
@@ -167,7 +168,8 @@ def _weights(entry: NetworkEntry, data: bytes) -> Iterator[str]:
         return
     try:
         header = mapping(parse_json(data[8 : 8 + length], f"weights of {entry.id}"))
-        ranges = [_tensor(name, mapping(value)) for name, value in header.items() if name != "__metadata__"]
+        tensors = {name: mapping(value) for name, value in header.items() if name != "__metadata__"}
+        ranges = [_tensor(name, value) for name, value in tensors.items()]
     except (ZooError, KeyError, TypeError, ValueError) as error:
         yield f"weights are not in safetensors format ({error})"
         return
@@ -179,6 +181,20 @@ def _weights(entry: NetworkEntry, data: bytes) -> Iterator[str]:
         end = stop
     if end != len(data) - 8 - length:
         yield f"weights have {len(data) - 8 - length} bytes of tensors, the header describes {end}"
+        return
+    for (name, value), (start, stop) in zip(tensors.items(), ranges, strict=True):
+        if value["dtype"] in _FLOATS and not _are_numbers(data[8 + length + start : 8 + length + stop], value["dtype"]):
+            yield f"weights hold NaN or infinity in {name!r:.80}"
+
+
+_FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+
+
+def _are_numbers(data: bytes, dtype: str) -> bool:
+    values = np.frombuffer(data, _FLOATS[dtype])
+    if dtype == "BF16":  # the upper half of fp32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return are_bounded(values)
 
 
 def _tensor(name: str, value: object) -> tuple[int, int]:

@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import ZooError
-from nns.stores._codec import decode_entry, parse_json, without_gc
+from nns.stores._codec import (
+    MAX_BYTES,
+    MAX_CLASSES,
+    MAX_MACS,
+    MAX_PARAMS,
+    MAX_WIDTH,
+    decode_entry,
+    parse_json,
+    without_gc,
+)
+from nns.stores._numbers import are_bounded
+from nns.stores._records import MAX_META
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
@@ -104,7 +115,11 @@ class WeightsTable:
         """Return the offsets of a ragged column, (n + 1,)."""
         cache: dict[str, NDArray[np.uint64]] = self.__dict__.setdefault("_bounds_cache", {})
         if column not in cache:
-            cache[column] = self.file.bounds(f"{self.table}/{column}")
+            cache[column] = found = self.file.bounds(f"{self.table}/{column}")
+            if column == "meta" and np.diff(found).max(initial=0) > MAX_META + 1:
+                raise ZooError(
+                    f"{self.file.path}: a description has more than {MAX_META} bytes; restore it from a copy"
+                )
         return cache[column]
 
     @cached_property
@@ -177,22 +192,33 @@ class Networks(WeightsTable):
     @cached_property
     def graph(self) -> NDArray[np.float32]:
         """Graph statistics of the networks with a fingerprint, (k, g)."""
-        return self.file.array("networks/graph")
+        return self._bounded("graph")
 
     @cached_property
     def kernel(self) -> NDArray[np.float32]:
         """Probe kernels, (k, m, m)."""
-        return self.file.array("networks/kernel")
+        return self._bounded("kernel")
 
     @cached_property
     def surprise(self) -> NDArray[np.float32]:
         """Surprises, (k, r, q)."""
-        return self.file.array("networks/surprise")
+        return self._bounded("surprise")
+
+    def _bounded(self, part: str) -> NDArray[np.float32]:
+        found = self.file.array(f"networks/{part}")
+        if not are_bounded(found):
+            raise ZooError(f"{self.file.path}: fingerprint: {part} holds NaN or infinity; restore it from a copy")
+        return found
 
     def cell(self, column: str, row: int) -> NDArray[np.float32]:
         """Read one row of a ragged column of numbers."""
         start, stop = self.bounds(column)[row : row + 2].tolist()
-        return np.frombuffer(self.file.read(f"networks/{column}", 4 * start, 4 * stop), "<f4")
+        found = np.frombuffer(self.file.read(f"networks/{column}", 4 * start, 4 * stop), "<f4")
+        if not are_bounded(found):
+            raise ZooError(
+                f"{self.file.path}: fingerprint: {column} of {self.name(row)} holds NaN or infinity; restore it"
+            )
+        return found
 
     def fingerprint(self, row: int) -> Fingerprint | None:
         """Read one fingerprint, as arrays of its own; None if the network has none."""
@@ -210,7 +236,14 @@ class Networks(WeightsTable):
     @cached_property
     def numbers(self) -> dict[str, NDArray[Any]]:
         """The columns that repeat numbers of the entries, by name."""
-        return {name: self.file.array(f"networks/{name}") for name in NUMBERS}
+        found = {name: self.file.array(f"networks/{name}") for name in NUMBERS}
+        for name, most in MOST.items():
+            if len(self) and not (found[name] <= most).all():
+                raise ZooError(f"{self.file.path} is damaged: {name} of {found[name].max()}; restore it from a copy")
+        accuracy = found["accuracy"]
+        if not (np.isnan(accuracy) | (accuracy >= 0) & (accuracy <= 1)).all():
+            raise ZooError(f"{self.file.path} is damaged: an accuracy is not between 0 and 1; restore it from a copy")
+        return found
 
     def _refuse_other_numbers(self, row: int, entry: NetworkEntry) -> None:
         found = tuple(column[row].item() for column in self.numbers.values())
@@ -236,6 +269,11 @@ NUMBERS = {
     "accuracy": "<f8",
 }
 """Columns of numbers and their types."""
+
+
+MOST = {"body_params": MAX_PARAMS, "body_macs": MAX_MACS, "body_bytes": MAX_BYTES}
+MOST |= {"feature_dim": MAX_WIDTH, "classes": MAX_CLASSES}
+"""The largest numbers in them."""
 
 
 def numbers_of(entry: NetworkEntry) -> tuple[int, int, int, int, int, float]:

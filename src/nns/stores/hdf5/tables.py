@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from nns.errors import UsageError, ZooError
-from nns.stores._codec import count, decode_transfer, mapping, parse_json, text, texts
+from nns.stores._codec import classes_of, count, decode_transfer, mapping, name, parse_json, text, texts
 from nns.stores._digest import dataset_content_digest
+from nns.stores._numbers import are_bounded, odd_tensor
 from nns.stores._records import check_latencies
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.file import ZooFile
@@ -24,13 +23,13 @@ def read_datasets(file: ZooFile) -> list[tuple[DatasetRecord, str]]:
         try:
             dim = count(value["feature_dim"])
             record = DatasetRecord(
-                text(value["name"]),
-                text(value["digest"]),
-                texts(value["classes"]),
+                name(value["name"]),
+                name(value["digest"]),
+                classes_of(value["classes"]),
                 every_feature[features[row] : features[row + 1]].reshape(labels[row + 1] - labels[row], dim),
                 every_label[labels[row] : labels[row + 1]],
                 count(value["images"]),
-                text(value["extractor"]),
+                name(value["extractor"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{file.path}: dataset {row} is damaged ({error}); restore it from a copy") from error
@@ -51,27 +50,27 @@ def read_dataset_digests(file: ZooFile) -> list[str]:
 
 
 def _check_dataset(file: ZooFile, record: DatasetRecord) -> None:
-    if not np.isfinite(record.features).all():
+    if not are_bounded(record.features):
         raise ZooError(f"{file.path}: features of dataset {record.name!r:.80} hold NaN or infinity; restore it")
     labels = record.labels
     if labels.size and not -1 <= labels.min() <= labels.max() < max(len(record.classes), 1):
         raise ZooError(f"{file.path}: dataset {record.name!r:.80} has labels of no class; restore it from a copy")
 
 
-def read_space(file: ZooFile, name: str) -> SpaceRecord:
+def read_space(file: ZooFile, space: str) -> SpaceRecord:
     """Read one space; its tensors and embeddings are checked against their checksums."""
-    at = f"spaces/{name}"
-    what = f"{file.path}: space {name!r}"
+    at = f"spaces/{space}"
+    what = f"{file.path}: space {space!r}"
     tensors, embeddings = file.small(f"{at}/tensors", schema.MAX_TENSORS), file.array(f"{at}/embeddings")
     value = parse_json(file.small(f"{at}/meta"), what)
     ids = file.names(f"{at}/ids")
-    # a finite sum of squares says that all are finite, in a third of the time; one that overflows says nothing
-    flat = embeddings.reshape(-1)
-    if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(embeddings).all():
+    if not are_bounded(embeddings):
         raise ZooError(f"{what}: embeddings hold NaN or infinity; fit it again")
+    if odd := odd_tensor(tensors):
+        raise ZooError(f"{what}: tensor {odd!r:.80} holds NaN or infinity; fit it again")
     try:
         record = SpaceRecord(
-            name, text(value["method"]), mapping(value["settings"]), tensors, ids, embeddings, mapping(value["report"])
+            space, text(value["method"]), mapping(value["settings"]), tensors, ids, embeddings, mapping(value["report"])
         )
     except (KeyError, TypeError) as error:
         raise ZooError(f"{what} is damaged ({error}); fit it again") from error
