@@ -105,6 +105,10 @@ def test_a_jpeg_of_a_thousand_scans_is_refused_at_once(tmp_path: Path) -> None:
     assert tried(tmp_path / "a.jpg", content + b"\xff\xda" * 1000) == ""  # a film behind the picture
 
 
+def test_a_png_of_a_million_chunks_is_refused_at_once(tmp_path: Path) -> None:
+    assert "chunks" in tried(tmp_path / "a.png", with_chunks(encoded(noise(0)), chunk(b"prVt", b"") * 200_000))
+
+
 def test_png_checksums_count_where_pixels_are(tmp_path: Path) -> None:
     content = encoded(photo())
     spans = [(start, end) for kind, start, end in png_chunks(content) if kind == b"IDAT"]

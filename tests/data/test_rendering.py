@@ -206,6 +206,13 @@ def test_transparency_is_laid_onto_what_shows_the_images(tmp_path: Path, inks: l
     assert all(image.max() - image.min() > 24 for image in images)
 
 
+def test_one_image_of_a_hundred_does_not_turn_the_others(tmp_path: Path) -> None:
+    images = two_classes(lambda i: drawing(i), n=49) | {"red/odd.png": drawing(255)}
+    root = folder_of(tmp_path, images)
+    assert Dataset.open(root).rendering.background == 255
+    assert inspect_dataset(Dataset.open(root)).blank == {"of one colour": ("red/odd.png",)}
+
+
 def test_an_alpha_channel_that_is_empty_is_none(tmp_path: Path) -> None:
     rgb = RNG.integers(0, 255, (48, 48, 3), dtype=np.uint8)
     for alpha in (0, 1):

@@ -80,14 +80,13 @@ def _deep_layers(
     coloured = not image.mode.startswith(("I", "F"))
     profile = image.info.get("icc_profile")
     values = None if coloured and has_wide_values(image) and key is None else read_values(image, reopen)
-    if values is None and rendered is None:
-        span = _FULL
-    else:
+    span = _FULL
+    if values is not None or rendered is not None:
         span = (rendered() if rendered else OWN).span(kind, lambda: read_values(image, reopen))
-    if values is None and span != _FULL:
-        values = read_values(image, reopen)
-    # of the full range the upper byte is what Pillow gives, and what every other program makes of it
-    eight = image if values is None or (coloured and span == _FULL) else Image.fromarray(to_eight_bits(values, span))
+    if coloured and span == _FULL:
+        eight = image  # the upper bytes: what Pillow gives, and what every other program makes of it
+    else:
+        eight = Image.fromarray(to_eight_bits(read_values(image, reopen) if values is None else values, span))
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     if key is not None and values is not None:
         same = values == key if values.ndim == 2 else (values == np.array(key)).all(-1)

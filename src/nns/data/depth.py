@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,15 @@ Kind = Literal["integers", "floats"]
 Span: TypeAlias = tuple[float, float]
 """The value that becomes 0, and the one that becomes 255."""
 
+Values: TypeAlias = NDArray[Any]
+"""Integers or floats."""
+
 _TOPS: dict[Kind, tuple[float, ...]] = {
     "integers": (255.0, 1023.0, 4095.0, 16383.0, 65535.0),  # 8, 10, 12, 14 and 16 bits
     "floats": (1.0, 255.0),
 }
 _USED = 0.25  # a range that is used less than this is stretched
+_AT_ONCE = 2**20
 _OUTSIDE = 0.001  # of the values, at either end: hot pixels do not set the range
 _NARROWEST = 1 / 64  # a gap below values closer together than this part of it is what they are about, as in a mask
 _NODATA = 42113  # GDAL's tag of a TIFF: the value of pixels that have none
@@ -32,7 +36,7 @@ def kind_of(image: Image.Image) -> Kind | None:
     return "integers" if image.mode.startswith("I") or _raw_mode(image).startswith(_RAW) else None
 
 
-def read_values(image: Image.Image, reopen: Callable[[], Image.Image]) -> NDArray[np.float64]:
+def read_values(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values:
     """Return the values of a deep image, (height, width) or (height, width, 3), NaN where it says that it has none.
 
     Args:
@@ -41,17 +45,16 @@ def read_values(image: Image.Image, reopen: Callable[[], Image.Image]) -> NDArra
             gives the lower one.
     """
     if image.mode.startswith(("I", "F")):
-        values: NDArray[np.float64] = np.asarray(image).astype(np.float64)
+        values: Values = np.asarray(image)
         nodata = _nodata(image)
-        if nodata is not None:
-            values[np.isclose(values, nodata, rtol=1e-6, atol=0)] = np.nan
-        return values
+        missing = None if nodata is None else np.isclose(values, nodata, rtol=1e-6, atol=0)
+        return values if missing is None or not missing.any() else np.where(missing, np.nan, values)
     with reopen() as other:
         raw = _raw_mode(other)
         lower = "RGBA" if raw == "LA;16B" else raw[:-1] + ("L" if raw.endswith("B") else "B")
         other.tile = [each._replace(args=_with_raw(each.args, lower)) for each in other.tile]  # type: ignore[attr-defined]
-        values = np.asarray(other)[..., [1, 1, 1] if raw == "LA;16B" else [0, 1, 2]].astype(np.float64)
-    values += np.asarray(image)[..., :3].astype(np.float64) * 256
+        values = np.asarray(other)[..., [1, 1, 1] if raw == "LA;16B" else [0, 1, 2]].astype(np.uint16)
+    values += np.asarray(image)[..., :3].astype(np.uint16) << 8
     return values
 
 
@@ -60,7 +63,7 @@ def has_wide_values(image: Image.Image) -> bool:
     return max(top for _, top in _extrema(image)[:3]) >= 64
 
 
-def span_of(values: NDArray[np.float64], kind: Kind) -> Span:
+def span_of(values: Values, kind: Kind) -> Span:
     """Choose the range of values that becomes 0..255.
 
     Values that lie apart from all others (-9999 for "none", a hot pixel) and a thousandth at either end do not count.
@@ -70,7 +73,9 @@ def span_of(values: NDArray[np.float64], kind: Kind) -> Span:
     Raises:
         ValueError: No value is a finite number.
     """
-    finite = values[np.isfinite(values)]
+    flat = values.reshape(-1)
+    some = flat[:: max(1, flat.size // _AT_ONCE)].astype(np.float64)
+    finite = some[np.isfinite(some)]
     if not finite.size:
         raise ValueError("no pixel is a finite number")
     finite = _without_outlier(_without_outlier(finite, kind), kind)
@@ -84,8 +89,18 @@ def span_of(values: NDArray[np.float64], kind: Kind) -> Span:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def to_eight_bits(values: NDArray[np.generic], span: Span) -> NDArray[np.uint8]:
+def to_eight_bits(values: Values, span: Span) -> NDArray[np.uint8]:
     """Scale values to 0..255; NaN becomes 0, infinities the ends."""
+    if values.dtype == np.uint16:
+        return _scaled(np.arange(65536), span)[values]
+    eight = np.empty(values.shape, np.uint8)
+    rows = max(1, _AT_ONCE // max(1, values[:1].size))  # a large image would take eight bytes a value, several times
+    for start in range(0, len(values), rows):
+        eight[start : start + rows] = _scaled(values[start : start + rows], span)
+    return eight
+
+
+def _scaled(values: Values, span: Span) -> NDArray[np.uint8]:
     low, high = span
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0), 0, 255)).astype(np.uint8)

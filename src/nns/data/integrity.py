@@ -22,6 +22,9 @@ PADDING = 16
 MAX_SCANS = 100
 """Scans of a JPEG: encoders write a dozen, and a thousand over a large image take minutes."""
 
+MAX_CHUNKS = 100_000
+"""Chunks of a PNG: of 8 kB each they are more than a file may have, and each takes 10 microseconds."""
+
 ZEROS = 64
 """So many zero bytes at the end of a compressed image are none of it: the file was never written to its end."""
 
@@ -112,8 +115,11 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Go through a PNG: kind of each chunk, where it starts, and where it ends or should."""
-    at = 8
+    at, count = 8, 0
     while at + 8 <= len(content):
+        count += 1
+        if count > MAX_CHUNKS:
+            raise DamagedError(f"more than {MAX_CHUNKS} chunks")
         (length,) = struct.unpack_from(">I", content, at)
         kind = content[at + 4 : at + 8]
         yield kind, at, at + 12 + length

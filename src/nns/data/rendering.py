@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nns.data.depth import Kind, Span, span_of
+from nns.data.depth import Kind, Span, Values, span_of
 
 WHITE, BLACK = 255, 0
 BACKGROUNDS = (WHITE, BLACK, 128, 192, 64)
-"""What transparency may be laid onto; of those that show the most images the first."""
+"""What transparency may be laid onto, the best liked first."""
 
 _CONTRAST = 24  # levels: less is not seen
+_FEW = 0.02  # of the images: so few do not turn all others, they are told as blank
 _OPAQUE = 8  # an alpha channel that is nowhere higher is none: it was left empty, or holds 0 and 1
 _VALUES = 20_000  # of an image, in the range of its dataset
 _SIDE = 128
@@ -48,7 +49,7 @@ class Rendering:
         if self.background is not None and not 0 <= self.background <= 255:
             raise ValueError(f"a background of {self.background} is not in 0..255")
 
-    def span(self, kind: Kind, values: Callable[[], NDArray[np.float64]]) -> Span:
+    def span(self, kind: Kind, values: Callable[[], Values]) -> Span:
         """Return the range for an image; its own where none was chosen."""
         chosen = self.integers if kind == "integers" else self.floats
         return chosen or span_of(values(), kind)
@@ -73,10 +74,11 @@ class Survey:
     shown: list[tuple[bool, ...]] = field(default_factory=list)
     images: int = 0
 
-    def add_values(self, kind: Kind, values: NDArray[np.float64]) -> None:
+    def add_values(self, kind: Kind, values: Values) -> None:
         """Add some of the values of an image, evenly."""
         flat = values.reshape(-1)
-        self.values.setdefault(kind, []).append(flat[:: math.ceil(flat.size / _VALUES) or 1])
+        some = flat[:: math.ceil(flat.size / _VALUES) or 1]
+        self.values.setdefault(kind, []).append(some.astype(np.float64))
 
     def choose(self) -> Rendering:
         """Choose for all."""
@@ -104,9 +106,9 @@ def shown_on(colours: Image.Image, alpha: Image.Image) -> tuple[bool, ...]:
 
 
 def best_background(shown: Iterable[Sequence[bool]]) -> int:
-    """Choose what shows the most images; of equals the first of :data:`BACKGROUNDS`."""
-    counts = np.sum([*shown], axis=0)
-    return BACKGROUNDS[int(np.argmax(counts))]
+    """Choose what shows the most images, or hardly fewer: the first such of :data:`BACKGROUNDS`."""
+    shares = np.mean([*shown], axis=0)
+    return BACKGROUNDS[int(np.argmax(shares >= shares.max() - _FEW))]
 
 
 def _extrema(image: Image.Image) -> tuple[tuple[int, int], ...]:
