@@ -118,3 +118,10 @@ def test_a_card_without_a_rendering_is_read(tmp_path: Path, result: LadderResult
     del row["rendering"]
     (folder / "card.json").write_text(json.dumps(row))
     assert read_card(folder).rendering is None
+
+
+def test_the_read_me_says_how_images_are_rendered(tmp_path: Path, result: LadderResult, card: Card) -> None:
+    rendering = Rendering(integers=(0.0, 4095.0), background=0)
+    folder = write_handover(tmp_path / "out", result.module, replace(card, rendering=rendering))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "0 becomes 0 and 4095 becomes 255 and transparency is laid onto black" in text

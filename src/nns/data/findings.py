@@ -8,7 +8,7 @@ from nns.data.checks import check_trainable, training_counts
 from nns.data.dataset import Dataset
 from nns.data.items import Skipped
 from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, is_not_read
-from nns.data.rendering import BLACK, WHITE, Rendering
+from nns.data.rendering import Rendering
 from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, counted, first_few
 from nns.data.seen import oddities
 from nns.errors import DatasetError
@@ -160,16 +160,13 @@ def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
 
 
 def _background(rendering: Rendering | None) -> str:
-    grey = None if rendering is None else rendering.background
-    return {WHITE: "white", BLACK: "black, where more of them can be seen than on white"}.get(
-        WHITE if grey is None else grey, "grey, where more of them can be seen than on white"
-    )
+    ground = "" if rendering is None else rendering.ground()
+    return f"{ground}, where more of them can be seen than on white" if ground not in ("", "white") else "white"
 
 
 def _ranges(rendering: Rendering | None) -> str:
-    spans = [] if rendering is None else [span for span in (rendering.integers, rendering.floats) if span]
-    texts = [f"{low:g} becomes 0 and {high:g} becomes 255" for low, high in spans]
-    return f", the same for all: {', '.join(texts)}" if texts else ""
+    ranges = "" if rendering is None else rendering.ranges()
+    return f", the same for all: {ranges}" if ranges else ""
 
 
 def _examples(groups: Sequence[DuplicateGroup]) -> str:

@@ -58,6 +58,15 @@ class Rendering:
         """Return the background for an image; its own where none was chosen."""
         return best_background([shown_on(colours, alpha)]) if self.background is None else self.background
 
+    def ranges(self) -> str:
+        """Say which values become 0 and 255; empty where none were chosen."""
+        spans = [span for span in (self.integers, self.floats) if span]
+        return ", ".join(f"{low:g} becomes 0 and {high:g} becomes 255" for low, high in spans)
+
+    def ground(self) -> str:
+        """Say what transparency is laid onto; empty where that was not chosen."""
+        return "" if self.background is None else {WHITE: "white", BLACK: "black"}.get(self.background, "grey")
+
 
 OWN = Rendering()
 """Each image for itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from nns.data.rendering import Rendering
 from nns.finetuning.card import Card
 
 _SHOWN_CLASSES = 20
@@ -40,8 +41,18 @@ print(predictions[0].label, predictions[0].probability)
 `tuned.module` is a `torch.nn.Module`; its input is float32 (n, 3, {size}, {size}), scaled to 0..1, less the
 mean {mean}, divided by {std}. `nns export {here} --format onnx` writes a file in which that is built in.
 
-`card.json` has everything that is known about it; `classes.txt` the class names in the order of the outputs.
+{rendered}`card.json` has everything that is known about it; `classes.txt` the class names in the order of the outputs.
 """
+
+
+def _rendered(rendering: Rendering | None) -> str:
+    """Say how images become 8 bits of RGB where that is not what everyone does."""
+    said = []
+    if rendering is not None and rendering.ranges():
+        said.append(f"values of more than 8 bits are scaled, {rendering.ranges()}")
+    if rendering is not None and rendering.ground():
+        said.append(f"transparency is laid onto {rendering.ground()}")
+    return f"Before that, as in the images that it learned from, {' and '.join(said)}.\n\n" if said else ""
 
 
 def readme(card: Card, here: str = "DIR") -> str:
@@ -58,6 +69,7 @@ def readme(card: Card, here: str = "DIR") -> str:
         params=card.params,
         macs=card.macs,
         size=card.preprocessing.size,
+        rendered=_rendered(card.rendering),
         epochs=card.epochs,
         device=card.device,
         seconds=card.seconds,
