@@ -16,9 +16,9 @@ from nns import DatasetError, Zoo, ZooError, build_zoo, load_plugins
 from nns.backends import ProducedNetwork, WorkItem
 from nns.backends.ofa import OfaBackend
 from nns.building import SearchSpace, default_workers
-from nns.building.building import named_datasets
 from nns.building.pairs import PairPlan
 from nns.building.plan import plan_architectures
+from nns.building.preparing import named_datasets
 from nns.building.worker import CurveTrainer
 from nns.errors import UnknownNameError
 from nns.finetuning._run import Run

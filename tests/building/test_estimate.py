@@ -93,8 +93,9 @@ def test_more_work_takes_more_time(settings, clock):
 
 def test_a_few_architectures_are_timed_from_the_smallest_to_the_largest(settings, clock):
     told = []
-    found = estimate_build(settings, on_progress=lambda done, total: told.append((done, total)))
-    assert told == [(number, 6) for number in range(1, 7)]
+    found = estimate_build(settings, on_progress=lambda what, done, total: told.append((what, done, total)))
+    assert [each[1:] for each in told if each[0] == "timing architectures"] == [(number, 6) for number in range(7)]
+    assert [each[1:] for each in told if each[0] == "counting architectures"] == [(number, 9) for number in range(9)]
     assert len(found.architectures) == 9
     by_macs = sorted(found.architectures, key=lambda one: one.macs)
     timed = set(clock.trained)

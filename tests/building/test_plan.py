@@ -8,8 +8,8 @@ import pytest
 
 from nns import UnknownNameError, UsageError, load_plugins
 from nns.building import SearchSpace
-from nns.building.building import named_datasets
 from nns.building.plan import CANDIDATES, item_seed, make_item, plan_architectures
+from nns.building.preparing import named_datasets
 
 
 @pytest.fixture(scope="module")

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.building.events import BuildEvent, BuildReport, EventKind
 from nns.building.executors import Executor, make_executor
+from nns.building.folder import BuildFolder
 from nns.building.pairs import PairPlan, check_spread
 from nns.building.plan import BuildItem, plan_architectures
+from nns.building.preparing import describe_datasets, describe_pretrained, named_datasets
 from nns.building.settings import BuildSettings
 from nns.building.threads import limited_threads
 from nns.building.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
 from nns.building.worker import ItemResult, Place, run_item
-from nns.data import Dataset
-from nns.data.extractors import extractor_of
-from nns.errors import DatasetError, ZooError
-from nns.networks import Origin, describe_network
+from nns.errors import ZooError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import installed_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
-from nns.types import Provenance
-from nns.zoo import network_id
 
 if TYPE_CHECKING:
+    from nns.data import Dataset
     from nns.plugins import Registry
-    from nns.types import DatasetRecord, NetworkRecord
+    from nns.types import NetworkRecord
 
-_log = logging.getLogger("nns")
+POLL = 1.0
+"""Seconds after which a build looks again whether another has finished what it has claimed."""
 
 MERGE_FROM = 300
 """Shards from which the journal is merged while a build runs: each costs a reader 2 ms."""
@@ -97,6 +92,9 @@ def build_zoo(
             run.train(started)
     except KeyboardInterrupt:
         interrupted = True
+    except BaseException:
+        run.folder.leave(remove=run.pairs is None)  # what was refused leaves nothing
+        raise
     return run.finish(interrupted)
 
 
@@ -114,8 +112,8 @@ class _Build:
         self.data = data
         self.started = time.perf_counter()
         self.store = HDF5Store(zoo)
-        self.images_folder = self.zoo.with_name(self.zoo.name + ".images")
-        self.place = Place(os.path.abspath(self.zoo), os.path.abspath(self.images_folder), device)
+        self.folder = BuildFolder(Path(os.path.abspath(self.zoo)))
+        self.place = Place(os.path.abspath(self.zoo), str(self.folder.path), device)
         self.datasets: list[tuple[str, Dataset]] = []
         self.waiting: list[Item] = []
         self.running: dict[Future[Any], Item] = {}
@@ -147,9 +145,17 @@ class _Build:
         self.datasets = named_datasets(self.data, self.registry)
         architectures = plan_architectures(self.settings, self.registry)
         check_spread(self.settings, len(self.datasets))
-        datasets = self._describe_datasets()
+        self._enter()
+        prepared, seed = self.folder.prepared, self.settings.seed
+
+        def on_described(name: str) -> None:
+            self.emit("dataset", message=name)
+
+        datasets = describe_datasets(self.datasets, self.store, prepared, self.registry, seed, on_described)
         self._refuse_other_networks()
-        pretrained = self._describe_pretrained() if self.settings.pretrained else []
+        pretrained: list[NetworkRecord] = []
+        if self.settings.pretrained:
+            self.pretrained, pretrained = describe_pretrained(self.settings, self.store, prepared, self.registry)
         # only now: the images of each dataset could be read, all weights too, and networks can be added
         for dataset in datasets:
             self.store.add_dataset(dataset)
@@ -159,7 +165,9 @@ class _Build:
         def on_counted(name: str, counted: int, to_count: int) -> None:
             self.emit("architecture", message=name, counted=counted, to_count=to_count)
 
-        self.pairs = PairPlan(self.settings, self.registry, self.datasets, architectures, self.store, on_counted)
+        self.pairs = PairPlan(
+            self.settings, self.registry, self.datasets, architectures, self.store, on_counted, self.folder
+        )
         self.transfers_total = self.settings.transfers_of(self.pairs.total, len(self.pretrained), len(self.datasets))
         self.transfers_planned = not self.transfers_total
         for backend, reason in self.pairs.broken:
@@ -168,43 +176,17 @@ class _Build:
         self._plan(self.pairs)
         self.emit("plan")
 
-    def _describe_datasets(self) -> list[DatasetRecord]:
-        present = self.store.datasets()
-        known = {record.digest for record in present}
-        extractor = extractor_of(present, self.registry)
-        described = []
-        for name, dataset in self.datasets:
-            if dataset.digest not in known:
-                record = dataset.features(extractor, seed=self.settings.seed, workers=1)
-                described.append(replace(record, name=name))
-            self.emit("dataset", message=name)
-        return described
+    def _enter(self) -> None:
+        try:
+            self.folder.enter()
+        except OSError as error:
+            raise ZooError(f"{self.folder.path} cannot be written: {error.strerror}") from error
 
     def _refuse_other_networks(self) -> None:
         shapes = self.store.fingerprint_shapes()
         ours = ((GRAPH_DIM,), (REFERENCE_COUNT, REFERENCE_COUNT), (SURPRISE_ROWS, REFERENCE_COUNT))
         if shapes not in (None, ours):
             raise ZooError(f"{self.zoo} holds networks with other fingerprints than those built here; build a new zoo")
-
-    def _describe_pretrained(self) -> list[NetworkRecord]:
-        present = set(self.store.ids())
-        described = []
-        for name in {backend.partition(":")[0] for backend in self.settings.backends}:
-            backend = self.registry.backend(name)
-            for offer in backend.pretrained():
-                recipe: dict[str, Any] = {"image_size": self.settings.image_size, "pretrained": True}
-                if half := self.settings.weights == "fp16":
-                    recipe["weights"] = "fp16"
-                identity = network_id(offer.spec, offer.dataset, 0, recipe)
-                self.pretrained.append(identity)
-                if identity in present:
-                    continue
-                module = backend.load_pretrained(offer)
-                origin = Origin(identity, offer.classes, offer.dataset, "")
-                preprocessing = backend.preprocessing(offer.spec, self.settings.image_size)
-                about = (backend, offer.spec, module, preprocessing, origin, offer.accuracy, Provenance.of(recipe))
-                described.append(describe_network(*about, half=half))
-        return described
 
     def _plan(self, pairs: PairPlan) -> None:
         """Queue what can be chosen now; transfers once all networks are there."""
@@ -216,14 +198,8 @@ class _Build:
         wanted = {*pairs.ids.values(), *self.pretrained}
         entries = [entry for entry in self.store.entries() if entry.id in wanted]
         planned = plan_transfers(self.settings, self.datasets, entries)
-        recipe = canonical_json(transfer_recipe(self.settings))
         ids, digests = {entry.id for entry in entries}, {dataset.digest for _, dataset in self.datasets}
-        done = {
-            (record.network_id, record.dataset_digest)
-            for record in self.store.transfers()
-            if canonical_json(without_timing(record.recipe)) == recipe
-            if record.network_id in ids and record.dataset_digest in digests
-        }
+        done = {(network, digest) for network, digest in self._transferred() if network in ids and digest in digests}
         # those of an earlier plan, made when the zoo had fewer networks or datasets, count too
         left = [item for item in planned if item.key not in done][: max(0, len(planned) - len(done))]
         self.transfers, self.transfers_total = len(done), len(done) + len(left)
@@ -233,23 +209,60 @@ class _Build:
         """Hand out items until none is left."""
         assert self.pairs is not None
         while self.waiting or self.running:
-            while len(self.running) < executor.slots and (item := self._next()) is not None:
+            while len(self.running) < executor.slots and (item := self._next(self.pairs)) is not None:
                 self._start(executor, item)
-            finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+            free = self.waiting and len(self.running) < executor.slots  # another build has what is waiting
+            if self.running:
+                finished, _ = wait(self.running, timeout=POLL if free else None, return_when=FIRST_COMPLETED)
+            else:
+                finished = set()
+                time.sleep(POLL if free else 0)
             for future in finished:
-                self._account(self.pairs, self.running.pop(future), future.result)
+                item = self.running.pop(future)
+                self.folder.release(item.claim, self._account(self.pairs, item, future.result))
             if self.unmerged >= MERGE_FROM:
                 self.store.merge()
                 self.unmerged = 0
             self._plan(self.pairs)
 
-    def _next(self) -> Item | None:
-        """Take the first item whose supernet is not being trained just now for another."""
-        busy = {item.supernet_id for item in self.running.values() if isinstance(item, BuildItem)} - {""}
-        for position, item in enumerate(self.waiting):
-            if not isinstance(item, BuildItem) or item.supernet_id not in busy:
-                return self.waiting.pop(position)
+    def _next(self, pairs: PairPlan) -> Item | None:
+        """Take the first item that is not being done, by this build or another; what others have finished counts."""
+        busy = {item.claim for item in self.running.values()}
+        for item in list(self.waiting):
+            if item.claim in busy:  # as one supernet is trained for another item just now
+                continue
+            claimed = self.folder.claim(item.claim)
+            if claimed is None and self._is_finished(pairs, item):
+                self.waiting.remove(item)
+            elif claimed or (claimed is None and self.folder.claim(item.claim, again=True)):
+                self.waiting.remove(item)
+                return item
         return None
+
+    def _is_finished(self, pairs: PairPlan, item: Item) -> bool:
+        """Look whether another build has put into the zoo what comes of an item; if so, it counts."""
+        self.store.refresh()
+        if isinstance(item, BuildItem):
+            if not set(item.ids) <= set(self.store.ids()):
+                return False
+            for identity in item.ids:
+                pairs.record(identity, self.store.entry(identity).accuracy)
+            self.emit("network", item=item)
+            return True
+        if item.key not in self._transferred():
+            return False
+        self.transfers += 1
+        self.emit("transfer", item=item)
+        return True
+
+    def _transferred(self) -> set[tuple[str, str]]:
+        """Return network and dataset of each transfer of this kind in the zoo."""
+        recipe = canonical_json(transfer_recipe(self.settings))
+        return {
+            (record.network_id, record.dataset_digest)
+            for record in self.store.transfers()
+            if canonical_json(without_timing(record.recipe)) == recipe
+        }
 
     def _start(self, executor: Executor, item: Item) -> None:
         function = run_item if isinstance(item, BuildItem) else run_transfer
@@ -257,14 +270,15 @@ class _Build:
         self.emit("start", item=item)
         self.running[executor.submit(function, self.place, item, registry)] = item
 
-    def _account(self, pairs: PairPlan, item: Item, result_of: Callable[[], Result]) -> None:
+    def _account(self, pairs: PairPlan, item: Item, result_of: Callable[[], Result]) -> bool:
+        """Count an item that came to an end; return whether the zoo has what comes of it."""
         try:
             result = result_of()
         except ZooError:  # the zoo itself: nothing that is trained from now on could be kept
             raise
         except Exception as error:  # noqa: BLE001 - one failed item does not stop the build
             self._fail(pairs, item, f"{type(error).__name__}: {error}")
-            return
+            return False
         self.images += result.images
         if isinstance(result, ItemResult):
             self.unmerged += result.added
@@ -275,6 +289,7 @@ class _Build:
             self.unmerged += 1
             self.transfers += 1
             self.emit("transfer", item=item, result=result)
+        return True
 
     def _fail(self, pairs: PairPlan, item: Item, reason: str) -> None:
         if isinstance(item, BuildItem):
@@ -290,8 +305,7 @@ class _Build:
         self.store.refresh()
         self.emit("merge")
         self.store.merge()
-        if not interrupted:
-            shutil.rmtree(self.images_folder, ignore_errors=True)
+        self.folder.leave(remove=not interrupted)
         networks = len(self.store.ids())
         return BuildReport(
             zoo=str(self.zoo),
@@ -304,33 +318,5 @@ class _Build:
             seconds=time.perf_counter() - self.started,
             images=self.images,
             interrupted=interrupted,
+            untrained=() if interrupted or self.pairs is None else self.pairs.untrained(self.settings.backends),
         )
-
-
-def named_datasets(data: Sequence[Any], registry: Registry | None = None) -> list[tuple[str, Dataset]]:
-    """Open datasets and name each: its folder's name, made unique by a number.
-
-    Args:
-        data: What :meth:`nns.data.Dataset.of` takes.
-        registry: Where the data formats are; None: the installed plugins.
-
-    Raises:
-        DatasetError: If one cannot be used for training, or two have the same content.
-    """
-    if not data:
-        raise DatasetError("no dataset named: give `data` FOLDER at least once")
-    named: list[tuple[str, Dataset]] = []
-    by_digest: dict[str, str] = {}
-    taken: set[str] = set()
-    for each in data:
-        dataset = Dataset.of(each, registry=registry)
-        if dataset.digest in by_digest:
-            raise DatasetError(f"{dataset.path!r} holds the same images as {by_digest[dataset.digest]!r}; give it once")
-        by_digest[dataset.digest] = dataset.path
-        for warning in dataset.seen.warnings:
-            _log.warning("%s: %s", dataset.path, warning)
-        numbered = (f"{dataset.name}-{number}" for number in count(2))  # one of them may be another's own name
-        name = next(name for name in chain([dataset.name], numbered) if name not in taken)
-        taken.add(name)
-        named.append((name, dataset))
-    return named

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.building.building import named_datasets
 from nns.building.pairs import CLASSES, check_spread
-from nns.building.plan import plan_architectures
+from nns.building.plan import is_of, plan_architectures
+from nns.building.preparing import named_datasets
 from nns.building.threads import limited_threads
 from nns.building.worker import CurveTrainer, Place, train_supernet
 from nns.errors import DatasetError, UsageError
@@ -37,6 +37,9 @@ MEASURED = 6
 
 IMAGES = 128
 """Training images of a short training at most; one of a quarter tells fixed time and time an image apart."""
+
+DOUBT = 0.05
+"""Chance that a backend gets no network from which this is said."""
 
 REPEATS = 2
 """How often each is timed; the fastest counts, since what else runs on the machine only ever slows it."""
@@ -114,6 +117,7 @@ class BuildEstimate:
         workers: Items at the same time.
         seconds: Wall-clock time, about.
         bytes: Size of the file, about.
+        doubtful: Those of the backends that were asked for of which perhaps no network would be trained.
     """
 
     datasets: tuple[DatasetSize, ...]
@@ -126,6 +130,7 @@ class BuildEstimate:
     workers: int
     seconds: float
     bytes: int
+    doubtful: tuple[str, ...] = ()
 
 
 def estimate_build(
@@ -134,7 +139,7 @@ def estimate_build(
     workers: int = 1,
     threads: int = 1,
     device: str = "cpu",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     registry: Registry | None = None,
 ) -> BuildEstimate:
     """Plan a build and time short trainings of some architectures on one of the datasets.
@@ -147,7 +152,7 @@ def estimate_build(
         workers: Items that would be trained at the same time; 0: in this process.
         threads: Threads of each.
         device: What to train on, on this machine.
-        on_progress: Called with architectures looked at or timed so far, and how many that will be.
+        on_progress: Called with what is being done, how much of it is done, and how much there is.
         registry: Plugins in place of the installed ones.
 
     Raises:
@@ -155,6 +160,7 @@ def estimate_build(
         UsageError: If the settings make no sense, or no architecture can be trained.
     """
     registry = registry or installed_plugins()
+    on_progress("reading datasets", 0, len(settings.data))
     datasets = named_datasets(settings.data, registry)
     works = plan_architectures(settings, registry)
     check_spread(settings, len(datasets))
@@ -163,6 +169,7 @@ def estimate_build(
     with limited_threads(threads), tempfile.TemporaryDirectory() as folder:
         timing = _Timing(settings, registry, Place("", folder, device), _sample(datasets, sizes))
         timed = timing.measure(works, on_progress)
+        on_progress("timing transfers", 0, 1)
         pairs = len(datasets) * len(timed)
         networks = pairs if settings.strategy == "all" else min(settings.networks, pairs)
         pretrained = len(timing.pretrained())
@@ -190,6 +197,7 @@ def estimate_build(
         transfers=transfers,
         workers=workers,
         seconds=round(timing.preparing + (START if workers else 0.0) + seconds / max(1, workers), 1),
+        doubtful=tuple(name for name in settings.backends if _missing(name, timed, networks, len(datasets)) > DOUBT),
         bytes=round(networks * FIXED_BYTES + COMPRESSED * weights / (2 if settings.weights == "fp16" else 1)),
     )
 
@@ -252,7 +260,7 @@ class _Timing:
         self._arrays: dict[int, SplitArrays] = {}
         self._train = CurveTrainer(device=place.device)
 
-    def measure(self, works: Sequence[WorkItem], on_progress: Callable[[int, int], None] | None) -> list[_Timed]:
+    def measure(self, works: Sequence[WorkItem], on_progress: Callable[[str, int, int], None]) -> list[_Timed]:
         """Time some architectures of each kind; how long the others take, their MACs say.
 
         Raises:
@@ -260,7 +268,8 @@ class _Timing:
         """
         kinds: dict[tuple[str, str, bool], list[_Timed]] = {}
         began = time.perf_counter()
-        for work in works:
+        for number, work in enumerate(works):
+            on_progress("counting architectures", number, len(works))
             with self._noting_failure(work):
                 spec, cost = work.specs[0], self._cost(work.specs[0], work.image_size)
                 size = 0 if work.supernet else cost.bytes(CLASSES)  # a subnet is a slice of its supernet
@@ -269,14 +278,14 @@ class _Timing:
         self.preparing = time.perf_counter() - began
         chosen = [_spread(sorted(members, key=lambda one: one.macs)) for members in kinds.values()]
         done, found = 0, list[_Timed]()
+        on_progress("timing architectures", done, sum(map(len, chosen)))
         for members, some in zip(kinds.values(), chosen, strict=True):
             timed = []
             for one in some:
                 with self._noting_failure(one.work):
                     timed.append(self._time(one))
                 done += 1
-                if on_progress:
-                    on_progress(done, sum(map(len, chosen)))
+                on_progress("timing architectures", done, sum(map(len, chosen)))
             if timed:
                 found += timed + [_between(one, timed) for one in members if one not in some]
         if not found:
@@ -398,6 +407,13 @@ def _between(one: _Timed, timed: Sequence[_Timed]) -> _Timed:
     paces = np.array([(*astuple(each.training), *astuple(each.transfer)) for each in timed])
     fixed, image, *transfer = (float(np.interp(one.macs, macs, column)) for column in paces.T)
     return replace(one, training=_Pace(fixed, image), transfer=_Pace(*transfer))
+
+
+def _missing(named: str, timed: Sequence[_Timed], networks: int, datasets: int) -> float:
+    """Return how likely it is that of so many networks none is of a ``BACKEND`` or ``BACKEND:PATTERN``."""
+    others = sum(not is_of(each.work, named) for each in timed) * datasets
+    pairs = len(timed) * datasets
+    return math.comb(others, min(networks, pairs)) / math.comb(pairs, min(networks, pairs))
 
 
 def _chance(supernet: _Supernet, timed: Sequence[_Timed], networks: float) -> float:

@@ -32,7 +32,7 @@ class BuildEvent:
         images: Training images that this run has seen so far, epochs counted.
         seconds: Since the run began.
         item: The item, if it is about one.
-        result: What became of it, if it finished.
+        result: What became of it, if it finished; None if another build of the same zoo has finished it.
         message: Reason of a failure, else a name.
         counted: Architectures counted so far, if it is about one.
         to_count: Architectures that will be counted in all, if it is about one.
@@ -68,6 +68,7 @@ class BuildReport:
         seconds: Wall-clock time of this run.
         images: Training images that this run has seen, epochs counted.
         interrupted: Whether Ctrl-C ended it.
+        untrained: Those of the backends that were asked for of which the zoo has no trained network.
     """
 
     zoo: str
@@ -80,6 +81,7 @@ class BuildReport:
     seconds: float
     images: int
     interrupted: bool
+    untrained: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return what is there now, in one line."""

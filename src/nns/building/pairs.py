@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.building.plan import BuildItem, item_seed, make_item
+from nns.building.plan import BuildItem, is_of, item_seed, make_item
 from nns.building.selection import AtRandom, ByGain, InOrder, Pair, PairSelector, Rounds
 from nns.errors import UsageError
 
 if TYPE_CHECKING:
     from nns.backends import WorkItem
+    from nns.building.folder import BuildFolder
     from nns.building.settings import BuildSettings
     from nns.data import Dataset
     from nns.plugins import Registry
@@ -42,6 +43,7 @@ class PairPlan:
         store: The zoo, with the query features of all datasets.
         on_counted: Called after each architecture that was built to count its costs, with its name, how many were
             counted so far, and how many that will be. Strategies that do not ask for costs count none.
+        folder: Where what was counted is kept, for a build that is killed.
 
     Attributes:
         ids: Id of the network of each pair that was chosen.
@@ -60,6 +62,7 @@ class PairPlan:
         architectures: Sequence[WorkItem],
         store: HDF5Store,
         on_counted: Callable[[str, int, int], None] | None = None,
+        folder: BuildFolder | None = None,
     ) -> None:
         """Make the chooser of the strategy; nothing is chosen yet."""
         self.settings, self.store = settings, store
@@ -67,14 +70,19 @@ class PairPlan:
         self.architectures = list(architectures)
         self.broken: list[tuple[str, str]] = []
         self.costs: NDArray[np.float64] | None = None
-        chooser = self._chooser(registry, on_counted)
+        chooser = self._chooser(registry, on_counted, folder)
         pairs = len(datasets) * len(self.architectures)
         self.total = pairs if settings.strategy == "all" else min(settings.networks, pairs)
         self.ids: dict[Pair, str] = {}
         self._pairs: dict[str, Pair] = {}
         self.rounds = Rounds(chooser, settings.pairs_a_round(len(datasets)), self.total)
 
-    def _chooser(self, registry: Registry, on_counted: Callable[[str, int, int], None] | None) -> PairSelector:
+    def _chooser(
+        self,
+        registry: Registry,
+        on_counted: Callable[[str, int, int], None] | None,
+        folder: BuildFolder | None,
+    ) -> PairSelector:
         seed = item_seed(self.settings.seed, "pairs")
         if self.settings.strategy != "pareto":
             make = InOrder if self.settings.strategy == "all" else AtRandom
@@ -82,7 +90,7 @@ class PairPlan:
         rows = {}
         for number, work in enumerate(self.architectures):
             try:
-                rows[number] = describe_architecture(work, registry, self.settings.objectives)
+                rows[number] = described_once(work, registry, self.settings.objectives, folder)
             except Exception as error:  # noqa: BLE001 - one that fails here fails on each dataset
                 name = work.specs[0].name
                 self.broken.append((work.backend, f"{name} cannot be built: {type(error).__name__}: {error}"))
@@ -101,6 +109,12 @@ class PairPlan:
     def done(self) -> int:
         """Networks that are there."""
         return self.rounds.succeeded
+
+    def untrained(self, backends: Sequence[str]) -> tuple[str, ...]:
+        """Return those of ``BACKEND`` and ``BACKEND:PATTERN`` of which no network is in the zoo."""
+        present = set(self.store.ids())
+        trained = [self.architectures[a] for (_, a), identity in self.ids.items() if identity in present]
+        return tuple(name for name in dict.fromkeys(backends) if not any(is_of(work, name) for work in trained))
 
     def next_items(self) -> list[BuildItem]:
         """Choose what can be chosen now, as items; networks that are in the zoo count at once."""
@@ -170,6 +184,26 @@ def check_spread(settings: BuildSettings, datasets: int) -> None:
     """
     if settings.networks < datasets and settings.strategy != "all":
         raise UsageError(f"{settings.networks} networks cannot be spread over {datasets} datasets; raise `networks`")
+
+
+def described_once(
+    work: WorkItem, registry: Registry, objectives: Sequence[str], folder: BuildFolder | None
+) -> tuple[list[float], list[float]]:
+    """Return what :func:`describe_architecture` does, from the folder of the build if it is there."""
+    if folder is None:
+        return describe_architecture(work, registry, objectives)
+    import torch
+
+    from nns import __version__
+
+    spec = work.specs[0]
+    about = {"backend": work.backend, "name": spec.name, "config": dict(spec.config), "size": work.image_size}
+    about |= {"objectives": list(objectives), "classes": CLASSES, "versions": [__version__, str(torch.__version__)]}
+    found = folder.counted(about)
+    if found is None:
+        found = describe_architecture(work, registry, objectives)
+        folder.keep(about, found)
+    return found
 
 
 def describe_architecture(

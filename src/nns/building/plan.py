@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nns.backends import Backend, WorkItem
@@ -55,6 +56,11 @@ class BuildItem:
         return self.data.digest
 
     @property
+    def claim(self) -> str:
+        """What no two workers may train at a time, of whichever build of the zoo."""
+        return self.supernet_id or self.ids[0]
+
+    @property
     def backend(self) -> str:
         """Name of the backend."""
         return self.work.backend
@@ -85,6 +91,12 @@ def plan_architectures(settings: BuildSettings, registry: Registry) -> tuple[Wor
             for spec in work.specs:
                 found.setdefault((name, f"{spec.name} {spec.source}"), replace(work, specs=(spec,)))
     return tuple(found.values())
+
+
+def is_of(work: WorkItem, named: str) -> bool:
+    """Return whether an architecture is of a ``BACKEND`` or ``BACKEND:PATTERN``."""
+    backend, _, pattern = named.partition(":")
+    return work.backend == backend and fnmatchcase(work.specs[0].name, pattern or "*")
 
 
 def _works(backend: Backend, pattern: str, settings: BuildSettings) -> Sequence[WorkItem]:

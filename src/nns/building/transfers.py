@@ -63,6 +63,11 @@ class TransferItem:
         return self.data.digest
 
     @property
+    def claim(self) -> str:
+        """What no two workers may do at a time, of whichever build of the zoo."""
+        return f"{self.network_id} {self.dataset_digest}"
+
+    @property
     def key(self) -> tuple[str, str]:
         """Network and dataset."""
         return self.network_id, self.dataset_digest

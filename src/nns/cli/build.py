@@ -123,6 +123,9 @@ def build(
         print_json(report.to_dict())
     else:
         _render(report)
+    for name in report.untrained:
+        ways = "--networks N asks for more, --strategy all for all"
+        note(f"nothing of {name} was trained: others got all networks; {ways}")
     if report.interrupted:
         note("interrupted; run the same command again to go on")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -147,22 +150,21 @@ def _datasets(path: Path) -> int:
 
 
 def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads: int, device: str, json: bool) -> None:
-    import sys
-    from contextlib import redirect_stdout
     from dataclasses import asdict
 
     from nns.building import estimate_build
-    from nns.cli.output import print_json, print_table, progress_bar
+    from nns.cli.output import note, print_json, print_table, said_progress
     from nns.cli.text import counted, one_line
     from nns.quantities import format_bytes, format_count, format_seconds
 
-    with progress_bar() as update, redirect_stdout(sys.stderr):
+    note("counting architectures and training some for a moment, to time them; nothing of it is kept")
+    with said_progress() as update:
         found = estimate_build(
             settings,
             workers=workers,
             threads=threads,
             device=device,
-            on_progress=lambda done, total: update("timing architectures", done, total),
+            on_progress=update,
             registry=registry,
         )
     if json:
@@ -194,6 +196,7 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     ]
     about = f"about {format_seconds(found.seconds)} with {counted(max(1, found.workers), 'worker')}"
     caption = [f"left out: {name}: {reason}" for name, reason in found.broken]
+    caption += [f"may train nothing of {name}: --networks N asks for more" for name in found.doubtful]
     caption += [", ".join(what), f"{about}, and {format_bytes(found.bytes)}"]
     print_table("Nothing was trained.", columns, rows, "\n".join(map(one_line, caption)), least)
 

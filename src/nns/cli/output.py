@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,32 @@ def _plain(text: str) -> Text:
     from rich.text import Text
 
     return Text(text)
+
+
+SAY_EVERY = 15.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+@contextmanager
+def said_progress() -> Iterator[Callable[..., None]]:
+    """Show bars as :func:`progress_bar` does, and where there is no terminal, say on a line now and then how far it is.
+
+    Yields:
+        ``update(what, done, total)``.
+    """
+    with progress_bar() as update:
+        if sys.stderr.isatty():
+            yield update
+            return
+        began, last = "", 0.0
+
+        def say(what: str, done: int, total: int | None) -> None:
+            nonlocal began, last
+            if what != began or time.monotonic() - last > SAY_EVERY:
+                note(f"{what}: {done} of {total}")
+                began, last = what, time.monotonic()
+
+        yield say
 
 
 IN_IMAGES = frozenset({"reading images", "checking images", "computing features"})

@@ -159,20 +159,23 @@ def gc(
     """Remove what no network refers to any more, bring in the journal, and pack all weights anew.
 
     What goes: supernets without subnets, measured latencies and transfers of networks that are gone, files that
-    crashes left. The networks stay the same.
+    crashes left. The networks stay the same. While a build runs, supernets stay: it may be about to cut some.
 
     Example: nns zoo gc zoo.h5
     """
+    from nns.building.folder import beside_builds
     from nns.cli.output import note, print_json
     from nns.quantities import format_bytes
 
-    with options.open_zoo(zoo) as opened:
-        garbage = opened.garbage() if dry_run else opened.store.collect_garbage()
+    with options.open_zoo(zoo) as opened, beside_builds(opened.path) as building:
+        garbage = opened.garbage(building) if dry_run else opened.store.collect_garbage(keep_supernets=building)
         networks, digest = len(opened), opened.store.digest()
     if json:
         found = asdict(garbage) | {"dry_run": dry_run} | ({"bytes_after": None} if dry_run else {})
         print_json({"zoo": zoo, "networks": networks, "digest": digest, **found})
         return
+    if building:
+        note(f"{zoo} is being built: supernets without subnets stay")
     note(f"{zoo}: {'would remove' if dry_run else 'removed'} {', '.join(_parts(garbage)) or 'nothing'}")
     after = "" if dry_run else f" before, {format_bytes(garbage.bytes_after)} now"
     note(f"{zoo}: {counted(networks, 'network')}; {format_bytes(garbage.bytes_before)}{after}")

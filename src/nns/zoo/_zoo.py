@@ -207,14 +207,18 @@ class Zoo:
         file_bytes, _, waiting_bytes = disk_bytes(self.store)
         return file_bytes + waiting_bytes
 
-    def garbage(self) -> Garbage:
-        """Count what a collection of garbage would remove; the bytes afterwards are not known before."""
+    def garbage(self, keep_supernets: bool = False) -> Garbage:
+        """Count what a collection of garbage would remove; the bytes afterwards are not known before.
+
+        Args:
+            keep_supernets: As in ``HDF5Store.collect_garbage``.
+        """
         ids = set(self.store.ids())
         supernets = [entry.id for entry in self.store.supernets()]
         measured = [name for device in self.store.devices() for name in self.store.latencies(device)]
         size = self.disk_bytes()
         return Garbage(
-            supernets=tuple(sorted(unused_supernets(supernets, self.store.entries()))),
+            supernets=() if keep_supernets else tuple(sorted(unused_supernets(supernets, self.store.entries()))),
             latencies=sum(name not in ids for name in measured),
             transfers=sum(record.network_id not in ids for record in self.store.transfers()),
             bytes_before=size,

@@ -144,13 +144,19 @@ def replace_networks(path: Path, fresh: Sequence[Part]) -> None:
         _rewrite(path, loader.journal, view, contents, fresh=fresh)
 
 
-def collect_garbage(path: Path) -> Garbage:
-    """Merge the zoo at ``path`` without what nothing refers to, every frame encoded anew."""
+def collect_garbage(path: Path, keep_supernets: bool = False) -> Garbage:
+    """Merge the zoo at ``path`` without what nothing refers to, every frame encoded anew.
+
+    Args:
+        path: The zoo.
+        keep_supernets: Leave supernets without subnets: a build may be about to cut some.
+    """
     loader = Loader(path)
     with loader.journal.lock(make=True):
         before = sum(disk_usage(path).values())
         files = loader.journal.stale()
-        unused = _unused(_contents(_prepare(loader)))  # the first look says what to announce
+        first = _prepare(loader)
+        unused = set() if keep_supernets else _unused(_contents(first))  # the first look says what to announce
         # whoever names one of them as a base from now on waits, or is seen by the second look
         with loader.journal.announce(unused):
             view = loader.load()

@@ -248,9 +248,13 @@ class HDF5Store(StoreReader):
         remove(self.path, ids)
         self.refresh()
 
-    def collect_garbage(self) -> Garbage:
-        """Remove what nothing refers to, and pack all weights anew. The networks stay the same."""
-        garbage = collect_garbage(self.path)
+    def collect_garbage(self, keep_supernets: bool = False) -> Garbage:
+        """Remove what nothing refers to, and pack all weights anew. The networks stay the same.
+
+        Args:
+            keep_supernets: Leave supernets without subnets: a build may be about to cut some.
+        """
+        garbage = collect_garbage(self.path, keep_supernets)
         self.refresh()
         return garbage
 
