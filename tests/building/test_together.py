@@ -148,7 +148,7 @@ def finished(log, kind):
     """Return the networks or transfers that a build trained itself."""
     lines = [json.loads(line) for line in Path(log).read_text().splitlines()]
     return [
-        (tuple(line["networks"]), line["dataset"]) for line in lines if line["event"] == kind and "item_seconds" in line
+        (tuple(line["networks"]), line["dataset"]) for line in lines if line["event"] == kind and line["item_seconds"]
     ]
 
 

@@ -245,21 +245,24 @@ class _Build:
         if isinstance(item, BuildItem):
             if not set(item.ids) <= set(self.store.ids()):
                 return False
-            for identity in item.ids:
-                pairs.record(identity, self.store.entry(identity).accuracy)
-            self.emit("network", item=item)
+            found = tuple(self.store.entry(identity).accuracy for identity in item.ids)
+            for identity, accuracy in zip(item.ids, found, strict=True):
+                pairs.record(identity, accuracy)
+            result = ItemResult(item.dataset_name, item.backend, item.ids, found, added=0, images=0, seconds=0.0)
+            self.emit("network", item=item, result=result)
             return True
-        if item.key not in self._transferred():
+        reached = self._transferred().get(item.key)
+        if reached is None:
             return False
         self.transfers += 1
-        self.emit("transfer", item=item)
+        self.emit("transfer", item=item, result=TransferResult((reached,), images=0, seconds=0.0))
         return True
 
-    def _transferred(self) -> set[tuple[str, str]]:
-        """Return network and dataset of each transfer of this kind in the zoo."""
+    def _transferred(self) -> dict[tuple[str, str], float]:
+        """Return network and dataset of each transfer of this kind in the zoo, and its accuracy."""
         recipe = canonical_json(transfer_recipe(self.settings))
         return {
-            (record.network_id, record.dataset_digest)
+            (record.network_id, record.dataset_digest): record.accuracy
             for record in self.store.transfers()
             if canonical_json(without_timing(record.recipe)) == recipe
         }

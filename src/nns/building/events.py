@@ -32,7 +32,7 @@ class BuildEvent:
         images: Training images that this run has seen so far, epochs counted.
         seconds: Since the run began.
         item: The item, if it is about one.
-        result: What became of it, if it finished; None if another build of the same zoo has finished it.
+        result: What became of it, if it finished; in no seconds if another build of the same zoo has finished it.
         message: Reason of a failure, else a name.
         counted: Architectures counted so far, if it is about one.
         to_count: Architectures that will be counted in all, if it is about one.

@@ -192,13 +192,11 @@ def described_once(
     """Return what :func:`describe_architecture` does, from the folder of the build if it is there."""
     if folder is None:
         return describe_architecture(work, registry, objectives)
-    import torch
-
-    from nns import __version__
+    from importlib.metadata import version
 
     spec = work.specs[0]
     about = {"backend": work.backend, "name": spec.name, "config": dict(spec.config), "size": work.image_size}
-    about |= {"objectives": list(objectives), "classes": CLASSES, "versions": [__version__, str(torch.__version__)]}
+    about |= {"objectives": list(objectives), "classes": CLASSES, "versions": [version("nns"), version("torch")]}
     found = folder.counted(about)
     if found is None:
         found = describe_architecture(work, registry, objectives)
