@@ -127,6 +127,32 @@ def test_the_range_does_not_depend_on_names_order_or_threads(tmp_path: Path) -> 
     assert (threaded == Dataset.open(one).decode(range(40), 16, workers=1)[0]).all()
 
 
+def test_one_odd_image_does_not_set_the_range(tmp_path: Path) -> None:
+    images = two_classes(lambda i: Image.fromarray(deep(1000)))
+    folder_of(tmp_path, images | {"red/odd.png": Image.fromarray(deep(65535))})
+    assert Dataset.open(tmp_path).rendering == Rendering(integers=(0.0, 1023.0))
+
+
+def test_two_kinds_of_images_have_one_range(tmp_path: Path) -> None:
+    folder_of(tmp_path, two_classes(lambda i: Image.fromarray(deep(16_000 if i % 4 == 0 else 1000))))
+    assert Dataset.open(tmp_path).rendering == Rendering(integers=(0.0, 16383.0))
+    blank = [np.full((48, 48), 7, np.uint16)] * 3
+    folder_of(tmp_path, two_classes(lambda i: Image.fromarray(deep(4000) if i > 2 else blank[i])))
+    assert Dataset.open(tmp_path).rendering == Rendering(integers=(0.0, 4095.0))
+
+
+def test_alpha_of_twelve_bits_is_scaled_as_the_colours_are(tmp_path: Path) -> None:
+    def make(_: int) -> bytes:
+        values = deep(4095, 4)
+        values[..., 3] = 4095
+        values[:24, :, 3] = 0
+        return png16(values)
+
+    images = pixels_of(folder_of(tmp_path, two_classes(make)))
+    assert (images[:, :, :24] == 255).all()
+    assert abs(images[:, :, 24:].mean() - 127.5) < 3
+
+
 def test_one_value_for_none_does_not_set_the_range(tmp_path: Path) -> None:
     def make(number: int) -> Image.Image:
         values = RNG.uniform(0, 255, (48, 48)).astype(np.float32)

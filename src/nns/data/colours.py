@@ -87,11 +87,19 @@ def _deep_layers(
         eight = image  # the upper bytes: what Pillow gives, and what every other program makes of it
     else:
         eight = Image.fromarray(to_eight_bits(read_values(image, reopen) if values is None else values, span))
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    alpha = _alpha_within(image.getchannel("A"), span) if image.mode == "RGBA" else None
     if key is not None and values is not None:
         same = values == key if values.ndim == 2 else (values == np.array(key)).all(-1)
         alpha = Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
     return _coloured(eight.convert("RGB") if coloured else eight, profile), alpha
+
+
+def _alpha_within(alpha: Image.Image, span: Span) -> Image.Image:
+    """Scale an alpha channel that has no more bits than the colours have, of which these are the upper eight."""
+    top = int(span[1]) // 256
+    if not 0 < top < 255 or alpha.getextrema()[1] > top:  # type: ignore[operator]
+        return alpha
+    return alpha.point([min(255, value * 255 // top) for value in range(256)])
 
 
 def _coloured(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -148,7 +148,7 @@ def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
         yield Finding("note", what, "nothing; small images are enlarged, a network for small inputs may do as well")
     cmyk = report.modes.get("CMYK", 0)
     for count, kind, treatment in (
-        (report.transparent, "with transparency", f"they are laid onto {_background(report.rendering)}"),
+        (report.transparent, "with transparency", _background(report.rendering)),
         (report.deep, "of more than 8 bits", f"they are scaled to 8 bits{_ranges(report.rendering)}"),
         (cmyk, "in CMYK", "they are converted to RGB"),
         (report.recoloured, "with a colour profile other than sRGB", "they are converted to sRGB"),
@@ -161,7 +161,10 @@ def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
 
 def _background(rendering: Rendering | None) -> str:
     ground = "" if rendering is None else rendering.ground()
-    return f"{ground}, where more of them can be seen than on white" if ground not in ("", "white") else "white"
+    if not ground:
+        return "they are opaque, or transparent everywhere and taken for opaque"
+    more = "" if ground == "white" else ", where more of them can be seen than on white"
+    return f"they are laid onto {ground}{more}"
 
 
 def _ranges(rendering: Rendering | None) -> str:

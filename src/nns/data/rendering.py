@@ -23,6 +23,7 @@ BACKGROUNDS = (WHITE, BLACK, 128, 192, 64)
 _CONTRAST = 24  # levels: less is not seen
 _FEW = 0.02  # of the images: so few do not turn all others, they are told as blank
 _OPAQUE = 8  # an alpha channel that is nowhere higher is none: it was left empty, or holds 0 and 1
+_WIDER = 4  # times as wide a range as that of nearly all other images is an odd one
 _VALUES = 20_000  # of an image, in the range of its dataset
 _SIDE = 128
 
@@ -93,10 +94,20 @@ class Survey:
         """Choose for all."""
         spans: dict[str, Span] = {}
         for kind, parts in self.values.items():
-            pooled = np.concatenate(parts)
+            pooled = np.concatenate(_alike(parts))
             if np.isfinite(pooled).any():
                 spans[kind] = span_of(pooled, kind)
         return Rendering(**spans, background=best_background(self.shown) if self.shown else None)
+
+
+def _alike(parts: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Leave out images whose values spread several times as far as those of nine in ten of the others do."""
+    finite = [part[np.isfinite(part)] for part in parts]
+    spreads = np.array([np.subtract(*np.quantile(part, (0.99, 0.01))) if part.size else 0.0 for part in finite])
+    if not spreads.any():
+        return parts
+    most = _WIDER * float(np.quantile(spreads[spreads > 0], 0.9, method="lower"))
+    return [part for part, spread in zip(parts, spreads, strict=True) if spread <= most]
 
 
 def is_opaque(colours: Image.Image, alpha: Image.Image) -> bool:
