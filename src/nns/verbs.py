@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -180,6 +181,7 @@ def finetune(
     on_data: Callable[[Seen], None] | None = None,
     on_chosen: Callable[[Sequence[str]], None] | None = None,
     on_event: Callable[[LadderEvent, int], None] | None = None,
+    since: float | None = None,
 ) -> FinetuneReport:
     """Train networks of a zoo on a dataset, and write the one that does best to a folder.
 
@@ -200,7 +202,7 @@ def finetune(
         max_latency: One image on this machine's CPU, as seconds or like ``"10ms"``.
         backend: Only networks of this backend.
         license: Only networks under this licence.
-        budget: Time for all trainings, as seconds or like ``"10m"``.
+        budget: Time for everything, from the search to the last file, as seconds or like ``"10m"``.
         epochs: Epochs at most; None: 50 with a budget, else those of the recipe.
         tries: Networks of the search to try, chosen together.
         recipe: How to train, or the name of a recipe (``"default"``, ``"tans"``); ``budget``, ``epochs`` and
@@ -215,6 +217,7 @@ def finetune(
         on_data: Called with what is seen in the data; None: that goes into the log.
         on_chosen: Called with the ids of the networks, before they are trained.
         on_event: Called as the trainings go on, with the number of training images.
+        since: When the budget began to run, as :func:`time.perf_counter` has it; None: now.
 
     Raises:
         DatasetError: If the data cannot be trained on.
@@ -231,6 +234,7 @@ def finetune(
     from nns.searching import SearchResult
     from nns.searching.ranking import search as rank
 
+    began = time.perf_counter() if since is None else since
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     resolve_device(device)
     recipe = replace(named_recipe(recipe) if isinstance(recipe, str) else recipe, device=device)
@@ -276,7 +280,7 @@ def finetune(
     (on_data or Seen.log)(dataset.seen)
     report = train(
         dataset, opened, chosen, target, recipe,
-        image_size=image_size, seed=seed, on_event=on_event,
+        image_size=image_size, seed=seed, on_event=on_event, since=began,
         on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
     )  # fmt: skip
     kept = keep(report, dataset, opened, seed) if history else "off"

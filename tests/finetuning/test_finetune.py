@@ -115,3 +115,21 @@ def test_a_network_of_the_zoo_is_exported_as_it_is(zoo, tmp_path):
     stored = load(zoo.store.weights(entry.id))
     assert written.keys() == stored.keys()
     assert all(torch.equal(written[name], stored[name]) for name in stored)
+
+
+@pytest.mark.parametrize(("gone", "left"), [(0.0, 9.5), (4.0, 5.5), (60.0, 0.1)])
+def test_a_budget_runs_from_the_beginning_of_the_command(zoo, plain_zoo, tmp_path, monkeypatch, clock, gone, left):
+    from nns.finetuning import finetune_zoo
+
+    found, real = [], finetune_zoo.climb
+
+    def climb(*arguments, budget_seconds, **more):
+        found.append(budget_seconds)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(finetune_zoo, "climb", climb)
+    clock.now = 100.0
+    recipe = Recipe(epochs=1, seconds=10.0, device="cpu")
+    data, network = plain_zoo.settings.data[0], zoo.store.ids()[0]
+    finetune_zoo.finetune(data, zoo, [network], tmp_path / "out", recipe, since=100.0 - gone)
+    assert found == [pytest.approx(left)]

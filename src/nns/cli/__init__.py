@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
 
 from nns.errors import EXIT_INTERRUPTED, NnsError
@@ -11,8 +12,14 @@ from nns.errors import EXIT_INTERRUPTED, NnsError
 __all__ = ["main"]
 
 
+started: float | None = None
+"""When the command began, as :func:`time.perf_counter` has it; None outside of :func:`main`."""
+
+
 def main() -> None:
     """Run ``nns``: the one place where errors and signals become messages and exit codes."""
+    global started
+    started = time.perf_counter()
     from nns.cli.signals import ending_signals
 
     with ending_signals():  # first: what comes next takes a third of a second

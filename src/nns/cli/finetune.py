@@ -63,6 +63,7 @@ def finetune(
     """
     from dataclasses import replace
 
+    from nns import cli
     from nns.cli.output import note, print_json, progress_bar, say_data
     from nns.errors import EXIT_INTERRUPTED, UsageError
     from nns.finetuning import named_recipe
@@ -90,7 +91,7 @@ def finetune(
             max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
             license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
             image_size=image_size, device=device, seed=seed, offline=offline, history=not no_history,
-            progress=update, tell=note, on_event=_show(update),
+            progress=update, tell=note, on_event=_show(update), since=cli.started,
             on_data=say_data(json),
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
     from nns.data.seen import Seen
     from nns.searching import Candidate
     from nns.zoo import Zoo
+
+
+HANDOVER_SECONDS = 0.5
+"""Of a budget, for writing what is handed over and leaving."""
+LEAST_SECONDS = 0.1
+"""Of training, however late it is."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -195,6 +202,7 @@ def finetune(
     seed: int = 0,
     on_event: Callable[[LadderEvent, int], None] | None = None,
     on_decode: Callable[[int, int], None] | None = None,
+    since: float | None = None,
 ) -> FinetuneReport:
     """Fine-tune networks of a zoo on a dataset and write the best to a folder.
 
@@ -211,12 +219,14 @@ def finetune(
         seed: Of splits, heads, shuffling and augmentation.
         on_event: ``on_event(event, images)`` as the ladder goes on; ``images`` is the size of the training split.
         on_decode: ``on_decode(done, total)`` while images are read.
+        since: When the budget began to run, as :func:`time.perf_counter` has it; None: now.
 
     Raises:
         DatasetError: If the dataset cannot be trained on.
         UnknownNameError: If there is no such network.
         UsageError: If the folder is taken, or the recipe makes no sense.
     """
+    began = time.perf_counter() if since is None else since
     check_target(output)
     dataset = Dataset.of(data, registry=zoo.registry)
     networks = [zoo.network(beginning) for beginning in dict.fromkeys(network_ids)]
@@ -243,7 +253,11 @@ def finetune(
             "versions": [version("nns"), version("torch"), version("timm")],
         },
     )
-    result = climb(candidates, data_of, recipe, seed=seed, on_event=tell, checkpoint=checkpoint)
+    left = None
+    if recipe.seconds is not None:
+        # what a search took is gone; a network is handed over even if nothing is left
+        left = max(LEAST_SECONDS, recipe.seconds - HANDOVER_SECONDS - (time.perf_counter() - began))
+    result = climb(candidates, data_of, recipe, budget_seconds=left, seed=seed, on_event=tell, checkpoint=checkpoint)
     winner = next(network for network in networks if network.id == result.winner.id)
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
