@@ -395,11 +395,12 @@ def build_settings(
     """Return the settings of a build; None among ``more`` leaves what the recipe says.
 
     Raises:
-        UsageError: If there is no such setting, or data comes from two places.
+        UsageError: If there is no such setting, data comes from two places, or a recipe names what would be fetched.
     """
     from dataclasses import fields
 
     from nns.building import BuildSettings, read_build_file
+    from nns.data.formats import refuse_connections
     from nns.errors import UnknownNameError
 
     if isinstance(data, str | os.PathLike):
@@ -411,6 +412,8 @@ def build_settings(
     settings = (
         recipe if isinstance(recipe, BuildSettings) else read_build_file(Path(recipe)) if recipe else BuildSettings()
     )
+    if recipe is not None and not isinstance(recipe, BuildSettings):
+        refuse_connections(settings.data, f"recipe {os.fspath(recipe)!r}")
     known = {field.name for field in fields(BuildSettings)}
     for name in more:
         if name not in known:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights, resnet18
 
 from nns.data.extractors import RESNET18_DIM, RESNET18_EXTRACTOR, RESNET18_SIZE, ResNet18Extractor
-from nns.data.extractors.resnet18 import RESNET18_VARIABLE
+from nns.data.extractors.resnet18 import DOWNLOAD, RESNET18_VARIABLE
 from nns.errors import WeightsError
 
 PUBLISHED = "resnet18-f37072fd.pth"
@@ -88,6 +88,7 @@ def test_no_network_connection_is_one_line(unset, monkeypatch, capsys):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    monkeypatch.setenv(RESNET18_VARIABLE, DOWNLOAD)  # without it nobody would connect, see test_no_connection.py
     with pytest.raises(WeightsError, match=rf"no route to host.*set {RESNET18_VARIABLE} to a file") as told:
         ResNet18Extractor().extract(images(1))
     assert "\n" not in str(told.value)

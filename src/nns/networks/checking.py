@@ -53,7 +53,7 @@ def check_records(zoo: Home, entries: Sequence[NetworkEntry]) -> None:
     if _is_installed(zoo):
         return
     for entry in entries:
-        length = zoo.store.weights_length(entry.id) if isinstance(entry.weights, StoredWeights) else 0
+        length = zoo.store.weights_length(entry.id)
         with suppress(UnbuildableError):
             if problem := find_lie(entry, zoo.registry, length):
                 raise ZooError(f"{zoo.store.path}: {entry.id} {problem}; do not trust this zoo, see `nns zoo verify`")
@@ -74,7 +74,8 @@ def find_lie(entry: NetworkEntry, registry: Registry, length: int = 0) -> str | 
     Raises:
         UnbuildableError: If the architecture cannot be built.
     """
-    if entry.spec.backend not in registry.names("backend"):
+    described = isinstance(entry.weights, StoredWeights) and not length  # there is nothing to hand over
+    if described or entry.spec.backend not in registry.names("backend"):
         return None
     whole = entry.cost.bytes(len(entry.classes))
     if length and not LEAST * whole <= length <= MOST * whole + HEADER:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nns.data.formats import refuse_connections
 from nns.documents import convert, parse_json
 from nns.errors import UsageError
 from nns.files import write_whole
@@ -74,9 +75,11 @@ def read_lock(path: Path) -> Lock:
             "update nns, or record it anew with `nns repro record`"
         )
     try:
-        return _lock(document)
-    except ValueError as error:
+        lock = _lock(document)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"lock {str(path)!r} is damaged ({error}); record it anew with `nns repro record`") from error
+    refuse_connections([*lock.settings.data, lock.settings.query], f"lock {str(path)!r}")
+    return lock
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """torchvision's ResNet-18 with its ImageNet weights, frozen: what TANS describes datasets with.
 
 Zoos that ``nns zoo import-tans`` makes hold query features of this network, so a search in them needs it. Its weights
-come with no package: they are read from the file that $NNS_RESNET18 names, or else had by torchvision, from the cache
-of ``torch.hub`` or by a download.
+come with no package: they are read from the file that $NNS_RESNET18 names, or else from the cache of ``torch.hub``.
+A zoo names its extractor, and no file makes nns connect, so they are fetched only where $NNS_RESNET18 is ``download``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -29,7 +30,9 @@ RESNET18_SIZE = 224
 RESNET18_EXTRACTOR = f"resnet18@{RESNET18_SIZE}"
 
 RESNET18_VARIABLE = "NNS_RESNET18"
-"""A file with the weights, for machines without a network connection: ``.pth`` or ``.safetensors``."""
+"""A file with the weights, ``.pth`` or ``.safetensors``; or :data:`DOWNLOAD`."""
+
+DOWNLOAD = "download"
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -66,13 +69,15 @@ def _load() -> torch.nn.Module:
     file = os.environ.get(RESNET18_VARIABLE)
     network = resnet18(weights=None)
     try:
-        network.load_state_dict(_read(Path(file).expanduser()) if file else _download())
+        own = Path(file).expanduser() if file and file != DOWNLOAD else None
+        network.load_state_dict(_read(own) if own else _cached(file == DOWNLOAD))
     except Exception as error:  # the loaders raise whatever urllib and pickle raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        where = f"{RESNET18_VARIABLE}={file}" if file else "torchvision's download"
+        where = f"{RESNET18_VARIABLE}={file}" if file else "torchvision's cache"
         raise WeightsError(
             f"this zoo is searched with features of ResNet-18, and {where} gives no weights of it ({reason}); "
-            f"set {RESNET18_VARIABLE} to a file that holds torchvision's resnet18 weights (.pth or .safetensors)"
+            f"set {RESNET18_VARIABLE} to a file that holds torchvision's resnet18 weights (.pth or .safetensors), "
+            f"or to {DOWNLOAD!r} to have them fetched once"
         ) from error
     network.fc = torch.nn.Identity()
     module: torch.nn.Module = network.eval()
@@ -90,9 +95,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     return loaded
 
 
-def _download() -> Mapping[str, Any]:
+def _cached(download: bool) -> Mapping[str, Any]:
+    """Read what torchvision has fetched before; a zoo names this extractor, and no file makes nns connect."""
+    import torch
     from torchvision.models import ResNet18_Weights
 
+    url = ResNet18_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not download and not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "it has not been fetched", str(path))
     with redirect_stdout(sys.stderr):  # torch.hub says where it downloads to, and stdout is for results
         weights = ResNet18_Weights.IMAGENET1K_V1
         state: Mapping[str, Any] = weights.get_state_dict(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nns.errors import DatasetError, PluginError
+from nns.errors import DatasetError, PluginError, UsageError
 from nns.plugins import installed_plugins
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Format(ABC):
 
         What plugins bring is asked before the built-in formats, so one of them may have a kind of folder for itself.
         """
+
+    def connects(self, data: str) -> bool:
+        """Return whether opening DATA would make a connection; if so, no file may name it, only a person."""
+        return False
 
     @abstractmethod
     def open(self, data: str) -> Dataset:
@@ -61,6 +66,25 @@ def open_data(data: str, registry: Registry | None = None) -> Dataset:
     if data.lower().startswith("file://"):
         raise DatasetError(f"no dataset at {data!r}; give the path alone, without file://")
     raise DatasetError(f"no dataset at {data!r}; give {', '.join(examples[:-1])} or {examples[-1]}")
+
+
+def refuse_connections(data: Iterable[str], where: str, registry: Registry | None = None) -> None:
+    """Refuse datasets that a file names and that are not on this disk: a file never makes nns connect.
+
+    Args:
+        data: DATA, each as the file says it.
+        where: What names them, for the message.
+        registry: As for :func:`open_data`.
+
+    Raises:
+        UsageError: If one would be fetched.
+    """
+    for each in data:
+        if (able := _able(each, registry)) is not None and able.connects(each):
+            raise UsageError(
+                f"{where} names {each!r:.80}, which is not on this disk, and a file never makes nns connect; "
+                f"fetch it first: `nns doctor {each:.80}`"
+            )
 
 
 def can_open(data: str, registry: Registry | None = None) -> bool:

@@ -46,6 +46,19 @@ class TorchvisionFormat(Format):
         """Return whether that is what is asked for; whether there is such a dataset, opening tells."""
         return data.startswith(PREFIX)
 
+    def connects(self, data: str) -> bool:
+        """Return whether it would be downloaded."""
+        name = data.removeprefix(PREFIX)
+        try:
+            _class_named(name)
+        except DatasetError:  # there is none of that name: opening says so
+            return False
+        try:
+            list(_parts(name, default_root(), download=False))
+        except DatasetError:
+            return True
+        return False
+
     def open(self, data: str) -> Dataset:
         """Open it, see :func:`open_torchvision`."""
         return open_torchvision(data.removeprefix(PREFIX), data)
@@ -54,9 +67,9 @@ class TorchvisionFormat(Format):
 class _Part:
     """One split of a torchvision dataset; another process constructs it anew instead of being sent all its images."""
 
-    def __init__(self, name: str, root: Path, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, root: Path, arguments: Mapping[str, Any], download: bool = True) -> None:
         self.key = name, str(root), tuple(sorted(arguments.items()))
-        self.collection = _construct(_class_named(name), name, root, arguments)
+        self.collection = _construct(_class_named(name), name, root, arguments, download)
 
     def __getitem__(self, index: int) -> Any:
         return self.collection[index]
@@ -115,22 +128,22 @@ def _class_named(name: str) -> Callable[..., Any]:
     return kind
 
 
-def _parts(name: str, root: Path) -> Iterator[tuple[SplitName | None, _Part]]:
+def _parts(name: str, root: Path, download: bool = True) -> Iterator[tuple[SplitName | None, _Part]]:
     """Construct the dataset once for each split that its constructor knows."""
     parameters = _parameters(_class_named(name))
     extra = _EXTRA.get(name, {})
     flags: tuple[tuple[SplitName, bool], ...] = (("train", True), ("test", False))
     if "train" in parameters:
         for split, flag in flags:
-            yield split, _Part(name, root, {"train": flag, **extra})
+            yield split, _Part(name, root, {"train": flag, **extra}, download)
     elif "split" in parameters:
         for split, words in _SPLIT_WORDS.items():
             for word in words:
                 with contextlib.suppress(_UnknownSplitError):
-                    yield split, _Part(name, root, {"split": word})
+                    yield split, _Part(name, root, {"split": word}, download)
                     break
     else:
-        yield None, _Part(name, root, extra)
+        yield None, _Part(name, root, extra, download)
 
 
 def _parameters(kind: Callable[..., Any]) -> frozenset[str]:
@@ -149,11 +162,14 @@ class _UnknownSplitError(Exception):
     """The constructor does not know this split."""
 
 
-def _construct(kind: Callable[..., Any], name: str, root: Path, arguments: Mapping[str, Any]) -> Any:
-    """Construct from disk, else download. What torchvision prints goes to stderr."""
+def _construct(
+    kind: Callable[..., Any], name: str, root: Path, arguments: Mapping[str, Any], download: bool = True
+) -> Any:
+    """Construct from disk, else download, if that is allowed. What torchvision prints goes to stderr."""
     parameters = _parameters(kind)
     places = {"root": str(root)} if "root" in parameters else {}
     attempts: list[dict[str, Any]] = [{"download": False}, {"download": True}] if "download" in parameters else [{}]
+    attempts = attempts if download else attempts[:1]
     problem: Exception | None = None
     timeout = socket.getdefaulttimeout()
     for attempt in attempts:
