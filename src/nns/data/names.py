@@ -117,3 +117,8 @@ def _likeness(name: str) -> str:
 def _words(text: str) -> str:
     # quotes around a name, and what separates words, are nothing; between digits it is something: 1-1 is not 11
     return re.sub(r"(?<!\d)[\s_\-]+|[\s_\-]+(?!\d)", "", text.strip("\"'`\u201c\u201d\u2018\u2019 \t")) or text
+
+
+def in_line(name: str) -> str:
+    """Write a name in one line of a message."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean_name(name))

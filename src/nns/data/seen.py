@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nns.data.left_out import by_reason, reasons
-from nns.data.names import NO_LABEL, look_alike, split_of
+from nns.data.names import NO_LABEL, in_line, look_alike, split_of
 from nns.data.report import Finding, counted, first_few
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Seen:
         """Say it in one line."""
         said = [f"{self.path}: {counted(self.images, 'image')}"]
         if self.sizes:
-            shown = first_few([f"{name} {count}" for name, count in self.sizes.items()], 6)
-            said.append(f"{counted(len(self.sizes), 'class', 'classes')} ({shown})")
+            sizes = first_few([f"{in_line(name)} {count}" for name, count in self.sizes.items()], 6)
+            said.append(f"{counted(len(self.sizes), 'class', 'classes')} ({sizes})")
         else:
             said.append("no labels")
         if self.splits:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nns.data.formats._tree import Listing, Tree
 from nns.data.items import SPLITS
 from nns.data.left_out import NO_IMAGES
-from nns.data.names import clean_name, split_of, split_parts
+from nns.data.names import clean_name, in_line, split_of, split_parts
 from nns.data.report import Finding, first_few
 from nns.errors import DatasetError
 from nns.files import real_path
@@ -72,7 +72,7 @@ def _splits_in(tree: Tree, here: Path, top: Listing, data: str) -> list[Part]:
     if train is None:
         if others or here != tree.root:
             return []
-        found = " and ".join(f"{folder.name}/" for folder in named)
+        found = " and ".join(f"{in_line(folder.name)}/" for folder in named)
         raise DatasetError(f"{data!r} has {found} but no train/; add train/ with one folder a class")
     inside = _class_folders(tree, train, "train")
     if others and _is_class(tree, inside, others, alone=len(named) == 1, data=data):
@@ -82,7 +82,7 @@ def _splits_in(tree: Tree, here: Path, top: Listing, data: str) -> list[Part]:
             return []  # the splits of the one class that there is
         raise DatasetError(f"{str(train)!r} holds no class folders; put its images into one folder a class")
     for folder in others:
-        beside = f"a folder beside {clean_name(train.name)}/ that is no split"
+        beside = f"a folder beside {in_line(train.name)}/ that is no split"
         tree.ignore(folder, beside if tree.images_below(folder) else NO_IMAGES)
     for image in top.images:
         tree.ignore(image, "an image outside the splits")
@@ -112,7 +112,7 @@ def _named(tree: Tree, folders: Sequence[Path], data: str) -> dict[Path, SplitNa
         by_split.setdefault(split, []).append(folder)
     for split in by_split:
         if len(by_split[split]) > 1 and "train" in by_split:
-            both = " and ".join(f"{folder.name}/" for folder in by_split[split])
+            both = " and ".join(f"{in_line(folder.name)}/" for folder in by_split[split])
             raise DatasetError(f"{data!r}: {both} would both be the split {split}; put them together, or rename one")
     return dict(plain)
 
@@ -155,8 +155,8 @@ def _is_class(tree: Tree, train: Listing, others: Sequence[Path], *, alone: bool
     for folder in others:
         if tree.images_below(folder):
             raise DatasetError(
-                f"{data!r}: train/ holds folders like a split, but {folder.name}/ beside it holds images too; "
-                f"move {folder.name}/ away if train/ is a split, rename train/ if it is a class"
+                f"{data!r}: train/ holds folders like a split, but {in_line(folder.name)}/ beside it holds images too; "
+                f"move {in_line(folder.name)}/ away if train/ is a split, rename train/ if it is a class"
             )
     return False
 
@@ -188,17 +188,17 @@ def odd_classes(tree: Tree, classes: Sequence[Path]) -> list[Finding]:
     inside = [{clean_name(folder.name) for folder in tree.listing(each).folders} for each in classes]
     common, every = set.intersection(*inside), set.union(*inside)
     if len(classes) > 1 and len(common) > 1 and 2 * len(common) >= len(every):
-        what = f"all {len(classes)} classes ({_listed(classes)}) hold the same subfolders ({first_few(sorted(common))})"
+        what = f"all {len(classes)} classes ({_listed(classes)}) hold the same subfolders ({_in_order(common)})"
         step = "if these are the classes, give one of the folders, or put folders with one of them each at the top"
         findings.append(Finding("warning", what, step))
     elif len(every) > 1 and (nested := [each for each in classes if not tree.listing(each).images]) == list(classes):
-        shown = first_few([tree.key(folder) for each in nested for folder in tree.listing(each).folders])
+        shown = first_few([in_line(tree.key(folder)) for each in nested for folder in tree.listing(each).folders])
         what = f"all images of {_listed(classes)} lie in folders inside ({shown})"
         findings.append(Finding("warning", what, "nothing, if these are no classes; else move them to the top"))
     names = {clean_name(folder.name) for folder in classes}
     for folder, held in zip(classes, inside, strict=True):
-        if len(again := sorted(held & names)) > 1:
-            what = f"the class {clean_name(folder.name)!r} holds folders named like other classes ({first_few(again)})"
+        if len(again := held & names) > 1:
+            what = f"the class {clean_name(folder.name)!r} holds folders named like other classes ({_in_order(again)})"
             findings.append(Finding("warning", what, "move it away, if it holds the dataset a second time"))
     for folder in classes:
         splits = [each for each in tree.listing(folder).folders if split_of(each.name)]
@@ -224,8 +224,12 @@ def lists_of_splits(tree: Tree, parts: Sequence[Part]) -> Iterator[Finding]:
 def describe(tree: Tree, parts: Sequence[Part], present: Container[SplitName | None]) -> str:
     """Say which folders are the splits, of those that have images."""
     ordered = sorted((part for part in parts if part.split in present), key=lambda part: SPLITS.index(part.split))
-    return "class folders in " + ", ".join(f"{tree.key(part.folder)}/ ({part.split})" for part in ordered)
+    return "class folders in " + ", ".join(f"{in_line(tree.key(part.folder))}/ ({part.split})" for part in ordered)
 
 
 def _listed(folders: Sequence[Path]) -> str:
-    return first_few([clean_name(folder.name) for folder in folders])
+    return first_few([in_line(folder.name) for folder in folders])
+
+
+def _in_order(names: Iterable[str]) -> str:
+    return first_few([in_line(name) for name in sorted(names)])

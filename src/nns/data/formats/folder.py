@@ -13,7 +13,7 @@ from nns.data.formats._layout import Part, describe, find_splits, lists_of_split
 from nns.data.formats._tree import Tree
 from nns.data.items import UNLABELLED, ImageItem
 from nns.data.left_out import by_reason, holds_images, reasons
-from nns.data.names import clean_name, look_alike, split_of
+from nns.data.names import clean_name, in_line, look_alike, split_of
 from nns.data.report import Finding, first_few
 from nns.errors import DatasetError
 from nns.files import real_path
@@ -97,9 +97,13 @@ def _open_splits(tree: Tree, parts: Sequence[Part]) -> tuple[tuple[str, ...], li
 def _open_splits_inside(tree: Tree, folders: Sequence[Path]) -> tuple[tuple[str, ...], list[ImageItem]]:
     """Read class folders that have a folder for each split."""
     classes = _classes(tree, folders)
+    for image in tree.listing(tree.root).images:
+        tree.ignore(image, "an image outside the class folders")
     items: list[ImageItem] = []
     for folder in folders:
         label = classes.index(clean_name(folder.name))
+        if not any(tree.images_below(each) for each in tree.listing(folder).folders if split_of(each.name) == "train"):
+            raise tree.empty_class(folder)
         for inner in tree.listing(folder).folders:
             images = tree.images_below(inner)
             if not images:
@@ -118,7 +122,7 @@ def _open_classes(tree: Tree, data: str) -> tuple[tuple[str, ...], list[ImageIte
         tree.ignore(image, "an image outside the class folders")
     classes = _classes(tree, top.folders)
     tree.notices += odd_classes(tree, top.folders)
-    if hidden := [clean_name(folder.name) for folder in top.hidden if holds_images(folder)]:
+    if hidden := [in_line(folder.name) for folder in top.hidden if holds_images(folder)]:
         what = f"hidden folders with images are no classes ({first_few(hidden)})"
         tree.notices.append(Finding("note", what, "rename one that is meant to be a class"))
     items: list[ImageItem] = []
