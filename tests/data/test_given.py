@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from nns import Dataset
 from nns.errors import DatasetError
 
-from .conftest import MakeFolder, class_files, noise
+from .conftest import MakeFolder, class_files, encoded, noise
 
 LABELS = ["cat", "dog", "cat", "dog", "cat", "dog"]
 
@@ -203,3 +204,21 @@ def test_minus_one_beside_zero_is_said() -> None:
     assert "'-1': 2 images" in Dataset.of(Labelled([-1, 0, 1] * 2), require_labels=False).seen.warnings[0]
     assert Dataset.of(Labelled([-1, 1] * 3)).seen.warnings == ()
     assert Dataset.of(Labelled(torch.tensor([0.0, 1.0] * 3))).classes == ("0", "1")
+
+
+def test_images_that_are_opened_only_are_checked_like_files(tmp_path: Path) -> None:
+    whole = encoded(noise(0, (48, 48)), "JPEG")
+    paths = [tmp_path / f"{number}.jpg" for number in range(8)]
+    for path in paths:
+        path.write_bytes(whole)
+    for damaged in (0, 3):
+        paths[damaged].write_bytes(whole[: len(whole) * 6 // 10] + b"\xff\xd9")
+    opened = [Image.open(path) for path in paths]
+    dataset = Dataset.of([(image, "ab"[number % 2]) for number, image in enumerate(opened)])
+    for size in (8, 16):  # more than once: they stay as they were given
+        images, kept, skipped = dataset.decode(range(8), size)
+        assert [each.path for each in skipped] == ["0", "3"]
+        assert "truncated" in skipped[0].reason
+        assert kept.tolist() == [1, 2, 4, 5, 6, 7]
+    opened[1].load()
+    assert (dataset.decode([1], 16)[0][0] == images[0]).all()

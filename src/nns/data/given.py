@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nns.data.depth import kind_of
+from nns.data.integrity import DamagedError, check_whole
 from nns.data.items import UNLABELLED, ImageItem, ImageSource
+from nns.data.listening import listening
 from nns.data.names import clean_name
+from nns.data.opening import open_bytes
 from nns.errors import DatasetError
 
 _LABEL_ATTRIBUTES = ("targets", "labels", "_labels", "y")
@@ -98,7 +102,10 @@ def _check_first(image: ImageSource) -> None:
     if isinstance(image, Path):
         return
     try:
-        image.open()
+        with listening():
+            image.open()
+    except (OSError, DamagedError):  # an image, but not a whole one: unreadable like any other
+        return
     except Exception as error:
         raise DatasetError(f"the first of the images cannot be used: {error}; see docs/datasets.md") from error
 
@@ -191,7 +198,14 @@ def to_image(image: Any) -> Image.Image:
         ValueError: Its shape or its numbers are others.
     """
     if isinstance(image, Image.Image):
-        return image.copy()  # some collections hand out the same object again; the caller may close his
+        content = _undecoded(image)
+        if content is not None:
+            opened = open_bytes(content)
+            check_whole(opened)
+            # of a deep one the file says more than the pixels that Pillow makes
+            return opened if kind_of(opened) else opened.copy()
+        copy: Image.Image = image.copy()
+        return copy  # some collections hand out the same object again; the caller may close his
     is_tensor = hasattr(image, "detach")
     pixels = np.asarray(image.detach().cpu() if is_tensor else image)
     if pixels.dtype == object or pixels.dtype.kind not in "buif":
@@ -203,6 +217,21 @@ def to_image(image: Any) -> Image.Image:
         raise ValueError(f"an array of shape {pixels.shape} is not an image of 1, 3 or 4 channels")
     pixels = _eight_bits(pixels)
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
+
+
+def _undecoded(image: Image.Image) -> bytes | None:
+    """Return the file of an image that was opened and not decoded yet: it is then checked like any other."""
+    stream: Any = getattr(image, "fp", None)
+    if stream is None or not getattr(image, "tile", None) or image.tell():
+        return None
+    try:
+        at = stream.tell()
+        stream.seek(0)
+        content: bytes = stream.read()
+        stream.seek(at)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return content
 
 
 def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
