@@ -222,3 +222,23 @@ def test_images_that_are_opened_only_are_checked_like_files(tmp_path: Path) -> N
         assert kept.tolist() == [1, 2, 4, 5, 6, 7]
     opened[1].load()
     assert (dataset.decode([1], 16)[0][0] == images[0]).all()
+
+
+def test_files_of_a_torch_dataset_are_checked_and_deep_ones_not_cut_off(tmp_path: Path) -> None:
+    from torch.utils.data import Subset
+    from torchvision.datasets import ImageFolder
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            deep = np.random.default_rng(number).integers(0, 4096, (48, 48)).astype(np.uint16)
+            Image.fromarray(deep).save(tmp_path / name / f"{number}.png")
+    whole = encoded(noise(0, (48, 48)), "JPEG")
+    (tmp_path / "a" / "x.jpg").write_bytes(whole)
+    (tmp_path / "a" / "y.jpg").write_bytes(whole[: len(whole) * 6 // 10] + b"\xff\xd9")
+    folder = ImageFolder(str(tmp_path))
+    for collection in (folder, Subset(folder, list(range(14)))):
+        dataset = Dataset.of(collection)
+        images, _, skipped = dataset.decode(range(14), 48)
+        assert [each.path for each in skipped] == ["7"]
+        assert abs(images.mean() - 127.5) < 4

@@ -18,6 +18,7 @@ from nns.data.items import UNLABELLED, ImageItem, ImageSource
 from nns.data.listening import listening
 from nns.data.names import clean_name
 from nns.data.opening import open_bytes
+from nns.data.reading import read_file
 from nns.errors import DatasetError
 
 _LABEL_ATTRIBUTES = ("targets", "labels", "_labels", "y")
@@ -43,7 +44,13 @@ class CollectionImage:
     index: int
 
     def open(self) -> Image.Image:
-        """Return the image; raises TypeError or ValueError if it is none."""
+        """Return the image; raises TypeError or ValueError if it is none, or not a whole one."""
+        source, index = _within(self.collection, self.index)
+        if (path := _file_of(source, index)) is not None:
+            opened = open_bytes(read_file(path)[0])
+            check_whole(opened)
+            if kind_of(opened) and not getattr(source, "transform", None):
+                return opened  # torchvision cuts values off at 255
         found = self.collection[self.index]
         return to_image(found[0] if isinstance(found, tuple | list) else found)
 
@@ -165,7 +172,8 @@ def labels_of(collection: Any) -> Sequence[Any]:
             except (TypeError, ValueError, RuntimeError):  # QMNIST: eight numbers an image
                 continue
     try:
-        return [_number(collection[index][1]) for index in range(len(collection))]
+        with listening():  # it decodes its images for that
+            return [_number(collection[index][1]) for index in range(len(collection))]
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise DatasetError(f"{type(collection).__name__} does not give one class an image; take another") from error
 
@@ -184,6 +192,21 @@ def class_names(given: Sequence[Any], found: Iterable[int]) -> dict[int, str]:
         text = clean_name(own if isinstance(own, str) else ", ".join(map(str, own)))
         names[label] = f"{text} ({label})" if text in names.values() else text
     return names
+
+
+def _within(collection: Any, index: int) -> tuple[Any, int]:
+    """Return where an image of a subset of a torch dataset is in the whole."""
+    if hasattr(collection, "dataset") and hasattr(collection, "indices"):
+        return _within(collection.dataset, collection.indices[index])
+    return collection, index
+
+
+def _file_of(collection: Any, index: int) -> Path | None:
+    """Return the file of an image of a torch dataset that lists its files, as torchvision's ``ImageFolder`` does."""
+    samples = getattr(collection, "samples", None)
+    sample = samples[index] if isinstance(samples, list) and len(samples) == len(collection) else None
+    path = sample[0] if isinstance(sample, tuple) and sample else None
+    return Path(path) if isinstance(path, str) and os.path.isfile(path) else None
 
 
 def to_image(image: Any) -> Image.Image:

@@ -62,7 +62,7 @@ class Pixels(Contents):
             found.setdefault(self._blank[index], []).append(self.items[index].key)
         return {
             lack: f"{len(names)} of {len(decoded)} images that were read are {lack} as decoded ({first_few(names)}); "
-            f"run 'nns doctor' on {self.path!r}"
+            "look at them"
             for lack, names in found.items()
             if lack and len(names) >= WORTH_SAYING * len(decoded)
         }
