@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -46,3 +48,39 @@ def test_nothing_is_lost(paths: set[str]) -> None:
     assert sum(dataset.class_sizes.values()) == (len(dataset) if dataset.labelled else 0)
     assert all(count > 0 for count in dataset.class_sizes.values())
     assert dataset.seen.line().startswith(f"{root}: {len(dataset)} image")
+
+
+COLUMNS = ["path", "label", "split", "id"]
+HEADERS = st.sets(st.sampled_from(COLUMNS)).flatmap(lambda names: st.permutations(sorted({"path", *names})))
+TEXTS = ["cat", "Cat", " cat", "dog", "nan", "1", "1.0", 'the "x"', "a,b", "caf\u00e9", "\u00e4;\u00f6", ""]
+LABELS = st.sampled_from(TEXTS)
+SPLITS = st.sampled_from(["train", "Training", "test", "dev", "", "fold1"])
+CODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252"])
+
+
+@settings(max_examples=150)
+@given(HEADERS, st.lists(st.tuples(LABELS, SPLITS), max_size=8), st.sampled_from(",;\t|"), st.booleans(), CODINGS)
+def test_no_row_of_a_table_is_lost(
+    header: list[str], rows: list[tuple[str, str]], delimiter: str, excel: bool, coding: str
+) -> None:
+    text = io.StringIO(f"sep={delimiter}\r\n" if excel else "")
+    text.seek(0, io.SEEK_END)
+    writer = csv.DictWriter(text, header, delimiter=delimiter, extrasaction="ignore")
+    writer.writeheader()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (label, split) in enumerate(rows):
+            (Path(folder) / f"{number}.png").touch()
+            writer.writerow({"path": f"{number}.png", "label": label, "split": split, "id": number})
+        table = Path(folder) / "t.csv"
+        table.write_bytes(text.getvalue().encode(coding))
+        try:
+            dataset = Dataset.open(table, require_labels=False)
+        except DatasetError as error:
+            assert "\n" not in str(error)
+            assert ";" in str(error)
+            return
+    assert {item.key for item in dataset.items} == {f"{number}.png" for number in range(len(rows))}
+    if "label" in header:
+        assert set(dataset.classes) == {label.strip() for label, _ in rows} - {""}
+    if "split" in header:
+        assert sum(dataset.split_sizes.values()) in (0, len(rows))
