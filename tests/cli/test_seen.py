@@ -63,8 +63,11 @@ def test_what_may_be_read_wrongly_is_said_before_training(nns, small_zoo, split_
     (split_data / "seg_train").rename(split_data / "treino")
     (split_data / "seg_test").rename(split_data / "teste")
     warning = "warning: all 2 classes (teste, treino) hold the same subfolders (8, 9)"
-    done = nns("search", split_data, "--zoo", small_zoo.path, "--backend", "example")
+    page = tmp_path / "page.html"
+    done = nns("search", split_data, "--zoo", small_zoo.path, "--backend", "example", "--report", page)
     assert warning in done.err
+    assert f"<p>{warning.capitalize()}" in page.read_text()
+    assert "2 classes (teste 8, treino 24)" in page.read_text()
     options = ("--zoo", small_zoo.path, "--backend", "example", "--try", 1, "--epochs", 1, "-o", tmp_path / "model")
     assert warning in nns("finetune", split_data, *options).err
 
