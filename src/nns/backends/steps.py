@@ -5,6 +5,7 @@ They are beside the convolutions that they run through, so that nothing between 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from nns.backends.convolutions import quick_convolutions
 from nns.types import Augment, LabelledArrays, Preprocessing
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
 
@@ -75,6 +78,18 @@ def train_step(
     return loss.detach()
 
 
+def predict_classes(
+    module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str = "cpu", batch_size: int = 128
+) -> NDArray[np.int64]:
+    """Predict the class of each image of a split, (n,); as :func:`evaluate` does."""
+    import numpy as np
+
+    found = [np.zeros(0, np.int64)]
+    for logits, _ in _logits(module, split, preprocessing, device, batch_size):
+        found.append(logits.argmax(1).cpu().numpy())
+    return np.concatenate(found)
+
+
 def evaluate(
     module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str = "cpu", batch_size: int = 128
 ) -> tuple[float, float]:
@@ -87,19 +102,28 @@ def evaluate(
         device: ``"cpu"``, or ``"cuda"`` for half precision.
         batch_size: Images a forward pass; only so many are held as floats.
     """
-    import torch
     from torch.nn import functional as F
 
-    module.eval()
     if not len(split):
+        module.eval()
         return float("nan"), float("nan")
     loss, hits = 0.0, 0
+    for logits, target in _logits(module, split, preprocessing, device, batch_size):
+        loss += float(F.cross_entropy(logits, target, reduction="sum"))
+        hits += int((logits.argmax(1) == target).sum())
+    return loss / len(split), hits / len(split)
+
+
+def _logits(
+    module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str, batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield logits and labels of each batch, on the device."""
+    import torch
+
+    module.eval()
     quick = quick_convolutions(module) if device == "cpu" else nullcontext()
     with quick, torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=device == "cuda"):
         for start in range(0, len(split), batch_size):
             images = normalise(split.images[start : start + batch_size], preprocessing).to(device)
             target = shared_tensor(split.labels[start : start + batch_size]).to(device)
-            logits = module(images).float()
-            loss += float(F.cross_entropy(logits, target, reduction="sum"))
-            hits += int((logits.argmax(1) == target).sum())
-    return loss / len(split), hits / len(split)
+            yield module(images).float(), target

@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "data.doctor",
     "search": "search.search",
     "finetune": "finetune.finetune",
+    "evaluate": "handover.evaluate",
     "predict": "handover.predict",
     "export": "handover.export",
     "zoo": "zoo.app",

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from csv import writer as csv_writer
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from nns.cli import options
+from nns.files import replacing
+
+SHOWN_EVERY = 32
+
+MISTAKES = 3
+"""Mistakes that are named on the terminal; ``--json`` has more."""
 
 Folder = Annotated[Path, Argument(metavar="DIR", help="Folder that `nns finetune` wrote.")]
 
 
 def predict(
     folder: Folder,
-    images: Annotated[list[Path], Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[str], Argument(metavar="IMAGE|FOLDER|-...", help="Image files, folders of them, or - for a list on stdin.")
+    ],
     top: Annotated[int, Option(min=1, metavar="K", help="Classes to name for each image.")] = 3,
+    csv: Annotated[Path | None, Option(metavar="FILE", help="Write path, label and probability, as they come.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Classify images with a fine-tuned network; the zoo is not needed.
 
+    With --csv any number of images takes no more memory than a few.
+
     Example: nns predict ./model photo.jpg
     """
-    from nns.cli.output import note, print_json, print_table
+    from nns.cli.output import note, print_json, print_table, progress_bar
+    from nns.data import Skipped
     from nns.errors import DatasetError
-    from nns.finetuning import predict as run_predict
+    from nns.finetuning.predicting import Prediction, predict_each
 
-    predictions, skipped = run_predict(folder, images, top=top)
-    if json:
+    predictions: list[Prediction] = []
+    skipped: list[Skipped] = []
+    done = 0
+    with progress_bar() as update, _csv_rows(csv) as write:
+        for found in predict_each(folder, _places(images), top=top):
+            if isinstance(found, Skipped):
+                skipped.append(found)
+            else:
+                done += 1
+                write([found.path, found.label, found.probability])
+                if csv is None:
+                    predictions.append(found)
+            if done % SHOWN_EVERY == 0:
+                update("predicting", done, None)
+    if csv is not None:
+        for item in skipped:
+            note(f"skipped {item.path}: {item.reason}")
+        note(f"wrote {csv}: {done} images")
+    elif json:
         print_json(
             {
                 "predictions": [
@@ -54,8 +87,41 @@ def predict(
         columns = [("image", "left"), ("class", "left"), ("probability", "right"), ("or else", "left")]
         if rows:
             print_table(str(folder), columns, rows)
-    if not predictions:
-        raise DatasetError(f"none of the {len(skipped)} images could be read")
+    if not done:
+        raise DatasetError(
+            f"none of the {len(skipped)} images could be read" if skipped else "there are no images there"
+        )
+
+
+def evaluate(
+    folder: Folder,
+    data: options.Data,
+    csv: Annotated[Path | None, Option(metavar="FILE", help="Write precision, recall and F1 of the classes.")] = None,
+    json: options.JsonFlag = False,
+) -> None:
+    """Say how good a fine-tuned network is on labelled images, class by class; the zoo is not needed.
+
+    Of the dataset that it was fine-tuned on, the test split counts, which it has never seen.
+
+    Example: nns evaluate ./model ./mydata
+    """
+    from nns.cli.output import note, print_json, progress_bar, render_table
+    from nns.finetuning.evaluating import evaluate_network
+
+    with progress_bar() as update:
+        found = evaluate_network(folder, data, progress=lambda done, total: update("reading images", done, total))
+    if csv is not None:
+        rows = [[c.name, c.images, c.precision, c.recall, c.f1, *c.interval] for c in found.classes]
+        _write_csv(csv, ["class", "images", "precision", "recall", "f1", "recall_low", "recall_high"], rows)
+    for item in found.skipped:
+        note(f"skipped {item.path}: {item.reason}")
+    if json:
+        print_json(found.to_dict())
+        return
+    for table in found.tables():
+        render_table(table)
+    for mistake in found.mistakes[:MISTAKES]:
+        note(f"{mistake.path} is {mistake.true}, taken for {mistake.said} ({mistake.probability:.0%} sure)")
 
 
 def export(
@@ -76,3 +142,29 @@ def export(
         print_json({"format": exported.format, "output": str(exported.path), "difference": exported.difference})
     else:
         note(f"wrote {exported.path}")
+
+
+def _places(images: list[str]) -> Iterator[str]:
+    """Put what is on stdin, a path a line, in the place of ``-``."""
+    for each in images:
+        if each == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield each
+
+
+@contextmanager
+def _csv_rows(path: Path | None) -> Iterator[Callable[[list[Any]], object]]:
+    """Yield what writes a row of a table of predictions, whole or not at all; it does nothing without a path."""
+    if path is None:
+        yield lambda row: None
+        return
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv_writer(file)
+        rows.writerow(["path", "label", "probability"])
+        yield rows.writerow
+
+
+def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv_writer(file).writerows([header, *rows])

@@ -22,7 +22,7 @@ from nns.data.parallel import Progress, decode_many, map_sources
 from nns.data.pixels import Pixels
 from nns.data.splits import assign_splits, split_members
 from nns.errors import DatasetError
-from nns.types import DatasetRecord, LabelledArrays, SplitArrays
+from nns.types import DatasetRecord, LabelledArrays, SplitArrays, SplitName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CHECKED_BYTES = 50_000_000
 """Bytes of files up to which a search looks at every image of a dataset, not at its sample alone."""
 
+_AT_ONCE = 256
+"""Images of which only the reasons are kept that are decoded at a time."""
 _CHECKED_SIZE = 32
 _ROUNDS = 20  # of replacing unreadable images in a sample; after that, the sample is just smaller
 
@@ -187,22 +189,49 @@ class Dataset(Pixels):
         """
         check_trainable(self)
         images, kept, skipped = self.decode(range(len(self)), size, workers=workers, progress=progress)
+        labels = self.labels[kept]
+        members = self._members(kept, skipped, val, test, seed)
+        parts = {split: LabelledArrays(images[where], labels[where]) for split, where in members.items()}
+        arrays = SplitArrays(self.name, self.classes, parts["train"], parts["val"], parts.get("test"))
+        return arrays, skipped
+
+    def split_indices(
+        self, size: int, *, seed: int = 0, val: float = 0.15, test: float = 0.15, progress: Progress | None = None
+    ) -> tuple[dict[SplitName, NDArray[np.int64]], tuple[Skipped, ...]]:
+        """Return which images each split of :meth:`decode_splits` has, and the images that could not be read.
+
+        Which can be read is found by decoding them, a part at a time.
+        """
+        check_trainable(self)
+        kept: list[NDArray[np.int64]] = []
+        skipped: list[Skipped] = []
+        for start in range(0, len(self), _AT_ONCE):
+            _, readable, unread = self.decode(range(start, min(start + _AT_ONCE, len(self))), size)
+            kept.append(readable)
+            skipped += unread
+            if progress:
+                progress(min(start + _AT_ONCE, len(self)), len(self))
+        indices = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+        members = self._members(indices, skipped, val, test, seed)
+        return {split: indices[where] for split, where in members.items()}, tuple(skipped)
+
+    def _members(
+        self, kept: NDArray[np.int64], skipped: Sequence[Skipped], val: float, test: float, seed: int
+    ) -> dict[SplitName, NDArray[np.int64]]:
+        """Place readable images in splits; positions among them."""
         if not len(kept):
             raise self._nothing_readable(skipped)
         if skipped:
             check_trainable(self, kept.tolist(), skipped)
-        labels = self.labels[kept]
         placed = assign_splits(
-            labels.tolist(),
+            self.labels[kept].tolist(),
             [self.items[index].split for index in kept],
             [self._content_as_decoded(index) for index in kept],
             val=val,
             test=test,
             seed=seed,
         )
-        parts = {split: LabelledArrays(images[where], labels[where]) for split, where in split_members(placed).items()}
-        arrays = SplitArrays(self.name, self.classes, parts["train"], parts["val"], parts.get("test"))
-        return arrays, skipped
+        return split_members(placed)
 
     def splits_at(
         self, size: int, *, seed: int = 0, progress: Progress | None = None

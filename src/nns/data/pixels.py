@@ -37,6 +37,11 @@ class Pixels(Contents):
                 self._renderings.append(choose_rendering(ordered, self._reader.open))
             return self._renderings[0]
 
+    def render_as(self, rendering: Rendering) -> None:
+        """Render its images as those of another dataset were: what a network was trained on decides."""
+        with _choosing:
+            self._renderings[:] = [rendering]
+
     @property
     def used_rendering(self) -> Rendering | None:
         """The rendering if any image that was decoded needed one."""

@@ -101,6 +101,7 @@ class LadderResult:
         module: The network, trained, at its best epoch, in eval mode on the CPU.
         val_accuracy: Top-1 accuracy on the validation split by which it was chosen, 0..1.
         test_accuracy: Top-1 accuracy on the test split, measured once, 0..1; None without a test split.
+        macro_f1: Mean F1 of the classes on the test split, each class counted alike, 0..1; None without one.
         epochs: Epochs it was trained for.
         seconds: Wall-clock time of the whole ladder.
         device: Where it ran.
@@ -119,6 +120,7 @@ class LadderResult:
     history: tuple[Epoch, ...]
     tried: tuple[Tried, ...]
     interrupted: bool
+    macro_f1: float | None = None
 
 
 @dataclass

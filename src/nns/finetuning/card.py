@@ -53,6 +53,7 @@ class Card:
         weights_sha256: Of the file of weights; set as it is written.
         rendering: How deep and transparent images of the dataset became 8 bits of RGB, and so must those that it is
             given; None if there were none.
+        macro_f1: Mean F1 of the classes on the test split, each class counted alike, 0..1; None without one.
     """
 
     network: str
@@ -80,6 +81,7 @@ class Card:
     versions: Json = field(default_factory=dict)
     weights_sha256: str = ""
     rendering: Rendering | None = None
+    macro_f1: float | None = None
 
 
 def make_card(
@@ -135,6 +137,7 @@ def make_card(
         tried=result.tried,
         versions=_versions(),
         rendering=rendering,
+        macro_f1=result.macro_f1,
     )
 
 

@@ -91,6 +91,7 @@ class FinetuneReport:
             "image_size": card.preprocessing.size,
             "val_accuracy": finite(card.val_accuracy),
             "test_accuracy": None if card.test_accuracy is None else finite(card.test_accuracy),
+            "macro_f1": None if card.macro_f1 is None else finite(card.macro_f1),
             "epochs": card.epochs,
             "seconds": round(self.result.seconds, 3),
             "device": card.device,
@@ -122,6 +123,7 @@ class FinetuneReport:
         card = self.card
         rows = [[tried.network, _percent(tried.val_accuracy), str(tried.epochs), tried.stopped] for tried in card.tried]
         test = "no test split" if card.test_accuracy is None else f"test accuracy {card.test_accuracy:.1%}"
+        test += "" if card.macro_f1 is None else f", macro F1 {card.macro_f1:.1%}"
         return Table(
             f"{card.spec.name}, {format_count(card.params)} parameters: "
             f"validation accuracy {card.val_accuracy:.1%}, {test}",

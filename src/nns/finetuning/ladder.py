@@ -20,12 +20,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nns.backends.steps import evaluate
+from nns.backends.steps import predict_classes
 from nns.errors import UsageError
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
 from nns.finetuning._run import DivergedError, Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
 from nns.finetuning.checkpoint import Checkpoint
+from nns.finetuning.measures import macro_f1
 from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe
 from nns.finetuning.training import resolve_device, train
@@ -275,7 +276,7 @@ class _Ladder:
             raise KeyboardInterrupt  # nothing else ends a ladder before anything was measured
         winner = max(measured, key=lambda climber: climber.rank)
         module = winner.best_module()
-        test_accuracy = self._test(winner.entrant, module)
+        test_accuracy, macro_f1 = self._test(winner.entrant, module)
         losers = [climber for climber in self.climbers if climber is not winner]
         losers.sort(key=lambda climber: (climber.rungs, climber.rank), reverse=True)
         return LadderResult(
@@ -289,19 +290,22 @@ class _Ladder:
             history=tuple(winner.history),
             tried=tuple(climber.tried() for climber in (winner, *losers)),
             interrupted=self.interrupted,
+            macro_f1=macro_f1,
         )
 
-    def _test(self, winner: Entrant, module: nn.Module) -> float | None:
+    def _test(self, winner: Entrant, module: nn.Module) -> tuple[float | None, float | None]:
+        """Return accuracy and macro F1 on the test split, None without one."""
         device = resolve_device(self.recipe.device)
         try:
             test = self.data_of(winner.preprocessing).test
             if test is None or not len(test):
-                return None
+                return None, None
             self._tell("test", winner.id, message=f"{len(test)} images")
-            return evaluate(module.to(device), test, winner.preprocessing, device)[1]
+            said = predict_classes(module.to(device), test, winner.preprocessing, device)
+            return float((said == test.labels).mean()), macro_f1(test.labels, said)
         except KeyboardInterrupt:
             self.interrupted = True
-            return None
+            return None, None
         finally:
             module.to("cpu")
 

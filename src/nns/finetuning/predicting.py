@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nns.data import Skipped
+from nns.data.formats._tree import Tree
 from nns.data.parallel import decode_many
 from nns.errors import UsageError
 from nns.finetuning.handover import FineTuned, load_handover
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from nns.plugins import Registry
@@ -49,7 +52,7 @@ def predict(
 
     Args:
         tuned: A fine-tuned network, or the folder that holds it.
-        paths: Image files.
+        paths: Image files; of a folder all images in it and below.
         batch_size: Images that are decoded and predicted at once.
         top: Classes that are listed for each image at most.
         registry: Plugins in place of the installed ones.
@@ -61,37 +64,84 @@ def predict(
         UsageError: Settings out of range, or a folder without a fine-tuned network.
         WeightsError: If its files are damaged.
     """
+    found = list(predict_each(tuned, paths, batch_size=batch_size, top=top, registry=registry))
+    predictions = tuple(each for each in found if isinstance(each, Prediction))
+    return predictions, tuple(each for each in found if isinstance(each, Skipped))
+
+
+def predict_each(
+    tuned: FineTuned | str | os.PathLike[str],
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    batch_size: int = 32,
+    top: int = 3,
+    registry: Registry | None = None,
+) -> Iterator[Prediction | Skipped]:
+    """Predict the classes of any number of images, a batch at a time: memory does not grow with their number.
+
+    Args:
+        tuned: A fine-tuned network, or the folder that holds it.
+        paths: Image files; of a folder all images in it and below.
+        batch_size: Images that are decoded and predicted at once.
+        top: Classes that are listed for each image at most.
+        registry: Plugins in place of the installed ones.
+
+    Yields:
+        What is said of each image, in the order given, or why it could not be read.
+
+    Raises:
+        UsageError: Settings out of range, or a folder without a fine-tuned network.
+        DatasetError: If a folder cannot be listed.
+        WeightsError: If the network's files are damaged.
+    """
     if batch_size < 1 or top < 1:
         raise UsageError(f"batch_size and top must be 1 or more, not {batch_size} and {top}")
     if not isinstance(tuned, FineTuned):
         tuned = load_handover(tuned, registry=registry)
-    rendering = tuned.card.rendering
-    predictions: list[Prediction] = []
-    skipped: list[Skipped] = []
-    for start in range(0, len(paths), batch_size):
-        chunk = [Path(path).expanduser() for path in paths[start : start + batch_size]]
+    rendering, left = tuned.card.rendering, _files(paths)
+    while chunk := list(islice(left, batch_size)):
         images, reasons = decode_many(
             chunk, tuned.card.preprocessing.size, rendered=(lambda: rendering) if rendering else None
         )
-        skipped += [Skipped(str(path), reason) for path, reason in zip(chunk, reasons, strict=True) if reason]
         readable = [index for index, reason in enumerate(reasons) if not reason]
+        found: dict[int, Prediction] = {}
         if readable:
             names = [str(chunk[index]) for index in readable]
-            predictions += _predict_batch(tuned, names, images[readable], top)
-    return tuple(predictions), tuple(skipped)
+            found = dict(zip(readable, _predict_batch(tuned, names, images[readable], top), strict=True))
+        for index, (path, reason) in enumerate(zip(chunk, reasons, strict=True)):
+            yield found[index] if index in found else Skipped(str(path), reason)
 
 
-def _predict_batch(tuned: FineTuned, names: list[str], images: NDArray[np.uint8], top: int) -> list[Prediction]:
-    """Predict (n, 3, size, size) uint8 images."""
+def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+    for each in paths:
+        path = Path(each).expanduser()
+        if path.is_dir():
+            yield from Tree(path).images_below(path)
+        else:
+            yield path
+
+
+def probabilities(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+    """Compute the probability of each class, (n, classes), of (n, 3, size, size) images."""
     import torch
 
     from nns.backends.batches import normalise
 
-    with torch.inference_mode():
-        probabilities = tuned.module(normalise(images, tuned.card.preprocessing)).float().softmax(1)
-    values, indices = probabilities.topk(min(top, len(tuned.card.classes)))
     found = []
-    for name, row, order in zip(names, values.tolist(), indices.tolist(), strict=True):
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            batch = normalise(images[start : start + batch_size], tuned.card.preprocessing)
+            found.append(tuned.module(batch).float().softmax(1).numpy())
+    return np.concatenate(found)
+
+
+def _predict_batch(tuned: FineTuned, names: list[str], images: NDArray[np.uint8], top: int) -> list[Prediction]:
+    """Predict (n, 3, size, size) uint8 images."""
+    chances = probabilities(tuned, images)
+    order_of_all = np.argsort(-chances, axis=1, kind="stable")[:, : min(top, len(tuned.card.classes))]
+    found: list[Prediction] = []
+    for name, chance, order in zip(names, chances, order_of_all, strict=True):
+        row = chance[order].tolist()
         best = tuple((tuned.card.classes[index], value) for index, value in zip(order, row, strict=True))
         found.append(Prediction(name, best[0][0], best[0][1], best))
     return found
