@@ -194,6 +194,7 @@ def test_no_program_is_started_for_an_image(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "heic"),
         (b"%PDF-1.4", "PDF"),
+        (b"II*\0\xff\xff\xff\x0f" + bytes(90), "damaged"),
         (b"PK\x03\x04" + bytes(30), "ZIP"),
         (b"nothing of the kind", "not read"),
     ],

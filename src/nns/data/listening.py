@@ -1,7 +1,7 @@
 """What Pillow and the libraries below it have to say about a file: kept for a finding, not printed.
 
 Pillow warns by ``warnings`` and by ``logging``, and libtiff prints to stderr from C. What is said in a thread that
-listens is kept; what Pillow says in other threads goes where it went before.
+listens is kept; what Pillow says in other threads goes where it went before, what libtiff says there is lost.
 """
 
 from __future__ import annotations

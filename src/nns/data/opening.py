@@ -51,6 +51,7 @@ _MISTAKEN = {
     b"pk\x03\x04": "a ZIP archive; unpack it",
     b"{": "JSON",
 }
+_OURS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # the texts that may hold it
 _MAX_TEXT = 2**18
@@ -81,6 +82,8 @@ def _what_else(content: bytes) -> str:
     start = content[:512].lstrip().lower()
     if not content.strip(b"\0"):
         return "nothing but zeros" if content else "an empty file"
+    if content.startswith(_OURS) or content[4:12] == b"ftypavif" or content[8:12] == b"WEBP":
+        return "the beginning of one, and damaged"
     if content[4:8] == b"ftyp":
         return f"of the kind {content[8:12].decode('ascii', 'replace').strip()!r} (HEIC or a film), which is not read"
     return next((what for sign, what in _MISTAKEN.items() if start.startswith(sign)), "")
