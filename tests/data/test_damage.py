@@ -250,6 +250,14 @@ def test_the_doctor_tells_what_decoders_say(make_folder: MakeFolder) -> None:
     assert any("extraneous bytes" in finding.what and "a/x.jpg" in finding.what for finding in report.findings)
 
 
+def test_many_different_warnings_are_few_findings(make_folder: MakeFolder) -> None:
+    jpeg = encoded(photo(), "JPEG")
+    files = {f"{'ab'[n % 2]}/{n}.jpg": jpeg[:-2] + bytes(200 + 10 * n) + b"\xff\xd9" for n in range(40)}
+    report = inspect_dataset(Dataset.open(make_folder(files)))
+    assert len(report.warnings) > 30
+    assert sum("decoder" in finding.what for finding in report.findings) == 6
+
+
 def test_mpo_and_other_formats_are_read(tmp_path: Path) -> None:
     both = io.BytesIO()
     photo().save(both, "MPO", save_all=True, append_images=[photo()])

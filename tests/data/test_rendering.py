@@ -387,6 +387,16 @@ def test_a_profile_that_is_too_large_for_pillow_is_used(tmp_path: Path) -> None:
     assert decode(tmp_path / "large.png", 4)[0, 0, 0] > 205
 
 
+def test_every_image_with_a_profile_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    wrong = encoded(Image.fromarray(RNG.integers(0, 255, (48, 48, 3), dtype=np.uint8)), icc_profile=b"no profile")
+    large = encoded(
+        Image.fromarray(RNG.integers(0, 255, (48, 48, 3), dtype=np.uint8)), "TIFF", icc_profile=bytes(9 << 20)
+    )
+    report = inspect_dataset(Dataset.open(folder_of(tmp_path, two_classes(lambda i: large if i == 0 else wrong))))
+    assert sorted(map(len, report.warnings.values())) == [2, 14]
+    assert not report.unreadable
+
+
 def test_lab_is_converted(tmp_path: Path) -> None:
     rgb = Image.new("RGB", (16, 16), (200, 100, 50))
     lab = ImageCms.profileToProfile(

@@ -22,6 +22,7 @@ IMBALANCED = 10.0
 SMALL_SIDE = 32
 """Images with a shorter side than this, in pixels, are worth a note."""
 
+_WARNINGS = 5  # of decoders, that are told one by one
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -139,9 +140,13 @@ def _blank(report: DoctorReport, readable: int) -> Iterator[Finding]:
 
 def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
     yield from _blank(report, readable)
-    for text, names in report.warnings.items():
+    said = sorted(report.warnings.items(), key=lambda pair: -len(pair[1]))
+    for text, names in said[:_WARNINGS]:
         what = f"{counted(len(names), 'image')} about which the decoder warns: {text} ({first_few(names)})"
         yield Finding("note", what, "nothing, if they look right")
+    if others := said[_WARNINGS:]:
+        what = f"{counted(len(others), 'other warning')} of decoders, the first about {others[0][1][0]}: {others[0][0]}"
+        yield Finding("note", what, "nothing, if they look right; --json lists them")
     if report.smallest and min(report.smallest) < SMALL_SIDE:
         width, height = report.smallest
         what = f"the smallest image is {width}x{height} pixels"

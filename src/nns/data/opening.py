@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from nns.data.integrity import png_chunks, png_intact
 from nns.data.listening import hear_tiff
+from nns.data.profiles import MAX_PROFILE
 
 FORMATS = {
     "PNG": "PngImagePlugin",
@@ -34,9 +35,6 @@ FORMATS = {
     "TGA": "TgaImagePlugin",  # last: it has no signature, so other files may look like one
 }
 """The formats that are read, and Pillow's module for each. All are decoded in this process."""
-
-MAX_PROFILE = 32 * 2**20
-"""Bytes of a colour profile; Pillow refuses an image for one of more than a megabyte."""
 
 _MISTAKEN = {
     b"version https://git-lfs": "a pointer of Git LFS; 'git lfs pull' fetches the file",
@@ -132,6 +130,6 @@ def _profile(body: bytes) -> bytes | None:
     """Unpack a colour profile that is too large for Pillow; None if Pillow may read it."""
     packed = body[body.find(b"\0") + 2 :]
     with suppress(zlib.error):
-        profile = zlib.decompressobj().decompress(packed, MAX_PROFILE)
+        profile = zlib.decompressobj().decompress(packed, MAX_PROFILE + 1)
         return profile if len(profile) >= PngImagePlugin.MAX_TEXT_CHUNK else None
     return b""

@@ -11,6 +11,9 @@ from PIL import Image, features
 
 from nns.data.listening import say
 
+MAX_PROFILE = 8 * 2**20
+"""Bytes of a colour profile that is used. Those of printers have three megabytes; Pillow refuses a PNG for one."""
+
 _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab "}
 _SAME = 3  # levels: a profile that changes no colour by more is sRGB, by whatever name
 
@@ -23,7 +26,10 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """
     if not profile and image.mode != "LAB":
         return image
-    transform = _transform(profile or b"", image.mode)
+    transform = _transform(profile or b"", image.mode) if len(profile or b"") <= MAX_PROFILE else "it is too large"
+    if isinstance(transform, str):
+        say(f"the colour profile cannot be used: {transform}")
+        return image
     converted: Image.Image = image if transform is None else transform.apply(image)
     return converted
 
@@ -31,12 +37,14 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def changes_colours(mode: str, profile: bytes | None) -> bool:
     """Return whether a profile is used for an image of a mode, and is not sRGB."""
     modes = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK", "LAB": "LAB"}
-    return bool(profile) and _transform(profile or b"", modes.get(mode, "L" if mode[0] in "IF" else "RGB")) is not None
+    if not profile or len(profile) > MAX_PROFILE:
+        return False
+    return not isinstance(_transform(profile, modes.get(mode, "L" if mode[0] in "IF" else "RGB")), str | None)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> Any:
-    """Make a transform to sRGB, None for a profile that is not used."""
+    """Make a transform to sRGB; None for a profile that is not needed, or why it cannot be used."""
     if not features.check("littlecms2"):
         return None
     from PIL import ImageCms
@@ -47,8 +55,7 @@ def _transform(profile: bytes, mode: str) -> Any:
             return _transform(b"", mode) if mode == "LAB" else None
         transform = ImageCms.buildTransform(made_for, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        say(f"the colour profile cannot be used: {error}")
-        return None
+        return str(error)
     return None if mode in ("RGB", "L") and _changes_nothing(transform, mode) else transform
 
 
