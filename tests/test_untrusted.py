@@ -157,6 +157,7 @@ OWN = {
     "stores/hdf5/journal.py": "makes locks and marks",
     "stores/hdf5/pack.py": "a file of its own for the time of a merge",
     "files.py": "writes",
+    "rehearsal.py": "what a child prints goes nowhere",
     "data/cache.py": "what it wrote itself, by its checksum",
     "networks/downloads.py": "writes what it fetches",
     "networks/latency.py": "/proc/cpuinfo",
@@ -166,6 +167,8 @@ OWN = {
     "demo/data.py": "files of this package, and of the package that the demo is about",
     "cli/build_log.py": "a log that it writes",
     "cli/app.py": "what is installed",
+    "cli/streams.py": "the standard streams",
+    "building/folder.py": "its own claims, whose descriptors it locks",
     "tans/supernets.py": "the output of a process of its own",
     "bench/making.py": "cells that it writes",
 }

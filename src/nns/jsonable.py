@@ -31,3 +31,13 @@ def jsonable(value: Any, digits: int | None = None, leave_out: str | None = None
             return None
         return float(value) if digits is None else round(float(value), digits) + 0.0
     return str(value) if isinstance(value, PurePath) else value
+
+
+def shown(value: Any) -> str:
+    """Write a value as ``repr`` does, but not all of it: a few lists, each holding the next twice, have no end."""
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 2, 60, 60, 60
+    short.maxlist = short.maxtuple = short.maxdict = short.maxset = 3
+    return short.repr(value)

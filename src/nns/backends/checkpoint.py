@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nns.backends.archives import ArchiveError, check_archive
 from nns.errors import UsageError
+from nns.jsonable import shown
+from nns.rehearsal import TooMuchError, rehearse
 from nns.untrusted import WEIGHTS, check_file, open_file
 
 if TYPE_CHECKING:
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "network")
 """Keys under which training scripts keep the weights beside optimiser and epoch; averaged weights come first, as in
 timm, since those are what was evaluated."""
+
+MAX_WRAPPERS = 8
+MOST = 4
+"""Bytes of tensors for each byte of a file: some state dicts name one tensor more than once."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before every name."""
@@ -57,8 +65,18 @@ def _load(checkpoint: Path, trust_pickle: bool) -> Any:
 
     if trust_pickle:
         logging.getLogger("nns").warning("unpickling %s: whatever code is in it runs now", checkpoint)
-    try:
+
+    def load() -> Any:
         return torch.load(checkpoint, map_location="cpu", weights_only=not trust_pickle)
+
+    try:
+        if zipfile.is_zipfile(checkpoint):
+            check_archive(checkpoint)
+        if not trust_pickle:
+            rehearse(lambda: _unwrapped(load(), checkpoint), checkpoint.stat().st_size)
+        return load()
+    except (ArchiveError, TooMuchError) as error:
+        raise UsageError(f"{str(checkpoint)!r} {error}") from error
     except pickle.UnpicklingError as error:
         if trust_pickle or not _is_pickle(checkpoint):
             raise UsageError(f"{str(checkpoint)!r} is no checkpoint of torch, or a damaged one") from error
@@ -80,21 +98,47 @@ def _is_pickle(checkpoint: Path) -> bool:
 def _unwrapped(loaded: Any, checkpoint: Path) -> dict[str, torch.Tensor]:
     import torch
 
-    if isinstance(loaded, torch.nn.Module):
-        loaded = loaded.state_dict()
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping | torch.nn.Module):
-            return _unwrapped(loaded[wrapper], checkpoint)
+    for _ in range(MAX_WRAPPERS):  # a state may contain itself
+        if isinstance(loaded, torch.nn.Module):
+            loaded = loaded.state_dict()
+        inner = [loaded[name] for name in WRAPPERS if isinstance(loaded, Mapping) and _holds_state(loaded.get(name))]
+        if not inner:
+            break
+        loaded = inner[0]
     if not isinstance(loaded, Mapping) or not loaded:
         raise UsageError(f"{str(checkpoint)!r} holds no state dict but a {type(loaded).__name__}")
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise UsageError(
-                f"{str(checkpoint)!r} holds no state dict: {str(name)!r:.60} is a {type(value).__name__}, no tensor"
+                f"{str(checkpoint)!r} holds no state dict: {shown(name):.60} is a {type(value).__name__}, no tensor"
             )
-    state = dict(loaded)
+    state = _bounded(dict(loaded), checkpoint.stat().st_size)
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _holds_state(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, Mapping | torch.nn.Module)
+
+
+def _bounded(state: dict[str, torch.Tensor], size: int) -> dict[str, torch.Tensor]:
+    """Refuse tensors that are views of a few bytes; two names of one tensor are none.
+
+    Raises:
+        UsageError: If the tensors have more bytes than the file.
+    """
+    import torch
+
+    for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.is_quantized:
+            raise UsageError(f"tensor {name!r:.60} is sparse or quantised; save plain tensors")
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > MOST * size:
+        raise UsageError(
+            f"the tensors have more than {MOST} times the bytes of the file: they are views of few numbers"
+        )
     return state
 
 

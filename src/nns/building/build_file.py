@@ -18,6 +18,7 @@ from nns.building.settings import BuildSettings, SearchSpace
 from nns.building.toml_lines import KeyFinder, KeyPath
 from nns.data.formats import is_path
 from nns.errors import UnknownNameError, UsageError
+from nns.rehearsal import TooMuchError, rehearse
 from nns.untrusted import RECIPE, RefusedFileError, read_file
 
 ALL = "all"
@@ -25,6 +26,9 @@ ALL = "all"
 
 INTEGERS = range(-(2**63), 2**63)
 """Whole numbers that TOML has."""
+
+SHORT, SECONDS = 4096, 5.0
+"""Characters up to which any recipe is read at once; of a longer one it is seen first that it takes no more."""
 
 LONG = 60
 """Characters of a found text that a message shows."""
@@ -158,7 +162,11 @@ class _BuildFile:
     def document(self) -> dict[str, Any]:
         """Parse the text."""
         try:
+            if len(self.text) > SHORT:  # ten thousand dots in one key take minutes
+                rehearse(lambda: tomllib.loads(self.text), len(self.text), SECONDS, 1 << 30)
             return tomllib.loads(self.text)
+        except TooMuchError as error:
+            raise UsageError(f"{self.name}: this is no TOML that can be read: {error}") from error
         except tomllib.TOMLDecodeError as error:
             raise self.no_toml(str(error)) from error
         except RecursionError as error:

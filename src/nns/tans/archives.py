@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from nns.backends.archives import BROKEN, ArchiveError, check_archive
 from nns.errors import ZooError
+from nns.rehearsal import TooMuchError, rehearse
 from nns.tans.scalars import stand_ins
 from nns.tans.scanning import RefusedPickle, check_pickle
 from nns.untrusted import WEIGHTS, open_file
 
+T = TypeVar("T")
+
 MAX_PICKLE = 16 << 20
 """Bytes of the pickle in an archive; the largest published one has 4 MB. A byte may become 200 in memory."""
-
-MAX_DIRECTORY = 32 << 20
-"""Bytes of an archive's table of contents, that is about half a million tensors."""
-
-_END, _END_64, _LOCATOR_64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-_END_BYTES, _LOCATOR_BYTES, _END_64_BYTES = 22, 20, 56
 
 
 class ForeignPickleError(ZooError):
@@ -82,12 +80,12 @@ def open_archive(path: Path, max_bytes: int) -> Archive:
     """
     size = file_size(path, max_bytes)
     try:
-        with open_file(path, WEIGHTS) as file:
-            if _directory_bytes(file, size) > MAX_DIRECTORY:
-                raise ZooError(f"{path} has a table of contents of more than {MAX_DIRECTORY >> 20} MB")
-            with zipfile.ZipFile(file) as archive:
-                data = archive.read(_pickle_of(path, archive.infolist(), size))
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+        check_archive(path)
+        with open_file(path, WEIGHTS) as file, zipfile.ZipFile(file) as archive:
+            data = archive.read(_pickle_of(path, archive.infolist()))
+    except ArchiveError as error:
+        raise ZooError(f"{path} {error}; get it again") from error
+    except BROKEN as error:
         raise ZooError(f"{path} is truncated, or no file that torch.save wrote; get it again") from error
     except OSError as error:
         if isinstance(error, ZooError):
@@ -98,6 +96,21 @@ def open_archive(path: Path, max_bytes: int) -> Archive:
     except RefusedPickle as error:
         raise ForeignPickleError(f"{path} was refused: its pickle {error}", error.name) from error
     return Archive(path, size)
+
+
+def rehearsed(read: Callable[[], T], path: Path) -> T:
+    """Read a file, after it was read in a process that may take only so much memory and time.
+
+    Raises:
+        ZooError: If it takes more, or whatever ``read`` raises.
+    """
+    import torch  # noqa: F401 - here, so that the child need not
+
+    try:
+        rehearse(read, path.stat().st_size if path.is_file() else 0)
+    except TooMuchError as error:
+        raise ZooError(f"{path} is no published file: {error}") from error
+    return read()
 
 
 def file_size(path: Path, max_bytes: int) -> int:
@@ -118,44 +131,12 @@ def file_size(path: Path, max_bytes: int) -> int:
     return found.st_size
 
 
-def _directory_bytes(file: Any, size: int) -> int:
-    """Find the size of an archive's table of contents, which would all be read at once; ValueError if there is none."""
-    start = max(0, size - _END_BYTES - 0xFFFF)
-    file.seek(start)
-    tail = file.read(size - start)
-    at = tail.rfind(_END)
-    if at < 0 or at + _END_BYTES > len(tail):
-        raise ValueError("no end of an archive")
-    (length,) = struct.unpack_from("<I", tail, at + 12)
-    locator = at - _LOCATOR_BYTES
-    if locator >= 0 and tail[locator : locator + 4] == _LOCATOR_64:
-        (offset,) = struct.unpack_from("<Q", tail, locator + 8)
-        if offset + _END_64_BYTES > size:
-            raise ValueError("an end of an archive beyond the end of the file")
-        file.seek(offset)
-        record = file.read(_END_64_BYTES)
-        # zipfile looks right before the locator, whatever the locator says
-        beside = start + locator - _END_64_BYTES
-        file.seek(max(0, beside))
-        other = file.read(_END_64_BYTES)
-        lengths = [struct.unpack_from("<Q", r, 40)[0] for r in (record, other) if r[:4] == _END_64]
-        length = max([length if length != 0xFFFFFFFF else 0, *lengths])
-    return int(length)
-
-
-def _pickle_of(path: Path, members: list[zipfile.ZipInfo], size: int) -> zipfile.ZipInfo:
-    """Check the table of contents, and find the pickle.
+def _pickle_of(path: Path, members: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
+    """Find the pickle.
 
     Raises:
-        ZooError: If something is compressed, there twice, larger than the file, or the pickle is missing or too large.
+        ZooError: If it is missing or too large.
     """
-    if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
-        raise ZooError(f"{path} is compressed, which torch.save never does; unpack and save it again")
-    if sum(member.file_size for member in members) > size:
-        raise ZooError(f"{path} says that it holds more bytes than it has; get it again")
-    names = [member.filename.casefold() for member in members]
-    if len(set(names)) != len(names) or len({name.partition("/")[0] for name in names}) > 1:
-        raise ZooError(f"{path} holds something twice, or two archives in one; get it again")
     pickles = [member for member in members if member.filename.partition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
         raise ZooError(f"{path} is no file that torch.save wrote: it holds no data.pkl")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.errors import ZooError
+from nns.jsonable import shown
 from nns.tans.architectures import FEATURES, check_topologies
 from nns.tans.archives import open_archive
 
@@ -165,21 +166,21 @@ def _length(value: Any, what: str) -> int:
 
 def _name(value: Any, what: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
-        raise ZooError(f"{what} is {value!r:.60}, no name of 1 to {MAX_NAME} printable characters")
+        raise ZooError(f"{what} is {shown(value):.60}, no name of 1 to {MAX_NAME} printable characters")
     return value
 
 
 def _share(value: Any, what: str) -> float:
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not 0 <= number <= 1:
-        raise ZooError(f"{what} is {value!r:.60}, no number from 0 to 1")
+        raise ZooError(f"{what} is {shown(value):.60}, no number from 0 to 1")
     return number
 
 
 def _whole(value: Any, what: str, limit: int) -> int:
     whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not whole or value != int(value) or not 0 < value < limit:
-        raise ZooError(f"{what} is {value!r:.60}, no whole number from 1 to {limit - 1}")
+        raise ZooError(f"{what} is {shown(value):.60}, no whole number from 1 to {limit - 1}")
     return int(value)
 
 
