@@ -238,6 +238,13 @@ def test_folders_beside_splits_that_hold_no_images_are_no_warning(make_folder: M
     assert "1 folder ignored (papers: a folder without images)" in said(root, "note")
 
 
+def test_masks_among_images_are_said(make_folder: MakeFolder) -> None:
+    files = {f"{name}/{name} ({n}){end}.png": n for name in "ab" for n in range(3) for end in ("", "_mask", "_mask_1")}
+    assert "12 images named like a mask or a thumbnail of another (a/a (0)_mask, " in said(make_folder(files))
+    alone = {f"{name}/{name}{n}_mask.png": n for name in "ab" for n in range(3)}
+    assert "named like a mask" not in said(make_folder(alone, "masks"))
+
+
 def test_names_with_characters_that_cannot_be_seen_are_said(make_folder: MakeFolder) -> None:
     assert r"characters that cannot be seen ('a\n')" in said(make_folder(class_files({"a\n": 3, "b": 3})))
 

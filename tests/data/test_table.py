@@ -134,6 +134,9 @@ def test_what_spreadsheets_and_shells_write(folder: Path, raw: bytes, name: str)
         ("path,label\nC:\\img\\a.png,cat\n", "write / in place of \\ in paths"),
         ("path,label\nfile:///img/a.png,cat\n", "write paths of files, without file://"),
         ("path,label\nhttps://x.org/a.png,cat\n", "without https://; download it"),
+        ("path,label\n/home/you/data/img/a.png,cat\n", "there is 'img/a.png': paths are relative to"),
+        ("path,label\ndata/img/a.png,cat\n", "there is 'img/a.png': paths are relative to"),
+        ("path,label\nimg%2Fa.png,cat\n", "there is 'img/a.png': paths are relative to"),
         ("path,label\nimg/A.PNG,cat\n", "there is 'a.png', which is spelled otherwise"),
     ],
 )

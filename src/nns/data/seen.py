@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,9 @@ from nns.data.report import Finding, counted, first_few
 if TYPE_CHECKING:
     from nns.data.contents import Contents
 
+_BESIDE_ANOTHER = re.compile(
+    r"[_\-. ](mask|masks|seg|segmentation|gt|groundtruth|thumb|thumbnail)([_\-]?\d+)?$", re.IGNORECASE
+)
 _log = logging.getLogger("nns")
 
 
@@ -100,3 +105,7 @@ def oddities(dataset: Contents) -> Iterator[Finding]:
         what = f"{counted(len(splits), 'class', 'classes')} named like a split ({first_few(splits)})"
         step = "nothing, if that is a class; a split is a folder of class folders, beside train/"
         yield Finding("warning", what, step)
+    keys = {os.path.splitext(item.key)[0] for item in dataset.items}
+    if beside := sorted(key for key in keys if _BESIDE_ANOTHER.search(key) and _BESIDE_ANOTHER.sub("", key) in keys):
+        what = f"{counted(len(beside), 'image')} named like a mask or a thumbnail of another ({first_few(beside)})"
+        yield Finding("warning", what, "move them away, unless they are images of the class")

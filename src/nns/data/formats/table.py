@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from nns.data.dataset import Dataset
 from nns.data.formats import Format
@@ -165,6 +166,10 @@ def _where_else(folder: Path, path: str) -> str:
     if "\\" in path:
         there = os.path.isfile(folder / path.replace("\\", "/"))
         return f"write / in place of \\ in paths{'; then the file is there' if there else ''}"
+    parts = Path(unquote(path)).parts
+    for tail in (Path(*parts[start:]) for start in range(len(parts))):  # a path of another machine, or of a browser
+        if not tail.is_absolute() and str(tail) != path and os.path.isfile(folder / tail):
+            return f"there is {tail.as_posix()!r}: paths are relative to {str(folder)!r}"
     if (near := folder / path).parent.is_dir():
         for other in near.parent.iterdir():
             if _spelling(other.name) == _spelling(near.name):
