@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from nns.errors import EXIT_INTERRUPTED, NnsError
+from nns.errors import EXIT_INTERRUPTED, NnsError, PluginError
 
 __all__ = ["main"]
 
@@ -47,6 +47,9 @@ def _exit_code(run: Callable[[], object]) -> int:
         run()
         return 0
     except NnsError as error:
+        if received() and isinstance(error, PluginError):  # as of a package whose import was ended
+            _complain(complaint())
+            return exit_code()
         _complain(in_options(str(error)))
         return error.exit_code
     except KeyboardInterrupt:

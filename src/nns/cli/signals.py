@@ -15,7 +15,13 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 IMPORTING = "<frozen importlib._bootstrap>"
 SHOW_CURSOR = "\x1b[?25h"
 
+PATIENCE = 1.0
+"""Seconds for which an import may go on; torch and timm take some. Later what it makes of the exception is undone."""
+
 _received: list[int] = []
+_late: set[int] = set()
+"""Signals that have waited for an import."""
+
 _around = 0
 """Imports around the command line, whose ends are not waited for: of a script that runs it as it is imported."""
 
@@ -44,6 +50,7 @@ def ending_signals() -> Iterator[None]:
     """
     global _around
     _received.clear()
+    _late.clear()
     _around = _imports(sys._getframe())
     before = {}
     try:
@@ -60,14 +67,15 @@ def ending_signals() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; once an import that is under way has ended.
+    """Raise KeyboardInterrupt; once an import that is under way has ended, if that is soon.
 
     An exception in the middle of an import of C code may become an ImportError, a plugin that is said to be broken, or
     nothing at all. At the second signal such an import is not waited for.
     """
-    again = bool(_received)
+    late, again = number in _late, bool(_received)
+    _late.discard(number)
     _received.append(number)
-    if _imports(frame) <= _around:
+    if late or _imports(frame) <= _around:
         raise KeyboardInterrupt
     if again:
         sys.stderr.write(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}error: {complaint()}\n")
@@ -78,9 +86,10 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _end_after_import(number: int) -> None:
     main = threading.main_thread().ident
     assert main is not None
-    while _imports(sys._current_frames().get(main)) > _around:
+    until = time.monotonic() + PATIENCE
+    while _imports(sys._current_frames().get(main)) > _around and time.monotonic() < until:
         time.sleep(0.01)
-    _received.remove(number)
+    _late.add(number)
     signal.pthread_kill(main, number)  # wakes it, whatever it waits for
 
 
