@@ -120,7 +120,7 @@ def test_interrupted_and_resumed_it_is_the_same_zoo(plain_zoo, tmp_path):
 
 
 def test_a_half_trained_network_does_not_enter_the_zoo(plain_zoo, tmp_path, monkeypatch):
-    def interrupt(*arguments):
+    def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "train_epoch", interrupt)
