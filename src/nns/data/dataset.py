@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,10 @@ import numpy as np
 from nns.data.blank import what_are_blank
 from nns.data.checks import check_trainable
 from nns.data.contents import QUERY_IMAGES
-from nns.data.decoding import ImageFacts, examine
 from nns.data.formats import open_data
 from nns.data.given import given_items
 from nns.data.items import Skipped
-from nns.data.parallel import Progress, decode_many, map_sources
+from nns.data.parallel import Progress, decode_many
 from nns.data.pixels import Pixels
 from nns.data.splits import assign_splits, split_members
 from nns.errors import DatasetError
@@ -276,15 +274,6 @@ class Dataset(Pixels):
         if skipped := self.unreadable(progress=progress):
             readable = [index for index in range(len(self)) if not self._reasons.get(index)]
             check_trainable(self, readable, skipped)
-
-    def examine(self, *, workers: int | None = None, progress: Progress | None = None) -> list[ImageFacts | str]:
-        """Return what each image is, or why it cannot be read."""
-        sources = [item.source for item in self.items]
-        return list(
-            map_sources(
-                partial(examine, opener=self._reader.open, rendered=lambda: self.rendering), sources, workers, progress
-            )
-        )
 
     def features(
         self,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import RLock
 
 from nns.data.blank import WORTH_SAYING
 from nns.data.contents import Contents
-from nns.data.decoding import choose_rendering
+from nns.data.decoding import ImageFacts, choose_rendering, examine
+from nns.data.parallel import Progress, map_sources
 from nns.data.rendering import Rendering
 from nns.data.report import first_few
 from nns.data.seen import Seen
@@ -46,6 +48,15 @@ class Pixels(Contents):
     def used_rendering(self) -> Rendering | None:
         """The rendering if any image that was decoded needed one."""
         return self._renderings[0] if self._renderings else None
+
+    def examine(self, *, workers: int | None = None, progress: Progress | None = None) -> list[ImageFacts | str]:
+        """Return what each image is, or why it cannot be read."""
+        sources = [item.source for item in self.items]
+        return list(
+            map_sources(
+                partial(examine, opener=self._reader.open, rendered=lambda: self.rendering), sources, workers, progress
+            )
+        )
 
     def tell_odd_pixels(self, tell: Callable[[str], None] | None = None) -> None:
         """Tell what was not told before; ``tell`` is the log unless given."""
