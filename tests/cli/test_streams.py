@@ -98,8 +98,13 @@ def test_nobody_reads_what_goes_wrong():
 
 
 PLUGIN = """
-import os, subprocess, sys
+import atexit, io, logging, os, subprocess, sys
 print("a plugin says hello")
+logging.basicConfig(stream=sys.stdout)
+logging.getLogger().warning("a log")
+atexit.register(print, "a plugin says goodbye")
+atexit.register(os.write, 1, b"and once more")
+sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", write_through=True)
 os.write(1, b"past Python's streams\\n")
 subprocess.run(["echo", "from a process of its own"])
 
@@ -121,7 +126,8 @@ def test_a_plugin_that_prints_does_not_break_json(tmp_path, zoo, entry):
     (info / "entry_points.txt").write_text(f"[nns]\n{entry} = loud_plugin\n")
     done = run("plugins", "--json", PYTHONPATH=str(tmp_path))
     assert "loud-plugin" in {each["distribution"] for each in json.loads(done.stdout)["plugins"]}
-    for words in (b"says hello", b"past Python", b"process of its own", b"registering"):
+    said = (b"a log", b"says goodbye", b"and once more", b"says hello", b"past Python", b"process of its own")
+    for words in (*said, b"registering"):
         assert words in done.stderr
     assert run("--version", PYTHONPATH=str(tmp_path)).stdout.startswith(b"nns ")
     assert b"hello" not in run("zoo", "ls", zoo, "--json", PYTHONPATH=str(tmp_path)).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import io
 import os
@@ -35,7 +36,10 @@ class StderrStream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write as far as that is possible."""
         with suppress(OSError):
-            super().write(text)
+            try:
+                super().write(text)
+            except ValueError:  # closed, as a plugin does that wraps what it takes for stdout
+                os.write(2, text.encode(self.encoding, "nns.spell"))
         return len(text)
 
     def flush(self) -> None:
@@ -44,6 +48,8 @@ class StderrStream(io.TextIOWrapper):
             super().flush()
         except OSError:
             _to_nowhere(self)
+        except ValueError:
+            pass  # closed: what was written went straight to the descriptor
 
 
 class StdoutStream(io.TextIOWrapper):
@@ -114,11 +120,21 @@ def standard_streams() -> Iterator[None]:
         yield
         sys.stdout.flush()
     finally:
+        if isinstance(sys.stdout, StdoutStream):
+            atexit.unregister(_nothing_more)
+            atexit.register(_nothing_more)  # the last to be registered is the first to run
         ours, (sys.stdin, sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), streams
         for stream in ours:
             if isinstance(stream, StdoutStream | StderrStream):
                 with suppress(NnsError, SystemExit):  # a command that failed has said why
                     stream.flush()
+
+
+def _nothing_more() -> None:
+    """Send to stderr what others print as Python ends: the result is out."""
+    sys.stdout = sys.stderr
+    with suppress(OSError):
+        os.dup2(2, 1)
 
 
 def _open_closed() -> None:
@@ -156,7 +172,9 @@ def clean_stdout() -> Iterator[None]:
             stack.callback(os.close, kept)
             stack.enter_context(descriptors(2, 2))
             found = _stdout_stream(kept, found)
-        stack.enter_context(redirect_stdout(sys.stderr))
+        # a stream of its own, so that a plugin which wraps it and closes the wrapper closes no more than that
+        own = stderr_stream(2, sys.stderr.encoding) if isinstance(sys.stderr, StderrStream) else sys.stderr
+        stack.enter_context(redirect_stdout(own))
         _results = found
         try:
             yield
