@@ -82,3 +82,22 @@ def test_what_cannot_be_fitted(plain_zoo, tmp_path):
         assert list(zoo.spaces()) == []
     with pytest.raises(UsageError):
         Space.fit(Zoo(tmp_path / "empty.h5", must_exist=False))
+
+
+def test_a_fit_without_room_to_merge_says_that_the_space_counts(small_zoo, tmp_path, monkeypatch, caplog):
+    """It is in the journal by then: nothing that is said may deny it."""
+    from nns import Space, Zoo
+    from nns.errors import ZooError
+    from nns.stores import HDF5Store
+
+    zoo = Zoo(small_zoo.copy(tmp_path))
+
+    def full(store):
+        raise ZooError("zoo.h5 cannot be written: No space left on device; the file is as it was")
+
+    monkeypatch.setattr(HDF5Store, "merge", full)
+    before = zoo.store.space("mixed").settings
+    space = Space.fit(zoo, epochs=3, seed=7, held_out=False)
+    assert space.name == "mixed"
+    assert Zoo(zoo.path).store.space("mixed").settings != before
+    assert "the space is in the journal of the zoo, and stays there for now" in caplog.text

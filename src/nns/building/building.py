@@ -307,7 +307,10 @@ class _Build:
         """Bring the journal into the file and report."""
         self.store.refresh()
         self.emit("merge")
-        self.store.merge()
+        try:
+            self.store.merge()
+        except ZooError as error:
+            raise ZooError(f"{error}. What was trained is safe in the journal beside it, and counts") from error
         self.folder.leave(remove=not interrupted)
         networks = len(self.store.ids())
         return BuildReport(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,8 @@ def _save(zoo: Home, measured: Sequence[LatencyRecord]) -> None:
         return
     try:
         zoo.store.put_latencies(measured)
-        zoo.store.merge()
     except OSError as error:
         logging.getLogger("nns").warning("the latencies measured cannot be kept in the zoo: %s", error)
+        return
+    with suppress(OSError):  # they are in the journal, and count
+        zoo.store.merge()

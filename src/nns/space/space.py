@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from nns.space._blocks import fingerprint_blocks
 from nns.space._data import SpaceData
 from nns.space._own_results import with_own_results
 from nns.types import DatasetRecord, SpaceRecord
+
+_log = logging.getLogger("nns")
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,7 +195,10 @@ class Space:
             UsageError: If the zoo has fewer than two datasets with networks, or lacks what the method reads.
         """
         zoo.store.put_space(_fitted(zoo, method, epochs, seed, held_out, history))
-        zoo.store.merge()  # it needs room for the datasets of its own: what was fitted on is gone by now
+        try:
+            zoo.store.merge()  # it needs room for the datasets of its own: what was fitted on is gone by now
+        except ZooError as error:  # the space counts all the same: it is in the journal
+            _log.warning("the space is in the journal of the zoo, and stays there for now: %s", error)
         return cls.load(zoo, method)
 
     @property

@@ -120,7 +120,8 @@ class Journal:
     def discard(self, files: Iterable[Path]) -> None:
         """Remove files that :meth:`write` wrote, and the folder if nothing is left in it."""
         for file in files:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # the next merge removes it
+                file.unlink(missing_ok=True)
             if file in self._held:
                 os.close(self._held.pop(file))
         self.remove_if_empty()
@@ -164,12 +165,18 @@ class Journal:
             # replaces, so of two writers of one name exactly one is told that its shard is fresh
             fresh = _link(temporary, self.folder / name)
         finally:
-            temporary.unlink(missing_ok=True)  # killed before this line: a second name of the shard, gone in an hour
+            with suppress(OSError):  # killed before this line: a second name of the shard, gone in an hour
+                temporary.unlink(missing_ok=True)
         # 3. flush the name: a cut of power may take it before that. Somebody else's shard too, since the caller
         # acknowledges it as well, and that somebody may not have come to its own flush
-        with suppress(FileNotFoundError):  # merged already: then it is safe in the main file
+        try:
             flush(self.folder)
             self._flush_name()
+        except FileNotFoundError:  # merged already: then it is safe in the main file
+            pass
+        except OSError as error:
+            what = "is written and counts, but the disk may not have it yet, so a cut of power may take it"
+            raise ZooError(f"{self.folder / name} {what}: {reason(error)}") from error
         return fresh
 
     def _flush_name(self) -> None:
@@ -225,7 +232,8 @@ class Journal:
                 raise ZooError(f"{self.folder} cannot be written: {reason(error)}") from error
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what stays there only makes others wait for the lock
+                path.unlink(missing_ok=True)
 
     def wait_if_announced(self, name: str) -> None:
         """Wait until nobody is about to bring ``name`` into the file by another way than the journal."""
@@ -319,7 +327,7 @@ class Journal:
 
     def remove_if_empty(self) -> None:
         """Remove the folder if nothing is left in it: what was refused leaves no trace."""
-        with self.lock():  # leaving the lock removes an empty folder
+        with suppress(ZooError), self.lock():  # leaving the lock removes an empty folder; the next merge does so, too
             pass
 
 

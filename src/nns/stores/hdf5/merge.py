@@ -252,6 +252,7 @@ def _rewrite(
     ``last`` is called right before, and may refuse. ``fresh`` are files whose weights are packed, not copied.
     """
     temporary, spool = journal.temporary(MERGING), journal.temporary(MERGING)
+    replaced = False
     try:
         with Packer(spool) as packer:
             columns, about = _columns(contents, packer, view, repack, fresh)
@@ -263,19 +264,24 @@ def _rewrite(
         # write_file has flushed every byte. Readers that have the old file open keep it; whoever opens the path now
         # gets the old file or the new one, and for a moment finds the merged shards in both, which count once
         os.replace(temporary, path)
+        replaced = True
         # before any shard is removed: a cut of power must not keep the removals and lose the rename
         flush(path.parent)
         journal.mark()
     except (ZooError, FileNotFoundError):
         raise
     except OSError as error:
-        raise ZooError(f"{path} cannot be written: {reason(error)}; nothing was changed") from error
+        if replaced:
+            what = "is written, but the disk may not have it yet, so a cut of power may bring the old one back"
+            raise ZooError(f"{path} {what}: {reason(error)}") from error
+        raise ZooError(f"{path} cannot be written: {reason(error)}; the file is as it was") from error
     finally:
         for leftover in (temporary, spool):
             with suppress(OSError):
                 leftover.unlink()
     # only those of the view: what was linked since is not in the file. Killed here, they stay and count once
-    journal.remove(list(view.shards))
+    with suppress(ZooError):  # nor does it matter if they cannot be removed: readers count them once, too
+        journal.remove(list(view.shards))
 
 
 def _confirm_written(path: Path, contents: Contents) -> None:
