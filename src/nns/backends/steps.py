@@ -82,12 +82,7 @@ def predict_classes(
     module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str = "cpu", batch_size: int = 128
 ) -> NDArray[np.int64]:
     """Predict the class of each image of a split, (n,); as :func:`evaluate` does."""
-    import numpy as np
-
-    found = [np.zeros(0, np.int64)]
-    for logits, _ in _logits(module, split, preprocessing, device, batch_size):
-        found.append(logits.argmax(1).cpu().numpy())
-    return np.concatenate(found)
+    return measure_split(module, split, preprocessing, device, batch_size)[1]
 
 
 def evaluate(
@@ -102,16 +97,22 @@ def evaluate(
         device: ``"cpu"``, or ``"cuda"`` for half precision.
         batch_size: Images a forward pass; only so many are held as floats.
     """
+    loss, said = measure_split(module, split, preprocessing, device, batch_size)
+    return loss, float((said == split.labels).mean()) if len(split) else float("nan")
+
+
+def measure_split(
+    module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str = "cpu", batch_size: int = 128
+) -> tuple[float, NDArray[np.int64]]:
+    """Compute the mean cross-entropy of a split, NaN without images, and predict the class of each image, (n,)."""
+    import numpy as np
     from torch.nn import functional as F
 
-    if not len(split):
-        module.eval()
-        return float("nan"), float("nan")
-    loss, hits = 0.0, 0
+    loss, found = 0.0, [np.zeros(0, np.int64)]
     for logits, target in _logits(module, split, preprocessing, device, batch_size):
         loss += float(F.cross_entropy(logits, target, reduction="sum"))
-        hits += int((logits.argmax(1) == target).sum())
-    return loss / len(split), hits / len(split)
+        found.append(logits.argmax(1).cpu().numpy())
+    return loss / len(split) if len(split) else float("nan"), np.concatenate(found)
 
 
 def _logits(

@@ -122,7 +122,9 @@ def _show(update: Any) -> Any:
             key = f"{event.rung}/{event.rungs} {event.network}"
             done[key] = done.get(key, 0) + 1
             rate = images / max(event.seconds - last, 1e-9)
-            said = f"validation accuracy {event.epoch.val_accuracy:.1%} · {rate:.0f} images/s"
+            said = f"validation accuracy {event.epoch.val_accuracy:.1%}"
+            said += "" if event.epoch.val_macro_f1 is None else f", macro F1 {event.epoch.val_macro_f1:.1%}"
+            said += f" · {rate:.0f} images/s"
             update(key, done[key], event.epochs, said)
         last = event.seconds
 

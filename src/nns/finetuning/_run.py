@@ -6,15 +6,18 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nns.backends.batches import batches, shared_tensor
 from nns.backends.convolutions import quick_convolutions
-from nns.backends.steps import Preparation, evaluate, train_step
+from nns.backends.steps import Preparation, measure_split, train_step
 from nns.errors import UsageError
 from nns.finetuning._budget import FORWARD_SHARE, Budget
 from nns.finetuning.checkpoint import Saver, random_state, restore_random_state
+from nns.finetuning.measures import macro_f1
 from nns.finetuning.recipe import Recipe
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
 
@@ -30,6 +33,9 @@ RUNAWAY = 5.0
 
 SMALLEST_BATCH = 4
 
+SKEWED = 4.0
+"""Times the images of the rarest class that the most frequent one has where classes are skewed."""
+
 GPU_SHARE = 0.25
 """Images are kept on the GPU as long as they take no more than this share of its free memory."""
 
@@ -40,12 +46,16 @@ class DivergedError(UsageError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. Losses are mean cross-entropies, the accuracy is top-1, 0..1."""
+    """What one epoch came to. Losses are mean cross-entropies, the accuracy is top-1, 0..1.
+
+    Where the classes are skewed, macro F1 on the validation split is what epochs and networks are chosen by; else None.
+    """
 
     epoch: int
     train_loss: float
     val_loss: float
     val_accuracy: float
+    val_macro_f1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,8 @@ class Run:
         self.history: list[Epoch] = []
         self.best: _Best | None = None
         self._prepare = Preparation(preprocessing, device, flip=recipe.flip, augment=recipe.augment)
+        counts = np.bincount(data.train.labels)
+        self.skewed = bool(len(counts)) and counts.max() >= SKEWED * counts[counts > 0].min()
         self._mix = _mixup(recipe, len(data.classes))
         self._classes = len(data.classes)
         self._images, self._labels = self._training_tensors(data.train)
@@ -131,7 +143,7 @@ class Run:
 
         self.next_epoch = number
         if self._order is None:
-            self._order = torch.randperm(len(self._labels))
+            self._order = self._draw_order()
             self.loss.zero_()
             self._seen = self._step = 0
         self.module.train(not self.recipe.head_only)  # in eval mode the statistics of a frozen body stay as they are
@@ -167,6 +179,16 @@ class Run:
                 save(self.state, False)
         done, self._order = self._step, None
         return done
+
+    def _draw_order(self) -> torch.Tensor:
+        """Draw the images of an epoch: all, or as many of each class where the classes are skewed."""
+        import torch
+
+        if not (self.skewed and self.recipe.balanced):
+            return torch.randperm(len(self._labels))
+        labels = self._labels.cpu()
+        counts = torch.bincount(labels, minlength=self._classes)
+        return torch.multinomial(1.0 / counts[labels].double(), len(labels), replacement=True)
 
     @property
     def diverged(self) -> bool:
@@ -251,8 +273,11 @@ class Run:
         began = self.budget.elapsed
         train_loss = float(self.loss) / self._seen if self._seen else math.nan  # waits for the GPU
         measured = self.module if self._average is None else self._average.module
-        loss, accuracy = evaluate(measured, self.val, self.preprocessing, self.device)
-        epoch = Epoch(number, train_loss, loss, accuracy)
+        loss, said = measure_split(measured, self.val, self.preprocessing, self.device)
+        right = said == self.val.labels
+        epoch = Epoch(number, train_loss, loss, float(right.mean()) if len(right) else math.nan)
+        if self.skewed and len(right):
+            epoch = replace(epoch, val_macro_f1=macro_f1(self.val.labels, said))
         if self.best is None or rank(epoch) > rank(self.best.epoch):
             best = _Best(epoch, copy.deepcopy(measured.state_dict()))
             self.history.append(epoch)
@@ -279,9 +304,10 @@ def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def rank(epoch: Epoch) -> tuple[float, float]:
-    """Order epochs: by validation accuracy, then by the lower loss; what is not a number ranks last."""
+    """Order epochs: by macro F1 if there is one, else accuracy, then by the lower loss; no number ranks last."""
+    score = epoch.val_accuracy if epoch.val_macro_f1 is None else epoch.val_macro_f1
     return (
-        -math.inf if math.isnan(epoch.val_accuracy) else epoch.val_accuracy,
+        -math.inf if math.isnan(score) else score,
         -math.inf if math.isnan(epoch.val_loss) else -epoch.val_loss,
     )
 

@@ -106,6 +106,7 @@ class FinetuneReport:
                     "train_loss": finite(e.train_loss),
                     "val_loss": finite(e.val_loss),
                     "val_accuracy": finite(e.val_accuracy),
+                    "val_macro_f1": e.val_macro_f1,
                 }
                 for e in card.history
             ],

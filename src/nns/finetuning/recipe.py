@@ -35,6 +35,7 @@ class Recipe:
         augment: ``"crop"``: one random crop a batch; ``"affine"``: each image turned, scaled, stretched, shifted and
             tinted by draws of its own.
         still_norms: Leave the statistics of batch norms as they came.
+        balanced: Draw as many images of each class where classes are skewed: one has four times the images of another.
         flip: Mirror half of the batches; wrong for letters, digits and arrows.
         patience: Epochs without a better validation accuracy after which training stops; None: never.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -55,6 +56,7 @@ class Recipe:
     mixup: float = 0.0
     augment: Augment = "crop"
     still_norms: bool = False
+    balanced: bool = True
     flip: bool = False
     patience: int | None = None
     device: str = "auto"

@@ -2,4 +2,13 @@
 
 from nns.finetuning.recipe import Recipe
 
-RECIPE = Recipe(epochs=50, optimizer="sgd", lr=1e-2, weight_decay=4e-5, warmup=0.0, label_smoothing=0.0, batch_size=32)
+RECIPE = Recipe(
+    epochs=50,
+    optimizer="sgd",
+    lr=1e-2,
+    weight_decay=4e-5,
+    warmup=0.0,
+    label_smoothing=0.0,
+    batch_size=32,
+    balanced=False,
+)
