@@ -52,7 +52,8 @@ def read_values(image: Image.Image, reopen: Callable[[], Image.Image]) -> Values
     with reopen() as other:
         raw = _raw_mode(other)
         lower = "RGBA" if raw == "LA;16B" else raw[:-1] + ("L" if raw.endswith("B") else "B")
-        other.tile = [each._replace(args=_with_raw(each.args, lower)) for each in other.tile]  # type: ignore[attr-defined]
+        tiles = [(*each[:3], _with_raw(each[3], lower)) for each in other.tile]  # type: ignore[attr-defined]
+        other.tile = tiles  # type: ignore[attr-defined]
         values = np.asarray(other)[..., [1, 1, 1] if raw == "LA;16B" else [0, 1, 2]].astype(np.uint16)
     values += np.asarray(image)[..., :3].astype(np.uint16) << 8
     return values
