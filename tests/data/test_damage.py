@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 from nns.data import Dataset, decode, inspect_dataset
 from nns.data.decoding import ImageFacts, examine, try_decode
 from nns.data.integrity import png_chunks
+from nns.data.left_out import IMAGE_EXTENSIONS
 from nns.data.opening import FORMATS
 
 from .conftest import MakeFolder, class_files, encoded, noise
@@ -203,6 +204,12 @@ def test_what_is_often_mistaken_for_an_image_is_named(tmp_path: Path, content: b
     reason = tried(tmp_path / "a.jpg", content)
     assert reason.startswith("not an image")
     assert what in reason
+
+
+def test_what_is_named_like_an_image_is_of_a_format_that_is_read() -> None:
+    Image.init()
+    formats = {Image.registered_extensions().get(extension) for extension in IMAGE_EXTENSIONS} - {None}
+    assert formats <= {*FORMATS, "MPO"}
 
 
 def test_images_are_opened_in_one_place_only() -> None:

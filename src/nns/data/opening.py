@@ -81,7 +81,7 @@ def _what_else(content: bytes) -> str:
     if not content.strip(b"\0"):
         return "nothing but zeros" if content else "an empty file"
     if content.startswith(_OURS) or content[4:12] == b"ftypavif" or content[8:12] == b"WEBP":
-        return "the beginning of one, and damaged"
+        return "damaged, or of a kind that is not read"
     if content[4:8] == b"ftyp":
         return f"of the kind {content[8:12].decode('ascii', 'replace').strip()!r} (HEIC or a film), which is not read"
     return next((what for sign, what in _MISTAKEN.items() if start.startswith(sign)), "")
