@@ -59,14 +59,14 @@ def check_whole(image: Image.Image) -> None:
 
 def _check_jpeg(content: bytes, image: Image.Image) -> bool:
     """Decode at an eighth of the size with a decoder that tells of libjpeg's warnings; True: one of no consequence."""
-    try:
-        import simplejpeg
-    except ImportError:  # it is a requirement; who took it away is told
-        return say("JPEG data is not checked for damage: install simplejpeg")
     if content.count(b"\xff\xda") > MAX_SCANS < sum(marker == _SOS for marker, _ in _segments(content)):
         raise DamagedError(f"more than {MAX_SCANS} scans")
     if image.info.get("progressive") and not _has_all_scans(content):
         raise DamagedError("truncated: scans of a progressive JPEG are missing")
+    try:
+        import simplejpeg
+    except ImportError:  # it is a requirement; who took it away is told
+        return say("JPEG data is not checked for damage: install simplejpeg")
     space = "CMYK" if image.mode == "CMYK" else "GRAY"
     try:
         simplejpeg.decode_jpeg(content, space, fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8)
