@@ -8,15 +8,22 @@ import sys
 
 import pytest
 
-ASK = "import sys, os; from nns.cli import main; assert 'torch' not in sys.modules\ntry: main()\nexcept SystemExit: pass\n"
+ASK = """
+import os, sys
+from nns.cli import main
+assert "torch" not in sys.modules
+try:
+    main()
+except SystemExit:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
 def test_threads_wait_passively_before_torch_is_loaded(given, expected):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     environment |= {"OMP_WAIT_POLICY": given} if given else {}
-    code = ASK + "print(os.environ['OMP_WAIT_POLICY'])"
     done = subprocess.run(
-        [sys.executable, "-c", code, "--version"], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ASK, "--version"], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == expected

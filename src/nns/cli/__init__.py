@@ -21,8 +21,8 @@ def main() -> None:
     """Run ``nns``: the one place where errors and signals become messages and exit codes."""
     global started
     started = time.perf_counter()
-    # before torch is loaded: OpenMP's threads spin at barriers, and where other work has the cores that made two threads
-    # twice as slow as one (docs/results.md, "Threads")
+    # before torch is loaded: OpenMP's threads spin at barriers, and where other work has the cores that made two
+    # threads twice as slow as one (docs/results.md, "Threads")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from nns.cli.signals import ending_signals
 
