@@ -162,7 +162,7 @@ def test_what_backends_print_does_not_reach_the_document(nns, command, monkeypat
 def test_an_interrupted_build_names_no_next_step_but_itself(nns, command, monkeypatch, tmp_path):
     from nns.finetuning._run import Run
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "train_epoch", interrupt)

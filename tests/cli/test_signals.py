@@ -121,7 +121,7 @@ def _catches(process, number):
     return bool(caught >> (signal.SIGHUP - 1) & 1) and bool(caught >> (number - 1) & 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_build_keeps_what_is_finished_and_leaves_no_process(tmp_path, plain_zoo, number):
     """As Ctrl-C does: what is in the journal is merged, workers end, the exit code says which signal it was."""
     zoo = plain_zoo.copy(tmp_path)
@@ -130,17 +130,19 @@ def test_a_build_keeps_what_is_finished_and_leaves_no_process(tmp_path, plain_zo
     command += ["--backend", "example", "--networks", "40", "--no-pretrained", "--epochs", "400", "--workers", "1"]
     log = tmp_path / "log"
     with subprocess.Popen(
-        [*command, "--image-size", "16", "--log", str(log)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        [*command, "--image-size", "16", "--log", str(log)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
         until = time.monotonic() + 60
         while not (log.exists() and '"start"' in log.read_text()) and time.monotonic() < until:
             time.sleep(0.05)
         workers = _children(process.pid)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # a terminal that is closed, and schedulers, signal them all
         out, err = process.communicate(timeout=60)
     assert process.returncode == CODES[number], err
     assert '"interrupted": true' in out
     assert "Traceback" not in err
+    assert '"failed": []' in out
     until = time.monotonic() + 10  # one of multiprocessing's own ends after its parent
     while (left := [each for each in workers if os.path.exists(f"/proc/{each}")]) and time.monotonic() < until:
         time.sleep(0.05)

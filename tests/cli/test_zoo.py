@@ -239,7 +239,7 @@ def test_build(nns, small_zoo, tmp_path):
 def test_an_interrupted_build_exits_with_130(nns, small_zoo, tmp_path, monkeypatch):
     from nns.finetuning._run import Run
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "train_epoch", interrupt)

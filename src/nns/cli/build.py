@@ -133,6 +133,8 @@ def build(
         raise NnsError(f"{len(report.failed)} items failed; run the same command again to retry them")
 
 
+DOUBTFUL = "may train nothing of"
+
 ONE_DATASET = (
     "one dataset: networks of such a zoo can be fine-tuned from, but no space can be fitted to it, which takes two; a "
     "search in it goes by what is known of networks at large (give a second dataset with --data)"
@@ -157,7 +159,6 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     from nns.cli.text import counted, one_line
     from nns.quantities import format_bytes, format_count, format_seconds
 
-    note("counting architectures and training some for a moment, to time them; nothing of it is kept")
     with said_progress() as update:
         found = estimate_build(
             settings,
@@ -169,7 +170,10 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
         )
     if json:
         broken = [{"architecture": name, "reason": reason} for name, reason in found.broken]
-        print_json({"dry_run": True, "strategy": settings.strategy, **asdict(found), "broken": broken})
+        document = asdict(found) | {"broken": broken}
+        for name in document.pop("doubtful"):
+            note(f"{DOUBTFUL} {name}: --networks N asks for more")
+        print_json({"dry_run": True, "strategy": settings.strategy, **document})
         return
     columns = [("architecture", "left"), ("weights", "left"), ("params", "right"), ("MACs", "right")]
     columns += [("pixels", "right"), ("epochs", "right"), ("time", "right")]
@@ -196,7 +200,7 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     ]
     about = f"about {format_seconds(found.seconds)} with {counted(max(1, found.workers), 'worker')}"
     caption = [f"left out: {name}: {reason}" for name, reason in found.broken]
-    caption += [f"may train nothing of {name}: --networks N asks for more" for name in found.doubtful]
+    caption += [f"{DOUBTFUL} {name}: --networks N asks for more" for name in found.doubtful]
     caption += [", ".join(what), f"{about}, and {format_bytes(found.bytes)}"]
     print_table("Nothing was trained.", columns, rows, "\n".join(map(one_line, caption)), least)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -123,30 +122,39 @@ def _plain(text: str) -> Text:
     return Text(text)
 
 
-SAY_EVERY = 15.0
-"""Seconds between two lines of progress where there is no terminal."""
+SAY_EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal, and before the first."""
 
 
 @contextmanager
 def said_progress() -> Iterator[Callable[..., None]]:
-    """Show bars as :func:`progress_bar` does, and where there is no terminal, say on a line now and then how far it is.
+    """Show bars as :func:`progress_bar` does; where there is no terminal, say on a line now and then how far it is.
 
     Yields:
         ``update(what, done, total)``.
     """
+    from threading import Event, Thread
+
     with progress_bar() as update:
         if sys.stderr.isatty():
             yield update
             return
-        began, last = "", 0.0
+        state, ended = ["begun"], Event()
 
-        def say(what: str, done: int, total: int | None) -> None:
-            nonlocal began, last
-            if what != began or time.monotonic() - last > SAY_EVERY:
-                note(f"{what}: {done} of {total}")
-                began, last = what, time.monotonic()
+        def say() -> None:
+            while not ended.wait(SAY_EVERY):
+                note(state[0])
 
-        yield say
+        def keep(what: str, done: int, total: int | None) -> None:
+            state[0] = f"{what}: {done} of {total}"
+
+        thread = Thread(target=say, daemon=True)  # of its own: what takes minutes may call nothing in between
+        thread.start()
+        try:
+            yield keep
+        finally:
+            ended.set()
+            thread.join()
 
 
 IN_IMAGES = frozenset({"reading images", "checking images", "computing features"})

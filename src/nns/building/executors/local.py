@@ -121,9 +121,10 @@ class _Worker:
     """One process, in a pool of its own."""
 
     def __init__(self, initializer: Callable[[int], None], threads: int) -> None:
+        # first, as it is inherited: by the process, so that neither Ctrl-C nor the end of the terminal ends it before
+        # it can ignore them, and by that of multiprocessing's own, which prints tracebacks once it was replaced
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        # inherited by the process, so that Ctrl-C does not end it before it can ignore that
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._ready = self._pool.submit(_prepare, initializer, threads)
         (self._process,) = self._pool._processes.values()
 
