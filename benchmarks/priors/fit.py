@@ -63,6 +63,9 @@ SEEN = {
     "subnet:ofa_mbv3_w0.5": 506_112,
 }
 
+SPECIALISTS = ("-glyphs", "-pictures", "-fontstyle")
+"""Ends of the names of networks that were taught on with the pictures of one family."""
+
 Row = dict[str, Any]
 
 
@@ -198,6 +201,8 @@ def _of_starter(name: str, params: int) -> Row | None:
     """Say what is known of a network by its name in evaluated.jsonl; None if the name is not known."""
     source = "benchmarks/starter"
     kind, _, rest = name.partition(":")
+    if rest.endswith(SPECIALISTS):
+        return None  # measured on tasks of their own family alone
     whole = re.fullmatch(r"lite:(\d)", name)
     if whole:
         return _facts(source, name, "imagenet", params, **_reference(f"tf_efficientnet_lite{whole[1]}"))
