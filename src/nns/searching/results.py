@@ -303,7 +303,7 @@ class SearchResult:
             f"Blind to your images, {static.entry.id[:ID_SHOWN]} ({static.entry.spec.name}) would be picked; "
             f"here it is number {static.rank}. {format_seconds(self.seconds.total)} in all, "
             f"{format_seconds(self.seconds.score)} of it to score.\n" + _together(self),
-            ("match", "MACs", "score", "license", "weights", "trained on", "latency", "probe", "params"),
+            ("match", "MACs", "score", "license", "weights", "trained on", "params", "latency", "probe"),
         )
 
 
