@@ -155,11 +155,9 @@ OWN = {
     "stores/hdf5/checks.py": "opens a zoo file by the same rules, and follows no links",
     "stores/hdf5/columns.py": "makes files",
     "stores/hdf5/journal.py": "makes locks and marks",
-    "stores/hdf5/pack.py": "a file of its own for the time of a merge",
     "files.py": "writes",
     "rehearsal.py": "what a child prints goes nowhere",
     "data/cache.py": "what it wrote itself, by its checksum",
-    "networks/downloads.py": "writes what it fetches",
     "networks/latency.py": "/proc/cpuinfo",
     "networks/fingerprints/reference.py": "a picture of this package",
     "priors/prior.py": "a file of this package",
@@ -176,7 +174,7 @@ OWN = {
 """Files that open files in another way, and why."""
 
 OPENING = re.compile(
-    r"(?<![\w.])(?<!def )open\(|\bos\.open\(|\.open\(\s*(newline|encoding|[\"'][rwaxb+]+[\"'])|\.read_(bytes|text)\("
+    r"(?<![\w.])(?<!def )open\(|\bos\.open\(|\.open\(\s*(newline|encoding|[\"']r)|\.read_(bytes|text)\("
     r"|\bZipFile\((path|self)|\bnp\.load\((path|self)|\bload_file\(|\btorch\.load\("
 )
 BY_NAME = {"checkpoint.py", "resnet18.py", "archives.py", "efficientnet_lite0.py", "weights.py", "supernet.py"}

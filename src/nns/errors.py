@@ -24,6 +24,10 @@ EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C; what was finished is kept."""
 
 
+LONGEST = 200
+"""Characters of an unknown name that a message repeats, at most."""
+
+
 class NnsError(Exception):
     """Root of all errors raised on purpose. The message names the offending value and the next step."""
 
@@ -51,6 +55,7 @@ class UnknownNameError(UsageError):
         Returns:
             The error, to be raised by the caller.
         """
+        name = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"  # it may be out of a file, and of any length
         choices = sorted(known)
         close = get_close_matches(name, choices, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

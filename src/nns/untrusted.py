@@ -53,6 +53,7 @@ RECIPE = Kind("a recipe", 10**6)
 SEARCH = Kind("the result of a search", 64 << 20)
 LOCK = Kind("a lock", 16 << 20)
 CARD = Kind("a card", 8 << 20)  # some 100,000 class names
+ANNOUNCED = Kind("a list of networks", 256 << 20)
 PINS = Kind("a list of pins", 64 << 20)
 BENCH = Kind("a result of the benchmark", 1 << 30)
 HISTORY = Kind("a history", 64 << 20)

@@ -33,6 +33,8 @@ from nns.tables import Table, finite
 from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 from nns.untrusted import SEARCH, read_file
 
+MAX_ID = 64
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -185,6 +187,8 @@ def networks_of_search(path: Path, top: int) -> list[str]:
         if not isinstance(together, list):
             raise TypeError("together")
         ids = list(dict.fromkeys([*map(str, together), *candidates]))[:top]
+        if any(len(each) > MAX_ID for each in ids):
+            raise ValueError("an id that is none")
     except OSError as error:
         raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -38,6 +38,9 @@ TOLERANCE = {"body_params": 0.01, "body_bytes": 0.01, "body_macs": 0.02, "featur
 LEAST, MOST = 0.4, 2.2
 """Bytes of stored weights for each byte of the weights as fp32: fp16 to fp64."""
 
+MOST_ELSEWHERE = 10
+"""Bytes of a file of weights that is elsewhere, likewise."""
+
 HEADER = 1 << 20
 """Bytes of names and shapes before them, at most."""
 
@@ -81,6 +84,10 @@ def find_lie(entry: NetworkEntry, registry: Registry, length: int = 0) -> str | 
     if length and not LEAST * whole <= length <= MOST * whole + HEADER:
         return f"has {format_bytes(length)} of weights, and is said to have {format_bytes(whole)}"
     widths = [len(entry.classes)] if entry.classes else [WIDTH, 0]
+    # what a file beside the zoo or on a hub may have: the state of an optimiser and averages are in some
+    elsewhere = getattr(entry.weights, "bytes", None) or 0
+    if elsewhere > MOST_ELSEWHERE * whole + HEADER:
+        return f"has a file of {format_bytes(elsewhere)}, and its weights are said to have {format_bytes(whole)}"
     found: NetworkCost | None = None
     for again in (False, True):  # what is kept may be of an older backend, so nobody is accused by that alone
         for classes in widths:

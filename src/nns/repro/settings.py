@@ -11,6 +11,7 @@ from typing import Any, Self
 from nns.data.formats import is_path
 from nns.documents import check_keys, convert
 from nns.errors import UsageError
+from nns.jsonable import shown
 from nns.repro.digits import DIGITS_PREFIX
 from nns.types import Limits
 
@@ -19,6 +20,10 @@ STAGES = ("data", "build", "fit", "search")
 
 DEFAULT_TOLERANCE = 0.15
 """How far a mean or predicted accuracy may be off in another environment, see docs/reproducibility.md."""
+
+
+MOST = {"networks": 10_000, "image_size": 1024, "max_images": 100_000, "epochs": 1000, "space_epochs": 1_000_000}
+"""What a check, which may be a stranger's, can ask for at most."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ class ReproSettings:
         """
         if len(self.data) < 2:
             raise UsageError("a space needs at least two datasets: give `data` twice or more")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= most:
+                raise UsageError(f"`{name}` must be 1 to {most}, not {shown(value)}")
         if self.limits.max_latency is not None:
             raise UsageError("a latency is not reproducible: leave `max_latency` out of a reproducibility check")
 

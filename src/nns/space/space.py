@@ -230,7 +230,8 @@ class Space:
                 on one dataset.
         """
         value = self.report.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        # of a zoo from elsewhere it may be anything, and then nothing is known
+        return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
 def accuracy_report(data: SpaceData, evaluated: Mapping[str, Any]) -> Mapping[str, float]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nns.errors import UsageError
+from nns.jsonable import shown
 from nns.types import ArchitectureSpec
 
 STAGES = 5
@@ -41,12 +42,12 @@ def check_config(config: Mapping[str, Any]) -> tuple[float, list[int], list[int]
     """
     width = config.get("width")
     if not isinstance(width, int | float) or float(width) not in WIDTHS:
-        raise UsageError(f"OFA width {width!r} is none of {', '.join(map(str, WIDTHS))}")
+        raise UsageError(f"OFA width {shown(width)} is none of {', '.join(map(str, WIDTHS))}")
     parts = []
     for key, count, allowed in (("ks", BLOCKS, KERNEL_SIZES), ("e", BLOCKS, EXPAND_RATIOS), ("d", STAGES, DEPTHS)):
         values = config.get(key)
         if not isinstance(values, list | tuple) or len(values) != count or any(v not in allowed for v in values):
-            raise UsageError(f"OFA setting {key!r} must be {count} numbers out of {allowed}, not {values!r}")
+            raise UsageError(f"OFA setting {key!r} must be {count} numbers out of {allowed}, not {shown(values)}")
         parts.append([int(v) for v in values])
     return float(width), parts[0], parts[1], parts[2]
 

@@ -21,6 +21,7 @@ from nns.errors import ZooError
 from nns.files import flush
 from nns.stores._digest import canonical_json
 from nns.stores.hdf5.columns import Column, write_file
+from nns.untrusted import ANNOUNCED, read_file
 
 _SHARD = re.compile(
     r"(network|supernet|dataset)-[A-Za-z0-9._-]{1,64}(~[0-9]{1,6})?\.h5"
@@ -238,9 +239,11 @@ class Journal:
     def wait_if_announced(self, name: str) -> None:
         """Wait until nobody is about to bring ``name`` into the file by another way than the journal."""
         try:
-            announced = (self.folder / _ADDING).read_bytes()
+            announced = read_file(self.folder / _ADDING, ANNOUNCED)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise ZooError(f"{self.folder / _ADDING} cannot be read: {reason(error)}") from error
         # one that is only half written is taken to name everybody: waiting costs time, not waiting a network. Ids hold
         # no quotes, so the quoted id is in the text only if it is in the list
         if f'"{name}"'.encode() in announced or not announced.endswith(b"]"):
@@ -251,7 +254,9 @@ class Journal:
         """Note that there is a main file, so that its loss does not pass for a zoo that never had one."""
         if not self._marked:
             flush(self.path.parent)  # whoever gave it its name may not have come to that yet
-            os.close(os.open(self.folder / _BESIDE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            # not blocking: a named pipe of that name, in a folder from a stranger, would wait for a reader
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            os.close(os.open(self.folder / _BESIDE, flags, 0o666))
             self._marked = True
 
     def is_marked(self) -> bool:
