@@ -251,3 +251,49 @@ def test_a_dry_run_that_takes_long_says_what_it_does(plain_zoo, tmp_path, nns, m
     done = nns(*common, "--image-size", "16", "--no-pretrained", "--dry-run", "--json")
     assert done.json["dry_run"]
     assert "timing architectures: 1 of 6" in done.err.splitlines()
+
+
+def test_a_folder_that_is_removed_does_not_end_a_build(plain_zoo, tmp_path):
+    import shutil
+
+    def remove(event):
+        if event.kind in ("plan", "network"):
+            shutil.rmtree(tmp_path / "zoo.h5.images")
+
+    report = build_zoo(tmp_path / "zoo.h5", plain_zoo.settings, workers=0, on_event=remove)
+    assert (report.failed, report.digest) == ((), plain_zoo.report.digest)
+    assert os.listdir(tmp_path) == ["zoo.h5"]
+
+
+def test_a_build_that_begins_while_another_removes_the_folder_keeps_its_own(tmp_path, monkeypatch):
+    first, second = BuildFolder(tmp_path / "zoo.h5"), BuildFolder(tmp_path / "zoo.h5")
+    first.enter()
+    remove, entered = first._remove, []
+
+    def enter_first():
+        thread = threading.Thread(target=second.enter)
+        thread.start()
+        remove()
+        entered.append(thread)
+
+    monkeypatch.setattr(first, "_remove", enter_first)
+    first.leave(remove=True)
+    entered[0].join(10)
+    assert second.claim("item") is True
+    with beside_builds(tmp_path / "zoo.h5") as busy:
+        assert busy
+    second.leave(remove=True)
+    assert not os.listdir(tmp_path)
+
+
+def test_one_build_goes_on_where_the_other_is_interrupted(plain_zoo, tmp_path):
+    path, logs = tmp_path / "zoo.h5", [tmp_path / "log-0", tmp_path / "log-1"]
+    builds = [build(path, plain_zoo.settings, log, "--workers", "0", "--transfers", "0") for log in logs]
+    until = time.monotonic() + 100
+    while not (logs[0].exists() and '"start"' in logs[0].read_text()) and time.monotonic() < until:
+        time.sleep(0.02)
+    builds[0].send_signal(signal.SIGINT)
+    outs = [each.communicate(timeout=200) for each in builds]
+    assert builds[0].returncode in (130, 0), outs
+    assert builds[1].returncode == 0, outs
+    assert json.loads(outs[1][0])["networks"] == 8

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -66,9 +68,18 @@ class BuildFolder:
             fcntl.flock(self._builds, fcntl.LOCK_UN)
             if remove:
                 fcntl.flock(self._builds, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(self.path, ignore_errors=True)
+                self._remove()
         os.close(self._builds)
         self._builds = -1
+
+    def _remove(self) -> None:
+        # renamed first: a build that begins meanwhile makes a folder of its own, from which nothing goes
+        gone = self.path.with_name(f".{self.path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+        with suppress(OSError):
+            if os.path.samestat((self.path / BUILDS).stat(), os.fstat(self._builds)):
+                self.path.rename(gone)
+        for each in self.path.parent.glob(f".{glob.escape(self.path.name)}-*"):  # this one, and those of killed builds
+            shutil.rmtree(each, ignore_errors=True)
 
     @property
     def prepared(self) -> HDF5Store:
@@ -89,6 +100,7 @@ class BuildFolder:
             ZooError: If the folder cannot be written.
         """
         try:
+            (self.path / "claims").mkdir(parents=True, exist_ok=True)  # somebody may have taken the folder for rubbish
             descriptor = os.open(self._claim(key), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise ZooError(f"{self.path} cannot be written: {error.strerror}") from error
