@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -139,9 +140,10 @@ def test_folders_are_walked_and_nothing_is_held(tuned: FineTuned, data: Path, mo
 def test_predict_and_evaluate_on_the_command_line(
     tuned: FineTuned, data: Path, tmp_path: Path, nns: Any, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    from nns.finetuning import evaluating, predicting
+    import nns.finetuning as finetuning
+    from nns.finetuning import predicting
 
-    for module in (evaluating, predicting):  # TinyBackend is no plugin that the command line knows
+    for module in (finetuning, predicting):  # TinyBackend is no plugin that the command line knows
         monkeypatch.setattr(module, "load_handover", lambda *_, **__: tuned)
     given = str(data)
     if place == "list":
@@ -179,3 +181,37 @@ def test_an_evaluation_is_json(tuned: FineTuned, data: Path) -> None:
     document = found.to_dict()
     assert document["classes"][0]["name"] == "blue"
     assert document["mistakes"][0]["true"] == "red"
+
+
+def test_the_page_needs_nothing_and_believes_nothing(
+    tuned: FineTuned, data: Path, tmp_path: Path, nns: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nns.finetuning as finetuning
+
+    evil = "<script>alert(1)</script>"
+    hostile = replace(tuned.card, classes=("blue", evil, "red"), dataset=evil)
+    monkeypatch.setattr(finetuning, "load_handover", lambda *_, **__: FineTuned(tuned.module, hostile))
+    page = tmp_path / "page.html"
+    ran = nns("evaluate", tmp_path, data, "--report", page)
+    assert ran.code == 0, ran.err
+    text = page.read_text(encoding="utf-8")
+    assert evil not in text
+    assert "&lt;script&gt;" in text
+    assert not re.findall(r"(src|href)=\"(?!data:)|url\(|@import", text)
+    assert "73%" in text
+    assert text.count("data:image/png;base64,") == 4
+    assert f"{data}" in text, "the command that made it"
+    assert nns("evaluate", tmp_path, data, "--report", tmp_path / "no" / "page.html").code == 2
+
+
+def test_many_classes_have_no_matrix_but_a_list(tuned: FineTuned, data: Path) -> None:
+    from nns.cli.evaluation_report import report_page
+
+    many = replace(tuned.card, classes=("blue", "green", "red", *map(str, range(50))))
+
+    class Wide(ByColour):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.cat([super().forward(images), torch.full((len(images), 50), -99.0)], dim=1)
+
+    found = evaluate_network(FineTuned(Wide().eval(), many), data)
+    assert "red taken for blue: 4 images" in report_page(found, many, "nns evaluate")

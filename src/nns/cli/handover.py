@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from nns.cli import options
+from nns.cli.pages import check_report
 from nns.files import replacing
 
 SHOWN_EVERY = 32
@@ -97,6 +98,7 @@ def evaluate(
     folder: Folder,
     data: options.Data,
     csv: Annotated[Path | None, Option(metavar="FILE", help="Write precision, recall and F1 of the classes.")] = None,
+    report: Annotated[Path | None, Option(metavar="FILE.html", help="Write a page with all of it.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Say how good a fine-tuned network is on labelled images, class by class; the zoo is not needed.
@@ -106,10 +108,24 @@ def evaluate(
     Example: nns evaluate ./model ./mydata
     """
     from nns.cli.output import note, print_json, progress_bar, render_table
+    from nns.finetuning import load_handover
     from nns.finetuning.evaluating import evaluate_network
 
+    if report is not None:
+        check_report(report, ["jinja2"])
+    tuned = load_handover(folder)
     with progress_bar() as update:
-        found = evaluate_network(folder, data, progress=lambda done, total: update("reading images", done, total))
+        found = evaluate_network(
+            tuned,
+            data,
+            pictures=report is not None,
+            progress=lambda done, total: update("reading images", done, total),
+        )
+    if report is not None:
+        from nns.cli.evaluation_report import write_report
+
+        write_report(found, tuned.card, report, f"nns evaluate {folder} {data} --report {report}")
+        note(f"wrote {report}")
     if csv is not None:
         rows = [[c.name, c.images, c.precision, c.recall, c.f1, *c.interval] for c in found.classes]
         _write_csv(csv, ["class", "images", "precision", "recall", "f1", "recall_low", "recall_high"], rows)

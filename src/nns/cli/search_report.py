@@ -5,16 +5,14 @@ Names in a zoo come from strangers. In the page they are escaped, in the figures
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nns.cli import pages
 from nns.cli.explanation import gain_sentence
 from nns.cli.text import one_line
-from nns.errors import UsageError
-from nns.files import write_whole
 
 if TYPE_CHECKING:
     from nns.searching import Candidate, SearchResult
@@ -43,15 +41,7 @@ def check_report(path: Path) -> None:
     Raises:
         UsageError: If plotly or jinja2 is not installed, or the folder is not there.
     """
-    from importlib.util import find_spec
-
-    missing = [package for package in PACKAGES if find_spec(package) is None]
-    if missing:
-        raise UsageError(f"--report needs {', '.join(missing)}, which is not installed: pip install 'nns[report]'")
-    if path.is_dir():
-        raise UsageError(f"--report {str(path)!r} is a folder; name a file, e.g. {str(path / 'search.html')!r}")
-    if not path.parent.is_dir():
-        raise UsageError(f"--report {str(path)!r}: there is no folder {str(path.parent)!r}")
+    pages.check_report(path, PACKAGES)
 
 
 def write_report(result: SearchResult, path: Path) -> None:
@@ -60,48 +50,29 @@ def write_report(result: SearchResult, path: Path) -> None:
     Raises:
         UsageError: If it cannot be written.
     """
-    try:
-        write_whole(path, report_page(result))
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    pages.write_page(path, report_page(result))
 
 
 def report_page(result: SearchResult) -> str:
     """Return the page of a search: what to start from, figures, candidates, similar datasets."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from nns import __version__
-    from nns.quantities import format_count, format_seconds
 
-    page = Environment(
-        loader=PackageLoader("nns.cli", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=_printable,
-    )
-    page.filters |= {"count": format_count, "seconds": format_seconds, "percent": _percent}
     few, shown = _shown(result)
     sentence = gain_sentence(result)
-    return page.get_template("search_report.html.j2").render(
-        result=result,
-        few=few,
-        shown=list(shown.values()),
-        limits=limits_sentence(result),
-        gain=sentence[0].upper() + sentence[1:],
-        size_figure=_html(size_figure(result), first=True),
-        terms_figure=_html(terms_figure(result)),
-        version=__version__,
+    return (
+        pages.environment()
+        .get_template("search_report.html.j2")
+        .render(
+            result=result,
+            few=few,
+            shown=list(shown.values()),
+            limits=limits_sentence(result),
+            gain=sentence[0].upper() + sentence[1:],
+            size_figure=_html(size_figure(result), first=True),
+            terms_figure=_html(terms_figure(result)),
+            version=__version__,
+        )
     )
-
-
-def _printable(value: Any) -> Any:
-    """Make a text harmless to eyes; markup that is there already, and what jinja2 escapes afterwards, stay."""
-    return one_line(value) if type(value) is str else value
-
-
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{share:.0%}"
 
 
 def limits_sentence(result: SearchResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,8 @@ AT_ONCE = 256
 """Images that are decoded at a time."""
 WORST = 20
 """Mistakes that are listed: those that the network was surest of."""
+PICTURE = 96
+"""Pixels of a side of a picture of a mistake, at least."""
 CONFUSED = 5
 """Pairs of classes that are listed."""
 
@@ -75,6 +77,7 @@ class Evaluation:
         confusion: (classes, classes) images of the class of the row that were said to be of that of the column.
         mistakes: The worst, those that the network was surest of first.
         skipped: Images that could not be read.
+        pictures: The images of the mistakes, (3, size, size) uint8 each, if they were asked for.
     """
 
     data: str
@@ -87,10 +90,13 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     mistakes: tuple[Mistake, ...]
     skipped: tuple[Skipped, ...]
+    pictures: tuple[NDArray[np.uint8], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document of ``nns evaluate``."""
-        return asdict(self)
+        found = asdict(replace(self, pictures=()))
+        del found["pictures"]
+        return found
 
     def confused(self) -> list[tuple[str, str, int]]:
         """List the pairs of classes that are taken for one another most: true, said, images."""
@@ -129,6 +135,7 @@ def evaluate_network(
     data: Any,
     *,
     registry: Registry | None = None,
+    pictures: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict labelled images with a fine-tuned network, and count what is right.
@@ -140,6 +147,7 @@ def evaluate_network(
         tuned: A fine-tuned network, or the folder that holds it.
         data: What :meth:`nns.data.Dataset.of` takes, labelled with classes of the network.
         registry: Plugins in place of the installed ones.
+        pictures: Whether to keep the images of the worst mistakes.
         progress: ``progress(done, total)``.
 
     Raises:
@@ -169,7 +177,12 @@ def evaluate_network(
         raise DatasetError(f"none of the {len(skipped)} images of {dataset.name!r} could be read")
     place = np.array([known[name] for name in dataset.classes])
     indices = np.concatenate(rows)
-    return _count(tuned, dataset, split, indices, place[dataset.labels[indices]], np.concatenate(found), skipped)
+    truth = place[dataset.labels[indices]]
+    result, worst = _count(tuned, dataset, split, indices, truth, np.concatenate(found), skipped)
+    if pictures and worst:
+        images, _, _ = dataset.decode(worst, max(PICTURE, tuned.card.preprocessing.size))
+        result = replace(result, pictures=tuple(images))
+    return result
 
 
 def _images_of(
@@ -206,7 +219,8 @@ def _count(
     truth: NDArray[np.int64],
     chances: NDArray[np.float32],
     skipped: list[Skipped],
-) -> Evaluation:
+) -> tuple[Evaluation, list[int]]:
+    """Count; and list which images the mistakes are."""
     from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -223,7 +237,7 @@ def _count(
     right = said == truth
     sure = chances.max(axis=1)
     worst = [row for row in np.argsort(-sure, kind="stable") if not right[row]][:WORST]
-    return Evaluation(
+    result = Evaluation(
         data=dataset.name,
         split=split,
         images=len(truth),
@@ -248,3 +262,4 @@ def _count(
         ),
         skipped=tuple(skipped),
     )
+    return result, [int(indices[row]) for row in worst]
