@@ -50,7 +50,7 @@ def within_budget(read):
             read()
             said = b""
         except NnsError as error:
-            said = b"" if str(error).isprintable() and len(str(error)) < 2000 else f"says {str(error)[:300]!r}".encode()
+            said = b"" if len(str(error)) < 2000 else f"says {str(error)[:300]!r}".encode()  # the command line escapes
         except BaseException:  # noqa: BLE001
             said = traceback.format_exc()[-3000:].encode(errors="replace")
         finally:

@@ -102,7 +102,7 @@ def _rows(file: Path, data: str, others: dict[str, set[str]]) -> Iterator[_Row]:
         header = [name.lower() for name in names]
         if "path" not in header:
             found = ", ".join(names) or "nothing"
-            what = f"no column 'path' in the header ({found}); write path,label or path,label,split"
+            what = f"no column 'path' in the header ({found:.200}); write path,label or path,label,split"
             raise _bad(data, 1 + skipped, what)
         if twice := columns_twice(names, _COLUMNS):
             written = " and ".join(map(repr, twice[1]))
