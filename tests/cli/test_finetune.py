@@ -156,3 +156,14 @@ def test_a_recipe_by_name_and_what_the_command_line_puts_in_its_place(nns, small
     assert (done.code, done.out) == (2, "")
     assert "unknown recipe 'tan'; did you mean 'tans'?" in done.err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_page_of_what_came_out(finetune, tmp_path):
+    page = tmp_path / "page.html"
+    done = finetune("--try", 1, "--epochs", 1, "--report", page)
+    assert done.code == 0
+    assert f"wrote {page}" in done.err
+    text = page.read_text(encoding="utf-8")
+    assert "the test split" in text
+    assert "Classes, hardest first" in text
+    assert finetune("--report", tmp_path / "no" / "page.html").code == 2

@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from nns.cli import options
+from nns.cli.pages import check_report
 
 if TYPE_CHECKING:
     from nns.finetuning import LadderEvent
@@ -51,6 +52,7 @@ def finetune(
     seed: options.Seed = 0,
     no_history: options.NoHistory = False,
     output: Annotated[Path | None, Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
+    report: Annotated[Path | None, Option(metavar="FILE.html", help="Write a page on how good it is.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Train the best networks of a zoo on your images, and hand over the one that does best.
@@ -70,6 +72,8 @@ def finetune(
     from nns.finetuning.finetune_zoo import networks_of_search
     from nns.verbs import finetune as run_finetune
 
+    if report is not None:
+        check_report(report, ["jinja2"])
     if network and from_search is not None:
         raise UsageError("give either --network or --from, not both")
     if more and not network:
@@ -86,7 +90,7 @@ def finetune(
     if from_search is not None:
         chosen = networks_of_search(from_search, tries)
     with progress_bar() as update:
-        report = run_finetune(
+        done = run_finetune(
             data, zoo, chosen or None, output,
             max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
             license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
@@ -95,15 +99,29 @@ def finetune(
             on_data=say_data(json),
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
-    if report.kept.startswith("not kept"):
-        note(f"in your history this was {report.kept}")
+    if done.kept.startswith("not kept"):
+        note(f"in your history this was {done.kept}")
     if json:
-        print_json(report.to_dict())
+        print_json(done.to_dict())
     else:
-        render(report)
-    if report.result.interrupted:
+        render(done)
+    if report is not None:
+        _write_report(done, data, report)
+    if done.result.interrupted:
         note("interrupted; the best so far was kept, and the same command goes on")
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _write_report(done: FinetuneReport, data: str, page: Path) -> None:
+    """Evaluate what was handed over on the images that were held back, and write the page of that."""
+    from nns.cli.evaluation_report import write_report
+    from nns.cli.output import note
+    from nns.finetuning import load_handover
+    from nns.finetuning.evaluating import evaluate_network
+
+    found = evaluate_network(load_handover(done.output), data, pictures=True)
+    write_report(found, done.card, page, f"nns evaluate {done.output} {data} --report {page}")
+    note(f"wrote {page}")
 
 
 def _show(update: Any) -> Any:
