@@ -1,8 +1,10 @@
 import os
+import subprocess
+import time
 
 import pytest
 
-from nns.files import real_path, replacing, replacing_folder, write_whole
+from nns.files import real_path, replacing, replacing_folder, sweep_beside, write_whole
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
@@ -89,3 +91,45 @@ def test_no_path_is_resolved_in_the_way_that_raises():
 
     source = Path(nns.__file__).parent
     assert not [path for path in source.rglob("*.py") if ".resolve()" in path.read_text()]
+
+
+def leave(path, pid, age=3600.0):
+    """Leave a folder as a process that was killed between the two renames does."""
+    left = path.with_name(f".{pid}-0123abcd.{path.name}")
+    (left / "old").mkdir(parents=True)
+    (left / "old" / "kept.txt").write_text("kept")
+    os.utime(left, (time.time() - age,) * 2)
+    return left
+
+
+@pytest.fixture
+def ended():
+    """A process id that nobody has any more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_processes_left_is_swept_and_what_they_had_moved_comes_back(tmp_path, ended):
+    path = tmp_path / "model"
+    left = leave(path, ended)
+    file = tmp_path / f".{ended}-89abcdef.model"
+    file.write_text("half")
+    os.utime(file, (0, 0))
+    sweep_beside(path)
+    assert (path / "kept.txt").read_text() == "kept"
+    assert not left.exists()
+    assert not file.exists()
+    left = leave(path, ended)
+    sweep_beside(path)
+    assert not left.exists()
+    assert (path / "kept.txt").exists()
+
+
+def test_what_may_still_be_written_stays(tmp_path, ended):
+    path = tmp_path / "model"
+    running, young, other = leave(path, os.getpid()), leave(path, ended, age=5), leave(tmp_path / "model2", ended)
+    mine = tmp_path / ".notes-of-mine.model"
+    mine.write_text("mine")
+    sweep_beside(path)
+    assert all(each.exists() for each in (running, young, other, mine))

@@ -8,11 +8,14 @@ stays.
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -38,6 +41,39 @@ def flush(path: Path) -> None:
 def _beside(path: Path) -> Path:
     # in the same folder, since a rename between file systems copies; the suffix stays, as writers look at it
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
+
+
+OLD_ENOUGH = 600.0
+"""Seconds after which what a process of another machine may still be writing is not thought of any more."""
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` left beside it.
+
+    A folder that one had moved away, and not yet replaced, comes back. What belongs to a process that runs, or is younger
+    than ten minutes, stays.
+    """
+    for left in path.parent.glob(f".*-*.{glob.escape(path.name)}"):
+        found = re.fullmatch(r"\.(\d+)-[0-9a-f]{8}\..+", left.name)
+        with suppress(OSError):  # somebody else sweeps, or it may not be removed
+            if not found or _runs(int(found[1])) or time.time() - left.lstat().st_mtime < OLD_ENOUGH:
+                continue
+            if left.is_dir() and not left.is_symlink():
+                if (left / "old").is_dir() and not path.exists():
+                    (left / "old").rename(path)
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it runs, as somebody else's
+        return True
+    return True
 
 
 @contextmanager

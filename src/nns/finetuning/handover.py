@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from nns.backends.loading import on_meta
 from nns.documents import parse_json
 from nns.errors import UsageError, WeightsError
-from nns.files import real_path, replacing_folder
+from nns.files import real_path, replacing_folder, sweep_beside
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
 from nns.plugins import installed_plugins
@@ -69,6 +69,7 @@ def check_target(directory: str | os.PathLike[str]) -> Path:
     above = next((folder for folder in target.parents if folder.exists()), target)
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):  # what is there already is replaced in it, too
         raise UsageError(f"{str(directory)!r} cannot be written: {str(above)!r} takes no folders; name another folder")
+    sweep_beside(target)
     if not target.exists():
         return target
     if not target.is_dir():
