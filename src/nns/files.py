@@ -50,8 +50,8 @@ OLD_ENOUGH = 600.0
 def sweep_beside(path: Path) -> None:
     """Remove what processes that were killed while they wrote ``path`` left beside it.
 
-    A folder that one had moved away, and not yet replaced, comes back. What belongs to a process that runs, or is younger
-    than ten minutes, stays.
+    A folder that one had moved away, and not yet replaced, comes back. What belongs to a process that runs, or is
+    younger than ten minutes, stays.
     """
     for left in path.parent.glob(f".*-*.{glob.escape(path.name)}"):
         found = re.fullmatch(r"\.(\d+)-[0-9a-f]{8}\..+", left.name)
