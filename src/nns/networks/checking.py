@@ -25,6 +25,7 @@ from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry
 if TYPE_CHECKING:
     from nns.networks.network import Home
     from nns.plugins import Registry
+    from nns.types import PartProgress
 
 FORMAT = 1
 """Changes when the same architecture is counted otherwise."""
@@ -45,7 +46,7 @@ HEADER = 1 << 20
 """Bytes of names and shapes before them, at most."""
 
 
-def check_records(zoo: Home, entries: Sequence[NetworkEntry]) -> None:
+def check_records(zoo: Home, entries: Sequence[NetworkEntry], progress: PartProgress | None = None) -> None:
     """Refuse a zoo that says of one of these networks what cannot be.
 
     A network that cannot be built here at all is left alone: nobody can be handed it.
@@ -55,11 +56,13 @@ def check_records(zoo: Home, entries: Sequence[NetworkEntry]) -> None:
     """
     if _is_installed(zoo):
         return
-    for entry in entries:
+    for done, entry in enumerate(entries, 1):
         length = zoo.store.weights_length(entry.id)
         with suppress(UnbuildableError):
             if problem := find_lie(entry, zoo.registry, length):
                 raise ZooError(f"{zoo.store.path}: {entry.id} {problem}; do not trust this zoo, see `nns zoo verify`")
+        if progress:
+            progress(done, len(entries))
 
 
 class UnbuildableError(NnsError):

@@ -256,7 +256,7 @@ class _Search:
         limit = self.limits.max_latency
         while True:
             entries = ranking.entries(shown(ranking))
-            check_records(self.zoo, list(entries.values()))
+            check_records(self.zoo, list(entries.values()), _part(self.progress, "checking networks"))
             if limit is None:
                 return ranking
             ids, part = [entry.id for entry in entries.values()], _part(self.progress, "measuring latency")
