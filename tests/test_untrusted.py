@@ -165,7 +165,6 @@ OWN = {
     "demo/data.py": "files of this package, and of the package that the demo is about",
     "cli/build_log.py": "a log that it writes",
     "cli/app.py": "what is installed",
-    "cli/handover.py": "tables that it writes",
     "cli/streams.py": "the standard streams",
     "building/folder.py": "its own claims, whose descriptors it locks",
     "tans/supernets.py": "the output of a process of its own",
