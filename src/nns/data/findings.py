@@ -146,7 +146,7 @@ def _pixels(report: DoctorReport, readable: int) -> Iterator[Finding]:
         yield Finding("note", what, "nothing, if they look right")
     if others := said[_WARNINGS:]:
         what = f"{counted(len(others), 'other warning')} of decoders, the first about {others[0][1][0]}: {others[0][0]}"
-        yield Finding("note", what, "nothing, if they look right; --json lists them")
+        yield Finding("note", what, "nothing, if they look right; the JSON lists them")
     if report.smallest and min(report.smallest) < SMALL_SIDE:
         width, height = report.smallest
         what = f"the smallest image is {width}x{height} pixels"
