@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nns.bench.choosers._base import Chooser, Question, Scene
 from nns.bench.choosers.ablations import ablations_of
-from nns.bench.choosers.at_large import AtLargeChooser
+from nns.bench.choosers.at_large import AtLargeChooser, ProbedAtLargeChooser
 from nns.bench.choosers.halving import HalvingChooser
 from nns.bench.choosers.history import NearestChooser, StaticChooser
 from nns.bench.choosers.plain import (
@@ -90,6 +90,11 @@ def standard_choosers(
             AtLargeChooser("nns, no space", scene, seconds),
             AtLargeChooser("nns, no space, no results", scene, seconds, results=False),
         ]
+        if "ridge" in scene.matrix.scores:
+            choosers[3:3] = [
+                ProbedAtLargeChooser("nns, no space --probe", scene, seconds),
+                ProbedAtLargeChooser("nns, no space, no results --probe", scene, seconds, results=False),
+            ]
     if "ridge" in scene.matrix.scores:
         probed = ProbedSpaceChooser(f"nns ({method}) --probe", scene, Variant(method), fits, seeds, seconds)
         choosers[1:1] = [probed, TogetherChooser(probed)]

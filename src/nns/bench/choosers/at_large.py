@@ -8,6 +8,7 @@ import numpy as np
 
 from nns.bench.choosers._base import Answer, Chooser, Question, Scene
 from nns.bench.choosers.history import other_families
+from nns.bench.choosers.spaces import Probing
 from nns.bench.choosers.timing import SearchSeconds
 from nns.priors import Results, shipped_prior
 
@@ -42,3 +43,7 @@ class AtLargeChooser(Chooser):
         seconds = self.seconds.checking(matrix.tasks[question.task].images)
         answer = Answer(quality, self.seconds.cold + seconds, self.seconds.warm + seconds, predicted=predicted)
         return [answer.within(question.feasible)]
+
+
+class ProbedAtLargeChooser(Probing, AtLargeChooser):
+    """``nns search --probe`` without a space."""

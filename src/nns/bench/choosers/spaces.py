@@ -263,12 +263,17 @@ class TogetherChooser(Chooser):
         return replace(answer, scores=scores)
 
 
-class ProbedSpaceChooser(SpaceChooser):
-    """What ``nns search --probe`` does: the best few and the static choice re-ranked by a linear probe."""
+class Probing(Chooser):
+    """What ``nns search --probe`` adds to the chooser after it among the bases.
+
+    The best few and the static choice are ranked anew by a linear probe.
+    """
+
+    seconds: SearchSeconds
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Add the probe's part to the scores of the best few; all others come after those."""
-        return [self._probed(answer, question) for answer in super().ask(question)]
+        return [self._probed(answer, question) for answer in super().ask(question)]  # type: ignore[safe-super]
 
     def _probed(self, answer: Answer, question: Question) -> Answer:
         matrix, task = self.scene.matrix, question.task
@@ -295,3 +300,7 @@ class ProbedSpaceChooser(SpaceChooser):
         moved = (predicted - answer.predicted)[:, None]
         interval = None if answer.interval is None else np.clip(answer.interval + moved, 0, 1)
         return replace(found, predicted=predicted, interval=interval)
+
+
+class ProbedSpaceChooser(Probing, SpaceChooser):
+    """``nns search --probe`` with a fitted space."""
