@@ -9,11 +9,14 @@ import pytest
 from nns import Zoo
 from nns.errors import ZooError
 from nns.networks import check_records, checking
+from nns.networks.checking import find_lie
 from nns.networks.latency import device_key
+from nns.networks.listing import cost_without_weights
+from nns.networks.weights import packaged_weights
 from nns.plugins import installed_plugins
 from nns.stores import HDF5Store
 from nns.testing._store import sample_network
-from nns.types import LatencyRecord, NetworkRecord
+from nns.types import LatencyRecord, NetworkEntry, NetworkRecord
 from nns.zoo import verify
 
 
@@ -190,3 +193,24 @@ def test_what_was_measured_here_is_not_measured_again(small_zoo, tmp_path, monke
 
 def test_a_network_of_no_backend_is_left_alone():
     assert checking.find_lie(sample_network(1).entry, installed_plugins()) is None
+
+
+def test_the_first_stages_of_a_packaged_network_are_no_lie():
+    registry = installed_plugins()
+    backend = registry.backend("timm")
+    offer = next(each for each in backend.pretrained() if each.spec.name == "tf_efficientnet_lite0-s3")
+    preprocessing = backend.preprocessing(offer.spec, 64)
+    entry = NetworkEntry(
+        id="0" * 16,
+        spec=offer.spec,
+        cost=cost_without_weights(backend, offer.spec, preprocessing, offer.classes),
+        preprocessing=preprocessing,
+        classes=offer.classes,
+        source_dataset=offer.dataset,
+        source_digest="",
+        accuracy=0.5,
+        license="Apache-2.0",
+        weights=packaged_weights(backend, offer.spec),
+    )
+    assert entry.weights.bytes > 20 * entry.cost.bytes(len(entry.classes))
+    assert find_lie(entry, registry) is None

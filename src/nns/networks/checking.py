@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nns.errors import NnsError, ZooError
 from nns.networks.listing import cost_without_weights
 from nns.networks.remembered import recall, remember
-from nns.places import StoredWeights
+from nns.places import PackagedWeights, StoredWeights
 from nns.quantities import format_bytes, format_count
 from nns.types import ArchitectureSpec, NetworkCost, NetworkEntry
 
@@ -87,8 +87,9 @@ def find_lie(entry: NetworkEntry, registry: Registry, length: int = 0) -> str | 
     if length and not LEAST * whole <= length <= MOST * whole + HEADER:
         return f"has {format_bytes(length)} of weights, and is said to have {format_bytes(whole)}"
     widths = [len(entry.classes)] if entry.classes else [WIDTH, 0]
-    # what a file beside the zoo or on a hub may have: the state of an optimiser and averages are in some
-    elsewhere = getattr(entry.weights, "bytes", None) or 0
+    # what a file beside the zoo or on a hub may have: the state of an optimiser and averages are in some. That of an
+    # installed package is known by its digest, and may be of the whole network whose first stages these are
+    elsewhere = 0 if isinstance(entry.weights, PackagedWeights) else getattr(entry.weights, "bytes", None) or 0
     if elsewhere > MOST_ELSEWHERE * whole + HEADER:
         return f"has a file of {format_bytes(elsewhere)}, and its weights are said to have {format_bytes(whole)}"
     found: NetworkCost | None = None
