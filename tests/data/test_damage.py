@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from nns.data import Dataset, decode, inspect_dataset
 from nns.data.decoding import ImageFacts, examine, try_decode
+from nns.data.given import to_image
 from nns.data.integrity import png_chunks
 from nns.data.left_out import IMAGE_EXTENSIONS
 from nns.data.opening import FORMATS
@@ -124,6 +125,29 @@ def test_a_png_without_its_end_is_whole(tmp_path: Path) -> None:
     content = encoded(photo())
     assert tried(tmp_path / "a.png", content[:-12]) == ""
     assert tried(tmp_path / "a.png", content[:-20])
+
+
+@pytest.mark.parametrize("colour", [0, 2, 3, 4, 6])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_whose_pixels_merely_end_is_unreadable(tmp_path: Path, colour: int, interlaced: bool) -> None:
+    passes = [(5, 5), (4, 5), (9, 4), (8, 9), (17, 8), (16, 17), (33, 16)] if interlaced else [(33, 33)]
+    channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    for bits in (8,) if colour == 3 else (8, 16):
+        step = channels * bits // 8
+        pixels = b"".join((b"\0" + (bytes(range(1, 256)) * 2)[: columns * step]) * rows for columns, rows in passes)
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 33, 33, bits, colour, 0, 0, interlaced))
+        start = b"\x89PNG\r\n\x1a\n" + header + (chunk(b"PLTE", bytes(768)) if colour == 3 else b"")
+
+        def png(length: int, start: bytes = start, pixels: bytes = pixels) -> bytes:
+            return start + chunk(b"IDAT", zlib.compress(pixels[:length])) + chunk(b"IEND", b"")
+
+        assert tried(tmp_path / "a.png", png(len(pixels))) == ""
+        row = 1 + 33 * step
+        for length in (len(pixels) - 1, len(pixels) - row, len(pixels) - 16 * row, 5 * (1 + 5 * step)):
+            assert "truncated" in tried(tmp_path / "a.png", png(length)), (bits, length)
+            if bits == 8:  # a deep one stays a file until it is decoded
+                with Image.open(tmp_path / "a.png") as given, pytest.raises((ValueError, OSError), match="truncated"):
+                    to_image(given)
 
 
 @pytest.mark.parametrize("format_", ["WEBP", "AVIF"])

@@ -28,7 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from nns.data.blank import what_is_blank
 from nns.data.colours import survey, to_rgb
 from nns.data.depth import kind_of
-from nns.data.integrity import DamagedError, check_whole
+from nns.data.integrity import DamagedError, check_rows, check_whole, png_content
 from nns.data.items import ImageSource
 from nns.data.listening import DAMAGED, listening
 from nns.data.profiles import changes_colours
@@ -128,7 +128,9 @@ def try_decode(
     """
     try:
         with listening() as heard, _open(source, opener) as image:
+            content = png_content(image)
             rgb = to_rgb(_shrunk(image, size), lambda: opener(source), rendered)
+            check_rows(image, content)
             _check_heard(heard)
             square = _upright(rgb, _orientation(image), size)
             return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
@@ -146,7 +148,9 @@ def examine(source: ImageSource, opener: Opener = open_image, rendered: Rendered
         with listening() as heard, _open(source, opener) as image:
             width, height = image.size  # before the decoder shrinks it
             deep, profile = kind_of(image) is not None, image.info.get("icc_profile")
+            content = png_content(image)
             rgb = to_rgb(_shrunk(image, _LOOKED_AT), lambda: opener(source), rendered)
+            check_rows(image, content)
             _check_heard(heard)
             return ImageFacts(
                 width=width,

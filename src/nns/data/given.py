@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nns.data.depth import kind_of
-from nns.data.integrity import DamagedError, check_whole
+from nns.data.integrity import DamagedError, check_rows, check_whole, png_content
 from nns.data.items import UNLABELLED, ImageItem, ImageSource
 from nns.data.listening import listening
 from nns.data.names import clean_name
@@ -46,13 +46,17 @@ class CollectionImage:
     def open(self) -> Image.Image:
         """Return the image; raises TypeError or ValueError if it is none, or not a whole one."""
         source, index = _within(self.collection, self.index)
+        content = b""
         if (path := _file_of(source, index)) is not None:
             opened = open_bytes(read_file(path)[0])
             check_whole(opened)
+            content = png_content(opened)
             if kind_of(opened) and not getattr(source, "transform", None):
                 return opened  # torchvision cuts values off at 255
         found = self.collection[self.index]
-        return to_image(found[0] if isinstance(found, tuple | list) else found)
+        image = to_image(found[0] if isinstance(found, tuple | list) else found)
+        check_rows(image, content)
+        return image
 
 
 def given_items(data: Any) -> tuple[str, str, tuple[str, ...], tuple[ImageItem, ...]]:
@@ -226,8 +230,13 @@ def to_image(image: Any) -> Image.Image:
             opened = open_bytes(content)
             check_whole(opened)
             # of a deep one the file says more than the pixels that Pillow makes
-            return opened if kind_of(opened) else opened.copy()
-        copy: Image.Image = image.copy()
+            if kind_of(opened):
+                return opened
+            png = png_content(opened)
+            copy: Image.Image = opened.copy()
+            check_rows(copy, png)
+            return copy
+        copy = image.copy()
         return copy  # some collections hand out the same object again; the caller may close his
     is_tensor = hasattr(image, "detach")
     pixels = np.asarray(image.detach().cpu() if is_tensor else image)

@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 
 from PIL import Image
@@ -32,6 +33,10 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SOS, _EOI = 0xDA, 0xD9
+_PLAIN = ((0, 0, 1, 1),)
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The passes of an interlaced PNG: first column and row, steps."""
+_AT_ONCE = 2**14  # packed bytes, of which zlib makes 16 MB at most
 
 _whole: set[tuple[int, int]] = set()  # hashes of contents that were found whole: a dataset is decoded at several sizes
 
@@ -139,6 +144,50 @@ def _check_png(content: bytes, image: Image.Image) -> bool:
             what = "truncated" if end > len(content) else f"the checksum of {kind.decode()} is wrong"
             raise DamagedError(what)
     return False
+
+
+def png_content(image: Image.Image) -> bytes:
+    """Return the file of a PNG that is not decoded yet, for :func:`check_rows`; nothing of others."""
+    stream = getattr(image, "fp", None)
+    return stream.getvalue() if image.format == "PNG" and isinstance(stream, BytesIO) else b""
+
+
+def check_rows(image: Image.Image, content: bytes) -> None:
+    """Refuse a decoded PNG whose packed pixels end before its rows do: Pillow leaves the others black.
+
+    To unpack everything once more takes as long as to decode it, so that is done only where the last row is black.
+
+    Raises:
+        DamagedError: There are fewer pixels than there should be.
+    """
+    interlaced = content[28:29] not in (b"", b"\0")
+    if not content or (not interlaced and image.crop((0, image.height - 1, *image.size)).tobytes().strip(b"\0")):
+        return
+    pixels = [memoryview(content)[at + 8 : end - 4] for kind, at, end in png_chunks(content) if kind == b"IDAT"]
+    wanted = _png_bytes(content)
+    if (there := _unpacked(pixels, wanted)) < wanted:
+        raise DamagedError(f"truncated: {there} of {wanted} bytes of pixels")
+
+
+def _png_bytes(content: bytes) -> int:
+    """Return how many bytes a PNG's pixels are before they are packed, a byte a row for its filter among them."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in (_ADAM7 if interlaced else _PLAIN)]
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _unpacked(packed: list[memoryview], enough: int) -> int:
+    """Count what is packed, up to so many bytes, and keep nothing; a stream that is broken is left to Pillow."""
+    unpacker, count = zlib.decompressobj(), 0
+    with suppress(zlib.error):
+        for part in packed:
+            for at in range(0, len(part), _AT_ONCE):
+                if count >= enough or unpacker.eof:
+                    return count
+                count += len(unpacker.decompress(part[at : at + _AT_ONCE]))
+        return count
+    return enough
 
 
 def _check_end(content: bytes, image: Image.Image) -> bool:
