@@ -75,7 +75,10 @@ def test_without_labels_it_can_be_searched(folder: Path) -> None:
         ("path,label\nimg/a.png,cat\nimg/b.png,\n", "line 3: the label is empty"),
         ("path,label\nimg/a.png,cat\nimg/nope.png,dog\n", "line 3: no file 'img/nope.png'"),
         ("path,label\nx.png,cat\n\ny.png,dog\n", "line 2: no file 'x.png' (2 of 2 lines"),
-        ("path,label\nimg/a.png,cat\nimg/b.png\n", "line 3: 1 cells where the header has 2"),
+        ("path,label\nimg/a.png,cat\nimg/b.png\n", "line 3: 1 cell where the header has 2; write a separator"),
+        ("path,label\nimg/a.png,cat\nimg/b.png,dog,x\n", "line 3: 3 cells where the header has 2; quote"),
+        ("path,label\nimg/\0a.png,cat\n", "holds a NUL character"),
+        ("PK\3\4\24\0\6\0", "workbook of Excel"),
         ("path,label\nimg/a.png,cat,dog\n", "line 2: 3 cells"),
         ("path,label,split\nimg/a.png,cat,training day\n", "line 2: unknown split 'training day'"),
         ("path,label,split\nimg/a.png,cat,train\nimg/b.png,cat,\n", "line 3: the split is empty"),
@@ -170,3 +173,10 @@ def test_splits_of_a_table_in_any_spelling(folder: Path) -> None:
 def test_labels_that_differ_in_spaces_around_them_are_one_and_that_is_said(folder: Path) -> None:
     text = TABLE.replace("a.png,cat", 'a.png," cat "')
     assert noticed(folder, text) == "note: 'cat' is written in 2 ways (' cat ', 'cat')"
+
+
+def test_a_header_that_is_none_is_not_shown_at_length(folder: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        Dataset.open(write(folder, "x" * 5000 + "\n"))
+    assert "no column 'path'" in str(caught.value)
+    assert len(str(caught.value)) < 500

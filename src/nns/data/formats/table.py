@@ -23,6 +23,7 @@ from nns.untrusted import TABLE, read_file
 
 _COLUMNS = ("path", "label", "split")
 _VALUES = 16  # of a column that is not read: more kinds are no splits
+_SHOWN = 200  # characters of a header that has no path
 _SPLIT_FLAG = re.compile(r"is_?(train|val|valid|test)\w*")  # a column of yes and no
 
 
@@ -125,6 +126,8 @@ def _text(file: Path, data: str) -> str:
         raw = read_file(file, TABLE)
     except OSError as error:
         raise DatasetError(f"cannot read {data!r}: {error.strerror or error}; check its permissions") from error
+    if raw.startswith(b"PK\3\4"):
+        raise DatasetError(f"{data!r} is a workbook of Excel or another ZIP archive; save it as CSV")
     try:
         return decode_text(raw)
     except UnicodeDecodeError as error:
@@ -134,9 +137,13 @@ def _text(file: Path, data: str) -> str:
 
 def _row(cells: dict[str, str], width: int, expected: int, data: str, line: int) -> _Row:
     if width != expected:
-        raise _bad(data, line, f"{width} cells where the header has {expected}; quote cells that hold separators")
+        hint = "quote cells that hold separators" if width > expected else "write a separator for each empty cell, too"
+        count = "1 cell" if width == 1 else f"{width} cells"
+        raise _bad(data, line, f"{count} where the header has {expected}; {hint}")
     path, label, split = (cells.get(column, "").strip() for column in _COLUMNS)
-    if not path or "\0" in path:
+    if "\0" in path:
+        raise _bad(data, line, f"the path {path!r} holds a NUL character; write the path of a file")
+    if not path:
         raise _bad(data, line, "the path is empty; give the image's path or remove the line")
     if split and split_of(split) is None:
         raise _bad(data, line, f"unknown split {split!r}; use train, val or test")
