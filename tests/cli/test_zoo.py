@@ -28,6 +28,14 @@ def test_ls(nns, small_zoo):
     assert "license: Apache-2.0" in table.out
 
 
+@pytest.mark.parametrize("command", [("zoo", "ls"), ("zoo", "info"), ("space", "show")])
+def test_the_zoo_of_searches_is_looked_into_where_none_is_named(nns, small_zoo, monkeypatch, command):
+    monkeypatch.setenv("NNS_ZOO", str(small_zoo.path))
+    for options in ([], ["--json"]):
+        unnamed, named = nns(*command, *options), nns(*command, small_zoo.path, *options)
+        assert (unnamed.code, unnamed.out, unnamed.err) == (0, named.out, named.err)
+
+
 def test_ls_within_limits_and_in_order(nns, small_zoo):
     found = nns("zoo", "ls", small_zoo.path, "--max-params", "2M", "--sort", "params", "--limit", 2, "--json").json
     params = [network["params"] for network in found["networks"]]

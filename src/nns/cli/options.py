@@ -18,6 +18,9 @@ Data = Annotated[
     Argument(metavar="DATA", help="Folder of class folders, or with train/ val/ test/; .csv; torchvision:NAME."),
 ]
 ZooArgument = Annotated[Path, Argument(metavar="ZOO", help="Zoo file (.h5).")]
+ReadZoo = Annotated[
+    Path | None, Argument(metavar="[ZOO]", help="Zoo file (.h5); default $NNS_ZOO, else an installed plugin's.")
+]
 ZooOption = Annotated[
     Path | None, Option("--zoo", metavar="ZOO", help="Zoo file; default $NNS_ZOO, else an installed plugin's.")
 ]

@@ -52,7 +52,7 @@ def fit(
 
 
 @app.command("show")
-def show(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
+def show(zoo: options.ReadZoo = None, json: options.JsonFlag = False) -> None:
     """Show the fitted spaces of a zoo, with their recall on held-out datasets.
 
     Example: nns space show zoo.h5
@@ -66,7 +66,7 @@ def show(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
     elif documents:
         _render(documents)
     else:
-        note(f"no fitted space; run `nns space fit {zoo}`")
+        note(f"no fitted space; run `nns space fit {opened.path}`")
 
 
 def _document(record: SpaceRecord) -> dict[str, Any]:

@@ -33,7 +33,7 @@ app.command("build")(build.build)
 
 @app.command("ls")
 def ls(
-    zoo: options.ZooArgument,
+    zoo: options.ReadZoo = None,
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,
@@ -67,6 +67,7 @@ def ls(
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
     seconds: dict[str, float] = {}
     with options.open_zoo(zoo) as opened, progress_bar() as update:
+        zoo = opened.path
 
         def measured(ids: Sequence[str]) -> Mapping[str, float]:
             from nns.networks import latencies
@@ -147,7 +148,7 @@ def _percent(share: float) -> str:
 
 
 @app.command("info")
-def info(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
+def info(zoo: options.ReadZoo = None, json: options.JsonFlag = False) -> None:
     """Count what is in a zoo and what it takes, and give its content digest.
 
     The digest is one of content: order, compression and history of the file do not count.
@@ -161,7 +162,7 @@ def info(zoo: options.ZooArgument, json: options.JsonFlag = False) -> None:
     if json:
         print_json(found.to_dict())
     else:
-        _render_info(zoo, found)
+        _render_info(opened.path, found)
 
 
 def _render_info(zoo: Path, found: ZooInfo) -> None:
