@@ -195,7 +195,7 @@ def test_a_network_of_no_backend_is_left_alone():
     assert checking.find_lie(sample_network(1).entry, installed_plugins()) is None
 
 
-def test_the_first_stages_of_a_packaged_network_are_no_lie():
+def test_the_first_stages_of_a_packaged_network_are_no_lie(cuts):
     registry = installed_plugins()
     backend = registry.backend("timm")
     offer = next(each for each in backend.pretrained() if each.spec.name == "tf_efficientnet_lite0-s3")
