@@ -58,6 +58,7 @@ def data(tmp_path: Path) -> Path:
 def test_what_is_right_and_what_is_taken_for_what(tuned: FineTuned, data: Path) -> None:
     found = evaluate_network(tuned, data)
     assert (found.split, found.images, found.accuracy) == ("all", 15, pytest.approx(11 / 15))
+    assert "not those that it was fine-tuned on" in str(found.tables()[0].caption)
     assert found.confusion == ((5, 0, 0), (0, 0, 0), (4, 0, 6))
     blue, green, red = found.classes
     assert (blue.name, blue.images, blue.precision, blue.recall) == ("blue", 5, pytest.approx(5 / 9), 1.0)

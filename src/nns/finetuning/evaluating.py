@@ -121,7 +121,11 @@ class Evaluation:
         columns = [("class", "left"), ("images", "right"), ("precision", "right"), ("recall", "right"), ("F1", "right")]
         low, high = self.interval
         title = f"{self.data}: {self.accuracy:.1%} of {self.images} images right ({low:.0%} to {high:.0%})"
-        which = {"test": "The test split.", "val": "The validation split.", "all": "All images."}[self.split]
+        every = (
+            "All images: these data are not those that it was fine-tuned on, or have changed since. If it was trained "
+        )
+        every += "on some of them, it is not as good as this says."
+        which = {"test": "The test split.", "val": "The validation split.", "all": every}[self.split]
         caption = f"{which} Macro F1 {self.macro_f1:.1%}. Intervals: 95 %."
         tables = [Table(title, [*columns, ("recall, 95 %", "right")], rows, caption)]
         if pairs := self.confused():
