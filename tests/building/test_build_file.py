@@ -175,7 +175,7 @@ MISTAKES = [
     ('weights = """\nnetworks = 1\nfp32"""\n', 1, "unknown precision of weights"),
     ('data = [\'\'\'\nnetworks = 1\n\'\'\', """\nnetworks = 2 \\""""""]\nnetworks = 0', 5, "networks must"),
     ('data = [\'#\', "\\""] # \'\nnetworks = 0 # """', 2, "networks must be at least 1"),
-    (f"strategy = '{'x' * 5000}'", 1, f"unknown strategy '{'x' * 400}"),
+    (f"strategy = '{'x' * 5000}'", 1, f"unknown strategy '{'x' * 100}"),
     # search spaces of other backends
     (
         TABLES + "\n[spaces.tim]\n",

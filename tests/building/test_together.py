@@ -164,7 +164,8 @@ def test_two_builds_of_one_zoo_share_the_work(plain_zoo, tmp_path):
     for kind, number in (("network", 8), ("transfer", 4)):
         shares = [finished(log, kind) for log in logs]
         assert len(set(shares[0] + shares[1])) == len(shares[0] + shares[1]) == number
-        assert all(shares), f"one did all of each {kind}"
+        if kind == "network":  # of a few transfers that take no time one may well do all
+            assert all(shares), f"one did all of each {kind}"
     reports = [json.loads(out) for out, _ in ended]
     assert {report["networks"] for report in reports} == {expected.networks} == {8}
     with Zoo(path) as zoo, Zoo(alone) as other:

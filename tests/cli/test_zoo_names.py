@@ -32,7 +32,7 @@ def evil(tmp_path):
     names = {"spec": spec, "source_dataset": EVIL, "license": EVIL, "classes": (EVIL, "b")}
     with HDF5Store(path) as store:
         supernet, subnet = sample_supernet(1), sample_subnet(1, 1)
-        store.add_network(sample_network(2, **names, provenance=Provenance(extra={EVIL: [EVIL]}), accuracy=3.0))
+        store.add_network(sample_network(2, **names, provenance=Provenance(extra={EVIL: [EVIL]}), accuracy=0.3))
         store.add_network(sample_network(3, **names | {"license": EVIL * 2}))
         store.add_supernet(supernet)
         store.add_network(subnet)
@@ -53,8 +53,8 @@ VERBS = {
     "ls --dataset nothing": 2,
     "info": 0,
     "show 0000000000000002": 0,
-    "verify": 4,
-    "verify --quick": 4,
+    "verify": 0,  # an accuracy of 3 that it had to name cannot be written any more (tests/stores/test_bounds.py)
+    "verify --quick": 0,
     "gc --dry-run": 0,
     "gc": 0,
     "rm 0000000000000002": 0,

@@ -90,7 +90,7 @@ def entry_of(weights: Weights, **changes: Any) -> NetworkEntry:
     entry = NetworkEntry(
         id="a" * 16,
         spec=ArchitectureSpec("timm", "tf_efficientnet_lite0", {}, "imagenet"),
-        cost=NetworkCost(3_371_024, 400_000_000, 13_652_360, 1280),
+        cost=NetworkCost(3_371_024, 383_907_552, 13_652_360, 1280),
         preprocessing=Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         classes=tuple(f"class {number}" for number in range(1000)),
         source_dataset="imagenet-1k",

@@ -21,7 +21,7 @@ from nns.testing._store import sample_network
 from nns.zoo import Zoo, merge_zoos, verify
 
 SOURCE = Path(package.__path__[0])
-READS_BYTES = {"networks/weights.py", "zoo/_verify.py", "building/references.py"}
+READS_BYTES = {"networks/weights.py", "zoo/_verify.py", "building/references.py", "building/preparing.py"}
 """What asks a store for weights: the reader, what checks that they are as they were written, what writes them again."""
 READS_SAFETENSORS = {"networks/weights.py"}
 READS_SAFETENSORS |= {"backends/checkpoint.py", "data/extractors/resnet18.py", "finetuning/handover.py"}

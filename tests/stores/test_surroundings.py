@@ -277,7 +277,7 @@ def test_a_folder_that_is_read_only(read_only):
     def work():
         found, refusals = contents(read_only), {}
         for name, write in WRITES.items():
-            refusals[name] = refused(write, read_only, "Permission denied")
+            refusals[name] = bool(refused(write, read_only, "Permission denied"))
         return found, refusals
 
     before = contents(read_only)

@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -163,7 +164,7 @@ class _BuildFile:
         """Parse the text."""
         try:
             if len(self.text) > SHORT:  # ten thousand dots in one key take minutes
-                rehearse(lambda: tomllib.loads(self.text), len(self.text), SECONDS, 1 << 30)
+                rehearse(self._try, len(self.text), SECONDS, 1 << 30)
             return tomllib.loads(self.text)
         except TooMuchError as error:
             raise UsageError(f"{self.name}: this is no TOML that can be read: {error}") from error
@@ -173,6 +174,10 @@ class _BuildFile:
             raise UsageError(f"{self.name}: this is no TOML that can be read: brackets are nested too deep") from error
         except ValueError as error:  # a whole number that Python refuses for its length
             raise UsageError(f"{self.name}: this is no TOML that can be read: a number has too many digits") from error
+
+    def _try(self) -> None:
+        with suppress(RecursionError):  # it ends, and is told when it is read again
+            tomllib.loads(self.text)
 
     def no_toml(self, message: str) -> UsageError:
         """Say what tomllib says; of a key that is given twice, which and where."""

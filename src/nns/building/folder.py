@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -21,6 +22,9 @@ BUILDS = ".builds"
 """File that every build has locked, shared: who gets it alone knows that nobody builds."""
 
 DONE = b"done"
+
+ATTEMPTS = 1000
+"""How often a folder is made that others remove meanwhile."""
 
 Numbers = tuple[list[float], list[float]]
 """Graph statistics of an architecture, and its costs."""
@@ -52,9 +56,16 @@ class BuildFolder:
         Raises:
             OSError: If the folder cannot be written.
         """
-        while self._builds < 0:
-            (self.path / "claims").mkdir(parents=True, exist_ok=True)
-            self._builds = _locked(self.path / BUILDS, fcntl.LOCK_SH)
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                (self.path / "claims").mkdir(parents=True, exist_ok=True)
+                self._builds = _locked(self.path / BUILDS, fcntl.LOCK_SH)
+            except FileExistsError:  # it went between two looks of mkdir's: another build removes it at this moment
+                if not left:
+                    raise
+            if self._builds >= 0:
+                return
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self.path))
 
     def leave(self, remove: bool) -> None:
         """End the claims; if nobody else builds, ``remove`` the folder with all that is in it."""

@@ -158,9 +158,12 @@ def _broken(word: str, width: int) -> list[str]:
 
 
 def fold_text(text: str, width: int) -> str:
-    """Break lines of a text between words; no word is broken, since it may be copied."""
+    """Break lines of a text between words; no word and no line that is a command is broken, since it may be copied."""
     lines = []
     for line in text.split("\n"):
+        if line.startswith("nns "):
+            lines.append(line)
+            continue
         here = ""
         for word in UNIT.sub(JOINT, line).split(" "):
             joined = f"{here} {word}" if here else word
