@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 MIN_RATE = 0.05
 """Share of the peak learning rate at which the warm-up begins."""
 
-RUNAWAY = 5.0
-"""Times the loss of a guess, ln(classes), above which a training has run away."""
+RUNAWAY = 100.0
+"""Times the loss of a guess, ln(classes), above which a training has run away: a first epoch of random weights on a few
+images has some ten times as much, and comes back by itself."""
 
 SMALLEST_BATCH = 4
 
