@@ -19,7 +19,7 @@ LARGEST = 1e15
 def load_weights(
     module: nn.Module | Callable[[], nn.Module], spec: ArchitectureSpec, state: Mapping[str, torch.Tensor]
 ) -> nn.Module:
-    """Give a network or supernet its trained weights, and put it into eval mode.
+    """Load trained weights into a network or supernet, and put it into eval mode.
 
     Args:
         module: The network, or what builds it. That is called on the meta device first, so that a name which stands

@@ -47,7 +47,7 @@ def predict(
     predictions: list[Prediction] = []
     skipped: list[Skipped] = []
     done = 0
-    with progress_bar() as update, _csv_rows(csv) as write:
+    with progress_bar() as update, _csv_rows(csv, ["path", "label", "probability"]) as write:
         for found in predict_each(folder, _places(images), top=top):
             if isinstance(found, Skipped):
                 skipped.append(found)
@@ -127,8 +127,10 @@ def evaluate(
         write_report(found, tuned.card, report, f"nns evaluate {folder} {data} --report {report}")
         note(f"wrote {report}")
     if csv is not None:
-        rows = [[c.name, c.images, c.precision, c.recall, c.f1, *c.interval] for c in found.classes]
-        _write_csv(csv, ["class", "images", "precision", "recall", "f1", "recall_low", "recall_high"], rows)
+        header = ["class", "images", "precision", "recall", "f1", "recall_low", "recall_high"]
+        with _csv_rows(csv, header) as write:
+            for c in found.classes:
+                write([c.name, c.images, c.precision, c.recall, c.f1, *c.interval])
     for item in found.skipped:
         note(f"skipped {item.path}: {item.reason}")
     if json:
@@ -170,17 +172,12 @@ def _places(images: list[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _csv_rows(path: Path | None) -> Iterator[Callable[[list[Any]], object]]:
-    """Yield what writes a row of a table of predictions, whole or not at all; it does nothing without a path."""
+def _csv_rows(path: Path | None, header: list[str]) -> Iterator[Callable[[list[Any]], object]]:
+    """Yield what writes a row of a table; the file is there whole or not at all. Without a path nothing is done."""
     if path is None:
         yield lambda row: None
         return
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv_writer(file)
-        rows.writerow(["path", "label", "probability"])
+        rows.writerow(header)
         yield rows.writerow
-
-
-def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv_writer(file).writerows([header, *rows])

@@ -114,7 +114,7 @@ def _is_whole(word: str) -> bool:
 
 
 def _share(columns: dict[int, tuple[int, int]], room: int) -> dict[int, int]:
-    """Give each column what it needs at least, and of what is left to those that want more, the same to each."""
+    """Share out the room: to each column what it needs at least, and what is left evenly to those that want more."""
     widths = {number: least for number, (least, _) in columns.items()}
     left = room - sum(widths.values())
     wanting = [number for number, (least, wanted) in columns.items() if wanted > least]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 
 from nns.bench.choosers._base import Answer, Chooser, Question, Scene
 from nns.bench.choosers.history import other_families
@@ -23,10 +24,11 @@ class AtLargeChooser(Chooser):
         results: Whether results count; otherwise the facts alone decide, as in a new zoo.
     """
 
+    kind = "method"
+
     def __init__(self, name: str, scene: Scene, seconds: SearchSeconds, results: bool = True) -> None:
         super().__init__(name, scene)
         self.seconds, self.results = seconds, results
-        self.kind = "method"  # type: ignore[misc]
 
     def ask(self, question: Question) -> Sequence[Answer]:
         """Order by quality."""
@@ -39,7 +41,7 @@ class AtLargeChooser(Chooser):
         results = Results(networks, datasets, known[datasets, networks])
         prior = shipped_prior()
         quality = prior.of_facts(matrix.zoo.facts[: len(matrix.candidates)], results).quality
-        predicted = 1 / (1 + np.exp(-(prior.level[0] + quality)))
+        predicted = expit(prior.level[0] + quality)
         seconds = self.seconds.checking(matrix.tasks[question.task].images)
         answer = Answer(quality, self.seconds.cold + seconds, self.seconds.warm + seconds, predicted=predicted)
         return [answer.within(question.feasible)]
