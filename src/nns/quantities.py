@@ -22,6 +22,13 @@ _NUMBER = re.compile(rf"\s*((?:{_DIGITS})(?:[eE]\+?[0-9]{{1,2}})?)\s*([A-Za-zµ]
 _PART = re.compile(rf"\s*({_DIGITS})\s*(h|hr|min|m|sec|s|ms)(?![A-Za-z])\s*")
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write a number of things: ``1 network``, ``2 networks``, ``2 classes``."""
+    if not many:
+        many = one + ("es" if one.endswith(("s", "ch")) else "s")
+    return f"{number} {one if number == 1 else many}"
+
+
 def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
     match = _NUMBER.fullmatch(text)
     if match is None or match[2] not in units:

@@ -215,4 +215,43 @@ def test_many_classes_have_no_matrix_but_a_list(tuned: FineTuned, data: Path) ->
             return torch.cat([super().forward(images), torch.full((len(images), 50), -99.0)], dim=1)
 
     found = evaluate_network(FineTuned(Wide().eval(), many), data)
-    assert "red taken for blue: 4 images" in report_page(found, many, "nns evaluate")
+    text = re.sub("</?bdi>", "", report_page(found, many, "nns evaluate"))
+    assert "red taken for blue: 4 images" in text
+    assert 'class="confusion"' not in text
+    assert "No image here of 51 classes: green, 0, 1" in text
+
+
+def test_the_page_can_be_read_out_and_reached_by_keys(tuned: FineTuned, data: Path) -> None:
+    """Regions that scroll have names of their own, names keep their direction, and what is drawn is in a table, too."""
+    from nns.cli.evaluation_report import report_page
+
+    hebrew = replace(tuned.card, classes=("blue", "green", "בית ספר"))
+    (data / "red").rename(data / "בית ספר")
+    text = report_page(evaluate_network(FineTuned(tuned.module, hebrew), data), hebrew, "nns evaluate")
+    names = re.findall(r'tabindex="0" role="region" aria-label="([^"]+)"', text)
+    assert len(names) == len(set(names)) == text.count('class="scroll"') >= 3
+    assert '<th scope="row" dir="auto">בית ספר</th>' in text
+    assert "<bdi>בית ספר</bdi> taken for <bdi>blue</bdi>: 4 images" in text
+    assert text.count("<svg") == text.count('role="img" aria-label=')
+    assert all("alt=" in each for each in re.findall("<img[^>]*>", text))
+    rows = re.findall(r'<th scope="row">(\d+)% to (\d+)%</th><td class="n">(\d+)</td>', text)
+    assert sum(int(images) for _, _, images in rows) == 15
+
+
+def test_one_image_is_not_one_images(tuned: FineTuned, tmp_path: Path) -> None:
+    from nns.cli.evaluation_report import report_page
+
+    write(tmp_path / "d" / "red", "red", "r", 1)
+    found = evaluate_network(tuned, Dataset.of([(tmp_path / "d/red/r0.png", "red")], require_labels=False))
+    assert "100.0% of 1 image right" in found.tables()[0].title
+    assert "1 images" not in report_page(found, tuned.card, "nns evaluate")
+
+
+def test_every_measure_has_its_interval(tuned: FineTuned, data: Path, tmp_path: Path, nns: Any) -> None:
+    blue, _, red = evaluate_network(tuned, data).classes
+    assert blue.precision_interval == (pytest.approx(0.2667, abs=1e-3), pytest.approx(0.8112, abs=1e-3))  # 5 of 9
+    assert red.precision_interval[1] == pytest.approx(1.0)
+    for each in (blue, red):
+        assert each.f1_interval[0] < each.f1 < each.f1_interval[1]
+    table = evaluate_network(tuned, data).tables()[0]
+    assert list(table.rows[0][:4]) == ["blue", "5", "55.6% (27-81%)", "100.0% (57-100%)"]

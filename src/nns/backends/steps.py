@@ -115,6 +115,16 @@ def measure_split(
     return loss / len(split) if len(split) else float("nan"), np.concatenate(found)
 
 
+def compute_logits(
+    module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str = "cpu", batch_size: int = 128
+) -> NDArray[np.float32]:
+    """Compute the logits (n, classes) of a split that has images; as :func:`evaluate` does."""
+    import numpy as np
+
+    parts = _logits(module, split, preprocessing, device, batch_size)
+    return np.concatenate([logits.cpu().numpy() for logits, _ in parts])
+
+
 def _logits(
     module: nn.Module, split: LabelledArrays, preprocessing: Preprocessing, device: str, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from nns.building.plan import BuildItem
 from nns.building.transfers import TransferItem, TransferResult
 from nns.building.worker import ItemResult
-from nns.quantities import format_seconds
+from nns.quantities import counted, format_seconds
 from nns.tables import Table
 
 EventKind = Literal["dataset", "architecture", "plan", "start", "network", "transfer", "failed", "merge"]
@@ -85,7 +85,7 @@ class BuildReport:
 
     def __repr__(self) -> str:
         """Return what is there now, in one line."""
-        return f"<BuildReport: {self.networks} networks ({self.added} new) in {self.zoo}>"
+        return f"<BuildReport: {counted(self.networks, 'network')} ({self.added} new) in {self.zoo}>"
 
     def _repr_html_(self) -> str:
         return self.table().html()

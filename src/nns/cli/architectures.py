@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from nns.cli import options
+from nns.quantities import counted
 
 
 def architectures(
@@ -50,7 +51,7 @@ def architectures(
     ]
     columns = [("architecture", "left"), ("weights", "left"), ("params", "right"), ("MACs", "right"), ("size", "right")]
     print_table(
-        f"{pattern}: {len(rows)} architectures, {classes} classes, {image_size} px",
+        f"{pattern}: {counted(len(rows), 'architecture')}, {counted(classes, 'class')}, {image_size} px",
         columns,
         rows,
         least=("weights", "MACs", "size"),

@@ -156,8 +156,8 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
 
     from nns.building import estimate_build
     from nns.cli.output import note, print_json, print_table, said_progress
-    from nns.cli.text import counted, one_line
-    from nns.quantities import format_bytes, format_count, format_seconds
+    from nns.cli.text import one_line
+    from nns.quantities import counted, format_bytes, format_count, format_seconds
 
     with said_progress() as update:
         found = estimate_build(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nns.building import BuildEvent, BuildItem, TransferItem
-from nns.cli.text import counted, one_line
+from nns.cli.text import one_line
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from nns.cli import options
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from nns.demo import DemoReport, DemoRun, DemoTask
@@ -89,7 +90,7 @@ def render(report: DemoReport) -> None:
         columns += [("validation", "right"), ("test", "right")]
         rows = [_row(run) for run in task.runs]
         rows.append(["always the commonest class", "", "", "", "", f"{task.chance:.1%}"])
-        title = f"Fine-tuned on {task.data.name} for {task.runs[0].result.epochs} epochs each"
+        title = f"Fine-tuned on {task.data.name} for {counted(task.runs[0].result.epochs, 'epoch')} each"
         print_table(title, columns, rows, _next(task), ("time", "params", "architecture"))
     print_lines(f"\n{format_seconds(report.seconds)} in all. With images of your own, in one folder a class:\n")
     for command in ("nns doctor ./mydata", "nns search ./mydata --max-params 5M", "nns finetune ./mydata --budget 2m"):

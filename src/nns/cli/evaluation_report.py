@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nns.finetuning import Card, Epoch
+    from nns.finetuning.calibration import Reliability
     from nns.finetuning.evaluating import Evaluation
 
 MOST_CLASSES = 40
 """Classes up to which the whole confusion matrix is shown."""
+PAIRS = 10
+"""Pairs of classes that are listed as confused."""
 WIDTH, HEIGHT, LEFT = 640, 200, 44
+SIDE = 320
+"""Side of the reliability diagram."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,35 @@ class Curve:
         points = " ".join(f"{LEFT + step * n:.1f},{_height(value):.1f}" for n, value in enumerate(known))
         lines = tuple((_height(share), f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0))
         return cls(points, lines, known[0], known[-1])
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The reliability diagram as what SVG draws, measured from the lower left corner.
+
+    Attributes:
+        points: Of each bin where it is, how high, and both ends of the interval.
+    """
+
+    points: tuple[tuple[float, float, float, float], ...]
+    lines: tuple[tuple[float, str], ...]
+    low: float
+    high: float
+    side: int = SIDE
+
+    @classmethod
+    def of(cls, found: Reliability) -> Trust:
+        """Draw the bins."""
+        points = tuple(
+            (_along(each.confidence), _along(each.accuracy), _along(each.interval[0]), _along(each.interval[1]))
+            for each in found.bins
+        )
+        lines = tuple((_along(share), f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0))
+        return cls(points, lines, _along(0.0), _along(1.0))
+
+
+def _along(share: float) -> float:
+    return round(LEFT + (SIDE - LEFT - 20) * share, 1)
 
 
 def _height(share: float) -> float:
@@ -74,7 +108,10 @@ def report_page(found: Evaluation, card: Card, command: str) -> str:
             most=MOST_CLASSES,
             shade=_shade,
             pictures=pictures,
+            pairs=found.confused(PAIRS),
+            unseen=[each.name for each in found.classes if not each.images],
             curve=Curve.of(card.history),
+            trust=Trust.of(found.calibration),
             command=command,
             version=__version__,
         )

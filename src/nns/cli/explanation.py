@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from nns.quantities import counted
+
 if TYPE_CHECKING:
     from nns.searching import Candidate, SearchResult
 
@@ -28,10 +30,8 @@ def own_sentence(result: SearchResult) -> str:
     own = result.own
     if own is None or not own.results:
         return "No result of your own counted: each `nns finetune` of yours adds to what `nns history ls` shows."
-    return (
-        f"{own.results} results of your own on {own.datasets} datasets counted (term own); most like these images is "
-        f"{own.nearest}, likeness {own.likeness:.2f}."
-    )
+    results = f"{counted(own.results, 'result')} of your own on {counted(own.datasets, 'dataset')}"
+    return f"{results} counted (term own); most like these images is {own.nearest}, likeness {own.likeness:.2f}."
 
 
 def gain_sentence(result: SearchResult) -> str:

@@ -15,6 +15,7 @@ from typer import Argument, Option
 from nns.cli import options
 from nns.cli.pages import check_report
 from nns.files import replacing
+from nns.quantities import counted
 
 SHOWN_EVERY = 32
 
@@ -61,7 +62,7 @@ def predict(
     if csv is not None:
         for item in skipped:
             note(f"skipped {item.path}: {item.reason}")
-        note(f"wrote {csv}: {done} images")
+        note(f"wrote {csv}: {counted(done, 'image')}")
     elif json:
         print_json(
             {
@@ -128,9 +129,11 @@ def evaluate(
         note(f"wrote {report}")
     if csv is not None:
         header = ["class", "images", "precision", "recall", "f1", "recall_low", "recall_high"]
+        header += ["precision_low", "precision_high", "f1_low", "f1_high"]
         with _csv_rows(csv, header) as write:
             for c in found.classes:
-                write([c.name, c.images, c.precision, c.recall, c.f1, *c.interval])
+                ends = [*c.interval, *c.precision_interval, *c.f1_interval]
+                write([c.name, c.images, c.precision, c.recall, c.f1, *ends])
     for item in found.skipped:
         note(f"skipped {item.path}: {item.reason}")
     if json:

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from nns.cli import options
-from nns.cli.text import counted
+from nns.quantities import counted
 
 NAMED = 3
 """Files that are named on the terminal at most; ``--json`` has them all."""

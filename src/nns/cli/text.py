@@ -49,8 +49,3 @@ def ascii_json(document: Any, indent: int | None = None) -> str:
     """Write JSON in printable ASCII, which no stream lacks and nothing in which drives a terminal."""
     text = json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent)
     return text.replace("\x7f", "\\u007f")  # the one control character that JSON lets through
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number of things: ``1 network``, ``2 networks``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

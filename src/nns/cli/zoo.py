@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from nns.cli import build, import_tans, options, zoo_adding, zoo_writing
-from nns.cli.text import counted
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from nns.types import NetworkEntry, TransferRecord
@@ -193,7 +193,7 @@ def _render_info(zoo: Path, found: ZooInfo) -> None:
     for name, (frames, decoded, stored) in packing.codecs.items():
         rows.append([f"  {name}", f"{format_bytes(decoded)} in {format_bytes(stored)}, {frames} frames"])
     if found.waiting:
-        waiting = f"{found.waiting} files, {format_bytes(found.waiting_bytes)}, in {zoo.name}.journal"
+        waiting = f"{counted(found.waiting, 'file')}, {format_bytes(found.waiting_bytes)}, in {zoo.name}.journal"
         rows.append(["waiting", f"{waiting}; `nns zoo gc {zoo}` brings them in"])
     print_table(str(zoo), [("", "left"), ("", "left")], rows)
 

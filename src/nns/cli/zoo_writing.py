@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from nns.cli import options
-from nns.cli.text import counted
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from nns.networks import Network, Supernet

@@ -17,6 +17,7 @@ from nns.data.rendering import Rendering
 from nns.data.report import Finding
 from nns.data.sampling import sample_by_class
 from nns.data.seen import Seen
+from nns.quantities import counted
 from nns.types import DatasetRecord, SplitArrays, SplitName
 
 QUERY_IMAGES = 200
@@ -60,8 +61,8 @@ class Contents:
 
     def __repr__(self) -> str:
         """Return one line; the items would be thousands."""
-        kind = f"{len(self.classes)} classes" if self.labelled else "unlabelled"
-        return f"Dataset({self.path!r}, {len(self)} images, {kind})"
+        kind = counted(len(self.classes), "class") if self.labelled else "unlabelled"
+        return f"Dataset({self.path!r}, {counted(len(self), 'image')}, {kind})"
 
     @property
     def labelled(self) -> bool:

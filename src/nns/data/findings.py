@@ -9,9 +9,10 @@ from nns.data.dataset import Dataset
 from nns.data.items import Skipped
 from nns.data.left_out import EXPECTED, NOT_AN_IMAGE, is_not_read
 from nns.data.rendering import Rendering
-from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, counted, first_few
+from nns.data.report import DoctorReport, DuplicateGroup, Finding, Severity, first_few
 from nns.data.seen import oddities
 from nns.errors import DatasetError
+from nns.quantities import counted
 
 TINY_CLASS = 10
 """Fewer training images in a class than this are worth a warning."""

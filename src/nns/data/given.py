@@ -20,6 +20,7 @@ from nns.data.names import clean_name
 from nns.data.opening import open_bytes
 from nns.data.reading import read_file
 from nns.errors import DatasetError
+from nns.quantities import counted
 
 _LABEL_ATTRIBUTES = ("targets", "labels", "_labels", "y")
 _CHANNELS = (1, 3, 4)
@@ -96,7 +97,7 @@ def given_items(data: Any) -> tuple[str, str, tuple[str, ...], tuple[ImageItem, 
         ImageItem(image, label, None, clean_name(str(image)) if isinstance(image, Path) else str(number))
         for number, (image, label) in enumerate(zip(images, indices, strict=True))
     )
-    return name, f"{len(images)} images", classes, tuple(items)
+    return name, counted(len(images), "image"), classes, tuple(items)
 
 
 _OR = "or a tuple (images, labels)"

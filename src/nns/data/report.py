@@ -17,11 +17,6 @@ CLASSES_SHOWN = 40
 """Classes that a table of them has at most."""
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: ``1 image``, ``2 classes``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
 def first_few(names: Sequence[str], shown: int = 3) -> str:
     """Name the first few, and count the others."""
     return ", ".join(names[:shown]) + (f", and {len(names) - shown} more" if len(names) > shown else "")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nns.data.left_out import by_reason, reasons
 from nns.data.names import NO_LABEL, in_line, look_alike, split_of
-from nns.data.report import Finding, counted, first_few
+from nns.data.report import Finding, first_few
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from nns.data.contents import Contents

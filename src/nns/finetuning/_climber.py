@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from nns.finetuning._run import Epoch, rank
+from nns.finetuning.calibration import Calibration
 from nns.finetuning.training import TrainingResult
 from nns.types import Preprocessing, SplitArrays
 
@@ -108,6 +109,7 @@ class LadderResult:
         history: Its epochs over all rungs, numbered through.
         tried: All entrants, the winner first, then by how far they came.
         interrupted: Whether Ctrl-C ended the ladder.
+        calibration: By what its logits are divided; None if Ctrl-C left that out.
     """
 
     winner: Entrant
@@ -121,6 +123,7 @@ class LadderResult:
     tried: tuple[Tried, ...]
     interrupted: bool
     macro_f1: float | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass
@@ -135,7 +138,7 @@ class Climber:
         history: All its epochs.
         stopped: Why it is not trained on.
         rungs: Rungs it was trained in.
-        test_seconds: What one evaluation of the test split will take, 0 as long as that is not known.
+        test_seconds: What calibration and the test will take, 0 as long as that is not known.
     """
 
     entrant: Entrant
@@ -166,8 +169,9 @@ class Climber:
         self.history += [replace(epoch, epoch=offset + epoch.epoch) for epoch in result.history]
         self.stopped = _STOPPED[result.stopped]
         self.rungs = rung
-        if data.test is not None and len(data.val):
-            self.test_seconds = result.validation_seconds * len(data.test) / len(data.val)
+        if len(data.val):
+            images = len(data.val) + (len(data.test) if data.test else 0)
+            self.test_seconds = result.validation_seconds * images / len(data.val)
 
     def give_up(self) -> None:
         """Note that its training came to nothing: its weights are what they were at its best, if there was one."""

@@ -11,6 +11,7 @@ from nns.data.rendering import Rendering
 from nns.documents import Count, convert
 from nns.finetuning._climber import LadderResult, Tried
 from nns.finetuning._run import Epoch
+from nns.finetuning.calibration import MOST, Calibration
 from nns.finetuning.recipe import Recipe
 from nns.jsonable import jsonable
 from nns.types import MAX_CHANNEL, MAX_SIDE, ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
@@ -54,6 +55,7 @@ class Card:
         rendering: How deep and transparent images of the dataset became 8 bits of RGB, and so must those that it is
             given; None if there were none.
         macro_f1: Mean F1 of the classes on the test split, each class counted alike, 0..1; None without one.
+        calibration: By what logits are divided, so that probabilities are honest; None in older cards.
     """
 
     network: str
@@ -82,6 +84,12 @@ class Card:
     weights_sha256: str = ""
     rendering: Rendering | None = None
     macro_f1: float | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax."""
+        return self.calibration.temperature if self.calibration else 1.0
 
 
 def make_card(
@@ -138,6 +146,7 @@ def make_card(
         versions=_versions(),
         rendering=rendering,
         macro_f1=result.macro_f1,
+        calibration=result.calibration,
     )
 
 
@@ -170,6 +179,8 @@ def decode_card(row: Mapping[str, Any]) -> Card:
         raise ValueError(f"an input of {card.preprocessing.size} pixels")
     if not card.classes:
         raise ValueError("no classes")
+    if not 1 / (2 * MOST) <= card.temperature <= 2 * MOST:
+        raise ValueError(f"a temperature of {card.temperature}")
     channels = card.preprocessing
     if not all(-MAX_CHANNEL <= mean <= MAX_CHANNEL for mean in channels.mean):
         raise ValueError(f"a mean of {channels.mean}")

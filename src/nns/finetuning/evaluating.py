@@ -11,9 +11,11 @@ import numpy as np
 
 from nns.data import Dataset, Skipped
 from nns.errors import DatasetError
+from nns.finetuning.calibration import Reliability, measure_reliability, softmax
 from nns.finetuning.handover import FineTuned, load_handover
-from nns.finetuning.measures import macro_f1
-from nns.finetuning.predicting import probabilities
+from nns.finetuning.measures import f1_interval, macro_f1, wilson
+from nns.finetuning.predicting import logits_of
+from nns.quantities import counted
 from nns.tables import Table
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class ClassScore:
         recall: Share of its images that were found, 0..1.
         f1: Harmonic mean of the two.
         interval: 95 % interval of the recall (Wilson 1927).
+        precision_interval: 95 % interval of the precision.
+        f1_interval: 95 % interval of F1.
     """
 
     name: str
@@ -50,6 +54,8 @@ class ClassScore:
     recall: float
     f1: float
     interval: tuple[float, float]
+    precision_interval: tuple[float, float]
+    f1_interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Evaluation:
         classes: Of each class of the network, in its order.
         confusion: (classes, classes) images of the class of the row that were said to be of that of the column.
         mistakes: The worst, those that the network was surest of first.
+        calibration: How far probabilities are from what they say.
         skipped: Images that could not be read.
         pictures: The images of the mistakes, (3, size, size) uint8 each, if they were asked for.
     """
@@ -89,6 +96,7 @@ class Evaluation:
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     mistakes: tuple[Mistake, ...]
+    calibration: Reliability
     skipped: tuple[Skipped, ...]
     pictures: tuple[NDArray[np.uint8], ...] = ()
 
@@ -98,11 +106,11 @@ class Evaluation:
         del found["pictures"]
         return found
 
-    def confused(self) -> list[tuple[str, str, int]]:
+    def confused(self, most: int = CONFUSED) -> list[tuple[str, str, int]]:
         """List the pairs of classes that are taken for one another most: true, said, images."""
         table = np.array(self.confusion)
         np.fill_diagonal(table, 0)
-        order = np.argsort(-table, axis=None, kind="stable")[:CONFUSED]
+        order = np.argsort(-table, axis=None, kind="stable")[:most]
         pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, table.shape), strict=True)]
         return [(self.classes[a].name, self.classes[b].name, int(table[a, b])) for a, b in pairs if table[a, b]]
 
@@ -112,26 +120,31 @@ class Evaluation:
             [
                 each.name,
                 str(each.images),
-                *(f"{value:.1%}" for value in (each.precision, each.recall, each.f1)),
-                f"{each.interval[0]:.0%} to {each.interval[1]:.0%}",
+                _share(each.precision, each.precision_interval),
+                _share(each.recall, each.interval),
+                _share(each.f1, each.f1_interval),
             ]
             for each in sorted(self.classes, key=lambda each: each.f1)
             if each.images
         ]
         columns = [("class", "left"), ("images", "right"), ("precision", "right"), ("recall", "right"), ("F1", "right")]
         low, high = self.interval
-        title = f"{self.data}: {self.accuracy:.1%} of {self.images} images right ({low:.0%} to {high:.0%})"
+        title = f"{self.data}: {self.accuracy:.1%} of {counted(self.images, 'image')} right ({low:.0%} to {high:.0%})"
         every = (
             "All images: these data are not those that it was fine-tuned on, or have changed since. If it was trained "
         )
         every += "on some of them, it is not as good as this says."
         which = {"test": "The test split.", "val": "The validation split.", "all": every}[self.split]
-        caption = f"{which} Macro F1 {self.macro_f1:.1%}. Intervals: 95 %."
-        tables = [Table(title, [*columns, ("recall, 95 %", "right")], rows, caption)]
+        caption = f"{which} Macro F1 {self.macro_f1:.1%}. In brackets: 95 %. {self.calibration.sentence()}"
+        tables = [Table(title, columns, rows, caption)]
         if pairs := self.confused():
             rows = [[true, said, str(count)] for true, said, count in pairs]
             tables.append(Table("Most confused", [("is", "left"), ("taken for", "left"), ("images", "right")], rows))
         return tables
+
+
+def _share(share: float, interval: tuple[float, float]) -> str:
+    return f"{share:.1%} ({100 * interval[0]:.0f}-{interval[1]:.0%})"
 
 
 def evaluate_network(
@@ -176,7 +189,7 @@ def evaluate_network(
     rows, found = [], []
     for indices, images in parts:
         rows.append(indices)
-        found.append(probabilities(tuned, images))
+        found.append(logits_of(tuned, images))
     if not rows:
         raise DatasetError(f"none of the {len(skipped)} images of {dataset.name!r} could be read")
     place = np.array([known[name] for name in dataset.classes])
@@ -221,32 +234,26 @@ def _count(
     split: str,
     indices: NDArray[np.int64],
     truth: NDArray[np.int64],
-    chances: NDArray[np.float32],
+    logits: NDArray[np.float32],
     skipped: list[Skipped],
 ) -> tuple[Evaluation, list[int]]:
     """Count; and list which images the mistakes are."""
-    from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    def interval(right: int, of: int) -> tuple[float, float]:
-        if not of:
-            return (0.0, 1.0)
-        found = binomtest(right, of).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
-
-    names, said = tuned.card.classes, chances.argmax(axis=1)
+    names, said = tuned.card.classes, logits.argmax(axis=1)
     every = range(len(names))
     table = confusion_matrix(truth, said, labels=every)
     precision, recall, f1, images = precision_recall_fscore_support(truth, said, labels=every, zero_division=0.0)
+    hits, of_it, taken = table.diagonal().tolist(), table.sum(axis=1).tolist(), table.sum(axis=0).tolist()
     right = said == truth
-    sure = chances.max(axis=1)
+    sure = softmax(logits, tuned.card.temperature).max(axis=1)
     worst = [row for row in np.argsort(-sure, kind="stable") if not right[row]][:WORST]
     result = Evaluation(
         data=dataset.name,
         split=split,
         images=len(truth),
         accuracy=float(right.mean()),
-        interval=interval(int(right.sum()), len(right)),
+        interval=wilson(int(right.sum()), len(right)),
         macro_f1=macro_f1(truth, said),
         classes=tuple(
             ClassScore(
@@ -255,7 +262,9 @@ def _count(
                 float(precision[c]),
                 float(recall[c]),
                 float(f1[c]),
-                interval(int(table[c, c]), int(images[c])),
+                wilson(hits[c], of_it[c]),
+                wilson(hits[c], taken[c]),
+                f1_interval(hits[c], of_it[c], taken[c]),
             )
             for c in every
         ),
@@ -264,6 +273,7 @@ def _count(
             Mistake(dataset.items[indices[row]].key, names[said[row]], names[truth[row]], float(sure[row]))
             for row in worst
         ),
+        calibration=measure_reliability(logits, truth, tuned.card.calibration),
         skipped=tuple(skipped),
     )
     return result, [int(indices[row]) for row in worst]

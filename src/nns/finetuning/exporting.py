@@ -1,8 +1,9 @@
 """Exporting a fine-tuned network: one safetensors file, or ONNX for other runtimes.
 
 The ONNX model takes ``images``, uint8 (batch, 3, size, size), RGB, and gives ``logits``, float32 (batch,
-classes). Normalisation is inside, for that is what callers get wrong; the caller decodes and resizes (shorter
-side to ``size``, centre square). Class names and size are in the model's metadata.
+classes). Normalisation is inside, for that is what callers get wrong, and the logits are divided by the temperature of
+the card, so that their softmax is what ``nns predict`` says; the caller decodes and resizes (shorter side to ``size``,
+centre square). Class names and size are in the model's metadata.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def _metadata(card: Card) -> dict[str, str]:
         "nns.input": "uint8 RGB, shorter side resized to nns.size, centre square; normalisation is inside",
         "nns.network": card.network,
         "nns.license": card.license,
+        "nns.temperature": f"{card.temperature:g} (the logits are divided by it already)",
     }
 
 
@@ -140,8 +142,10 @@ def _with_normalisation(tuned: FineTuned) -> nn.Module:
     import torch
     from torch import nn
 
+    temperature = tuned.card.temperature
+
     class Normalised(nn.Module):
-        """A network that takes uint8 images."""
+        """A network that takes uint8 images and gives calibrated logits."""
 
         mean: torch.Tensor
         std: torch.Tensor
@@ -155,7 +159,7 @@ def _with_normalisation(tuned: FineTuned) -> nn.Module:
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = self.network((images.float() - self.mean) / self.std)
-            return logits
+            return logits if temperature == 1 else logits / temperature
 
     return Normalised().eval()
 

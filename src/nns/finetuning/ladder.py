@@ -20,16 +20,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nns.backends.steps import predict_classes
+from nns.backends.steps import compute_logits, predict_classes
 from nns.errors import UsageError
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
 from nns.finetuning._run import DivergedError, Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
+from nns.finetuning.calibration import Calibration, calibrate
 from nns.finetuning.checkpoint import Checkpoint
 from nns.finetuning.measures import macro_f1
 from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe
 from nns.finetuning.training import resolve_device, train
+from nns.quantities import counted
 from nns.types import Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ class _Ladder:
 
     @property
     def training_seconds(self) -> float | None:
-        """The budget, less what the final test takes."""
+        """The budget, less what calibration and the final test take."""
         if self.seconds is None:
             return None
         return self.seconds - max((climber.test_seconds for climber in self.alive), default=0.0)
@@ -162,7 +164,9 @@ class _Ladder:
             self.number = number
             if resumed is None:
                 self._halve(rung.entrants)
-                self._tell("rung", message=f"{rung.entrants} entrant(s), up to {rung.epochs} epoch(s) each")
+                self._tell(
+                    "rung", message=f"{counted(rung.entrants, 'entrant')}, up to {counted(rung.epochs, 'epoch')} each"
+                )
             for turn, climber in enumerate(self.alive):
                 if resumed and turn < resumed["turn"]:
                     continue
@@ -276,6 +280,7 @@ class _Ladder:
             raise KeyboardInterrupt  # nothing else ends a ladder before anything was measured
         winner = max(measured, key=lambda climber: climber.rank)
         module = winner.best_module()
+        calibration = self._calibrate(winner.entrant, module)
         test_accuracy, macro_f1 = self._test(winner.entrant, module)
         losers = [climber for climber in self.climbers if climber is not winner]
         losers.sort(key=lambda climber: (climber.rungs, climber.rank), reverse=True)
@@ -291,7 +296,22 @@ class _Ladder:
             tried=tuple(climber.tried() for climber in (winner, *losers)),
             interrupted=self.interrupted,
             macro_f1=macro_f1,
+            calibration=calibration,
         )
+
+    def _calibrate(self, winner: Entrant, module: nn.Module) -> Calibration | None:
+        """Fit the temperature on the validation split; None if Ctrl-C comes."""
+        device = resolve_device(self.recipe.device)
+        val = self.data_of(winner.preprocessing).val
+        if not len(val):
+            return Calibration(1.0, 0)
+        try:
+            return calibrate(compute_logits(module.to(device), val, winner.preprocessing, device), val.labels)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return None
+        finally:
+            module.to("cpu")
 
     def _test(self, winner: Entrant, module: nn.Module) -> tuple[float | None, float | None]:
         """Return accuracy and macro F1 on the test split, None without one."""
@@ -300,7 +320,7 @@ class _Ladder:
             test = self.data_of(winner.preprocessing).test
             if test is None or not len(test):
                 return None, None
-            self._tell("test", winner.id, message=f"{len(test)} images")
+            self._tell("test", winner.id, message=counted(len(test), "image"))
             said = predict_classes(module.to(device), test, winner.preprocessing, device)
             return float((said == test.labels).mean()), macro_f1(test.labels, said)
         except KeyboardInterrupt:

@@ -31,8 +31,8 @@ class Pace:
         return self.seconds_per_image * (len(data.train) + FORWARD_SHARE * len(data.val))
 
     def test(self, data: SplitArrays) -> float:
-        """Estimate the seconds of one evaluation of the test split."""
-        return self.seconds_per_image * FORWARD_SHARE * (len(data.test) if data.test else 0)
+        """Estimate the seconds of calibration and test: one evaluation of the validation and the test split."""
+        return self.seconds_per_image * FORWARD_SHARE * (len(data.val) + (len(data.test) if data.test else 0))
 
 
 def measure_pace(module: nn.Module, data: SplitArrays, preprocessing: Preprocessing, recipe: Recipe) -> Pace:

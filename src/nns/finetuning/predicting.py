@@ -15,6 +15,7 @@ from nns.data import Skipped
 from nns.data.formats._tree import Tree
 from nns.data.parallel import decode_many
 from nns.errors import UsageError
+from nns.finetuning.calibration import softmax
 from nns.finetuning.handover import FineTuned, load_handover
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
             yield path
 
 
-def probabilities(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-    """Compute the probability of each class, (n, classes), of (n, 3, size, size) images."""
+def logits_of(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+    """Compute the logits, (n, classes), of (n, 3, size, size) images; no temperature is in them."""
     import torch
 
     from nns.backends.batches import normalise
@@ -131,13 +132,13 @@ def probabilities(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int =
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             batch = normalise(images[start : start + batch_size], tuned.card.preprocessing)
-            found.append(tuned.module(batch).float().softmax(1).numpy())
+            found.append(tuned.module(batch).float().numpy())
     return np.concatenate(found)
 
 
 def _predict_batch(tuned: FineTuned, names: list[str], images: NDArray[np.uint8], top: int) -> list[Prediction]:
     """Predict (n, 3, size, size) uint8 images."""
-    chances = probabilities(tuned, images)
+    chances = softmax(logits_of(tuned, images), tuned.card.temperature)
     order_of_all = np.argsort(-chances, axis=1, kind="stable")[:, : min(top, len(tuned.card.classes))]
     found: list[Prediction] = []
     for name, chance, order in zip(names, chances, order_of_all, strict=True):

@@ -14,7 +14,7 @@ from nns.data import QUERY_IMAGES, Dataset, Seen
 from nns.errors import NoNetworkError, UsageError, WeightsError
 from nns.history import OwnResults, own_results
 from nns.networks import Network, bring_weights, check_records, latencies
-from nns.quantities import limit_for
+from nns.quantities import counted, limit_for
 from nns.searching.candidates import Ranking
 from nns.searching.limits import NetworkTable, feasible
 from nns.searching.neighbours import neighbourhood
@@ -167,7 +167,7 @@ def _rests_on(space: Space, zoo: Zoo) -> str:
     if space.is_fitted:
         return ""
     results = len(zoo.store.transfers())
-    own = f" and {results} results of this zoo" if results else ""
+    own = f" and {counted(results, 'result')} of this zoo" if results else ""
     known = {record.digest for record in zoo.store.datasets()}
     sources = {entry.source_digest for entry in zoo.store.entries()} & known
     # a fit takes two datasets with networks of their own

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nns.quantities import format_bytes, format_count, format_seconds
+from nns.quantities import counted, format_bytes, format_count, format_seconds
 from nns.searching.neighbours import Neighbourhood
 from nns.tables import Table
 from nns.types import Limits, NetworkEntry
@@ -207,10 +207,8 @@ class SearchResult:
 
     def __repr__(self) -> str:
         """Return what was found, in one line."""
-        return (
-            f"<SearchResult for {self.dataset.path}: {self.feasible} of {self.zoo_networks} networks meet the limits, "
-            f"best {self.best!r}>"
-        )
+        networks = f"{self.feasible} of {counted(self.zoo_networks, 'network')}"
+        return f"<SearchResult for {self.dataset.path}: {networks} meet the limits, best {self.best!r}>"
 
     def _repr_html_(self) -> str:
         return self.table().html()
@@ -293,11 +291,11 @@ class SearchResult:
             row += [f"{candidate.score:.2f}"]
             row += [_weights(candidate), entry.license] if elsewhere else []
             rows.append(row)
-        classes = f"{self.dataset.classes} classes" if self.dataset.classes is not None else "unlabelled"
+        classes = counted(self.dataset.classes, "class") if self.dataset.classes is not None else "unlabelled"
         static = self.static_choice
         return Table(
-            f"{self.dataset.path}: {self.dataset.images} images, {classes}; "
-            f"{self.feasible} of {self.zoo_networks} networks meet the limits",
+            f"{self.dataset.path}: {counted(self.dataset.images, 'image')}, {classes}; "
+            f"{self.feasible} of {counted(self.zoo_networks, 'network')} meet the limits",
             columns,
             rows,
             f"Blind to your images, {static.entry.id[:ID_SHOWN]} ({static.entry.spec.name}) would be picked; "
