@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nns.data import Dataset
+from nns.data import Dataset, splitting
 from nns.errors import DatasetError
 from nns.finetuning import Card, FineTuned
 from nns.finetuning.evaluating import Evaluation, evaluate_network
@@ -255,3 +255,30 @@ def test_every_measure_has_its_interval(tuned: FineTuned, data: Path, tmp_path: 
         assert each.f1_interval[0] < each.f1 < each.f1_interval[1]
     table = evaluate_network(tuned, data).tables()[0]
     assert list(table.rows[0][:4]) == ["blue", "5", "55.6% (27-81%)", "100.0% (57-100%)"]
+
+
+def test_only_the_split_that_counts_is_decoded(
+    tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for colour in COLOURS:
+        write(tmp_path / "own" / colour, colour, "i", 20)
+    (tmp_path / "own/red/bad.png").write_bytes(b"no image")
+    dataset = Dataset.open(tmp_path / "own")
+    arrays, skipped = dataset.decode_splits(16, seed=3)
+    assert arrays.test is not None
+    assert len(dataset.unread_contents) == len(skipped) == 1
+    card = replace(tuned.card, dataset_digest=dataset.digest, seed=3)
+    decoded: list[str] = []
+    decode_each = splitting.decode_each
+    monkeypatch.setattr(
+        splitting, "decode_each", lambda sources, *more: (decoded.extend(sources), decode_each(sources, *more))[1]
+    )
+    slow = evaluate_network(FineTuned(tuned.module, card), tmp_path / "own")
+    assert len(decoded) == 61 + len(arrays.test)
+    decoded.clear()
+    quick = evaluate_network(
+        FineTuned(tuned.module, replace(card, unreadable=dataset.unread_contents)), tmp_path / "own"
+    )
+    assert len(decoded) == len(set(decoded)) == len(arrays.test)
+    assert [item.path for item in quick.skipped] == [item.path for item in slow.skipped] == ["red/bad.png"]
+    assert replace(quick, skipped=()) == replace(slow, skipped=())

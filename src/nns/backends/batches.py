@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nns.types import LabelledArrays, Preprocessing
@@ -90,7 +90,7 @@ def move_and_tint(images: torch.Tensor, *, flip: bool = False) -> torch.Tensor:
 
 
 def batches(
-    images: torch.Tensor,
+    images: Any,
     labels: torch.Tensor,
     batch_size: int,
     augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -104,7 +104,7 @@ def batches(
     global generator: call inside :func:`nns.backends.seeding.seeded`.
 
     Args:
-        images: (n, 3, size, size) float32, normalised.
+        images: (n, 3, size, size), what :func:`in_parts` takes.
         labels: (n,) int64.
         batch_size: Images a batch.
         augment: Applied to each batch.
@@ -115,12 +115,28 @@ def batches(
 
     if order is None:
         order = torch.randperm(len(labels))
-    for start in range(first * batch_size, len(labels), batch_size):
-        chosen = order[start : start + batch_size]
-        if len(chosen) < 2 <= len(labels):
-            return
-        batch = images[chosen]
+    parts = [order[start : start + batch_size] for start in range(first * batch_size, len(labels), batch_size)]
+    if parts and len(parts[-1]) < 2 <= len(labels):
+        parts.pop()
+    for chosen, batch in zip(parts, in_parts(images, parts), strict=False):
         yield (augment(batch) if augment else batch), labels[chosen]
+
+
+def in_parts(images: Any, parts: Sequence[Any]) -> Iterator[torch.Tensor]:
+    """Return parts of images, (n, 3, size, size), one after the other.
+
+    Args:
+        images: A tensor, an array, or what decodes them on demand (:class:`nns.data.on_demand.ImagesOnDemand`).
+        parts: Tensors of positions, or slices.
+    """
+    import torch
+
+    if hasattr(images, "in_parts"):
+        yield from map(shared_tensor, images.in_parts(parts))
+        return
+    for part in parts:
+        chosen = images[part]
+        yield chosen if isinstance(chosen, torch.Tensor) else shared_tensor(chosen)
 
 
 def top1_accuracy(module: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 128) -> float:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nns.backends.batches import augmenter, move_and_tint, normalise, shared_tensor
+from nns.backends.batches import augmenter, in_parts, move_and_tint, normalise, shared_tensor
 from nns.backends.convolutions import quick_convolutions
 from nns.types import Augment, LabelledArrays, Preprocessing
 
@@ -134,7 +134,7 @@ def _logits(
     module.eval()
     quick = quick_convolutions(module) if device == "cpu" else nullcontext()
     with quick, torch.inference_mode(), torch.autocast(device, dtype=torch.float16, enabled=device == "cuda"):
-        for start in range(0, len(split), batch_size):
-            images = normalise(split.images[start : start + batch_size], preprocessing).to(device)
-            target = shared_tensor(split.labels[start : start + batch_size]).to(device)
-            yield module(images).float(), target
+        parts = [slice(start, start + batch_size) for start in range(0, len(split), batch_size)]
+        for part, images in zip(parts, in_parts(split.images, parts), strict=True):
+            target = shared_tensor(split.labels[part]).to(device)
+            yield module(normalise(images, preprocessing).to(device)).float(), target

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nns.data.blank import what_are_blank
 from nns.data.checks import check_trainable
 from nns.data.contents import QUERY_IMAGES
 from nns.data.formats import open_data
 from nns.data.given import given_items
 from nns.data.items import Skipped
-from nns.data.parallel import Progress, decode_many
-from nns.data.pixels import Pixels
-from nns.data.splits import assign_splits, split_members
-from nns.errors import DatasetError
-from nns.types import DatasetRecord, LabelledArrays, SplitArrays, SplitName
+from nns.data.parallel import Progress
+from nns.data.splitting import Decoded, Splitting
+from nns.types import DatasetRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,17 +28,12 @@ if TYPE_CHECKING:
 CHECKED_BYTES = 50_000_000
 """Bytes of files up to which a search looks at every image of a dataset, not at its sample alone."""
 
-_AT_ONCE = 256
-"""Images of which only the reasons are kept that are decoded at a time."""
 _CHECKED_SIZE = 32
 _ROUNDS = 20  # of replacing unreadable images in a sample; after that, the sample is just smaller
 
-Decoded = tuple["NDArray[np.uint8]", "NDArray[np.int64]", tuple[Skipped, ...]]
-"""Images (n, 3, size, size) uint8; the n indices that were read, int64; and the images that could not be read."""
-
 
 @dataclass(frozen=True, repr=False)
-class Dataset(Pixels):
+class Dataset(Splitting):
     """An opened dataset.
 
     What was computed or read is kept: digests, which images cannot be decoded, and the bytes of files as far as there
@@ -90,38 +82,6 @@ class Dataset(Pixels):
             check_trainable(dataset)
         return dataset
 
-    def decode(
-        self,
-        indices: Sequence[int] | NDArray[np.int64],
-        size: int,
-        *,
-        workers: int | None = None,
-        progress: Progress | None = None,
-    ) -> Decoded:
-        """Decode some images.
-
-        Args:
-            indices: Positions in ``items``.
-            size: Side of the decoded square in pixels.
-            workers: Threads; None chooses by the bytes to decode, 1 is serial.
-            progress: ``progress(done, total)``, called after every few images.
-
-        Returns:
-            See :data:`Decoded`; the indices in the order given.
-        """
-        wanted = np.asarray(indices, dtype=np.int64)
-        items = [self.items[index] for index in wanted]
-        images, reasons = decode_many(
-            [item.source for item in items], size, workers, progress, self._reader.open, lambda: self.rendering
-        )
-        self._reasons.update(zip(wanted.tolist(), reasons, strict=True))
-        self._blank.update(zip(wanted.tolist(), what_are_blank(images), strict=True))
-        skipped = tuple(Skipped(item.key, reason) for item, reason in zip(items, reasons, strict=True) if reason)
-        if not skipped:
-            return images, wanted, ()
-        read = np.array([not reason for reason in reasons], dtype=bool)
-        return images[read], wanted[read], skipped
-
     def decode_sample(
         self,
         size: int,
@@ -154,95 +114,6 @@ class Dataset(Pixels):
             raise self._nothing_readable(skipped)
         return np.stack([read[index] for index in sample]), np.array(sample, dtype=np.int64), tuple(skipped)
 
-    def decode_splits(
-        self,
-        size: int,
-        *,
-        seed: int = 0,
-        workers: int | None = None,
-        val: float = 0.15,
-        test: float = 0.15,
-        progress: Progress | None = None,
-    ) -> tuple[SplitArrays, tuple[Skipped, ...]]:
-        """Decode all images of a labelled dataset at one size, split into train, val and test.
-
-        Splits that the dataset has are kept. Where it has none, all three are made, by class; where it has
-        ``train`` (and ``test``), ``val`` is carved out of ``train``. A dataset with splits but without
-        ``test`` has no test split afterwards. How images are placed: :func:`nns.data.splits.assign_splits`.
-
-        Args:
-            size: Side of the decoded square in pixels.
-            seed: Another seed places other images.
-            workers: Threads; None chooses by the bytes to decode, 1 is serial.
-            val: Share of each class for validation.
-            test: Share of each class for the test; 0: no test split.
-            progress: ``progress(done, total)``, called after every few images.
-
-        Returns:
-            The arrays, each split in the order of ``items``; and the images that could not be read.
-
-        Raises:
-            DatasetError: No image can be read, or too few of some class; or the dataset is not labelled.
-            UsageError: Shares that leave nothing to train on.
-        """
-        check_trainable(self)
-        images, kept, skipped = self.decode(range(len(self)), size, workers=workers, progress=progress)
-        labels = self.labels[kept]
-        members = self._members(kept, skipped, val, test, seed)
-        parts = {split: LabelledArrays(images[where], labels[where]) for split, where in members.items()}
-        arrays = SplitArrays(self.name, self.classes, parts["train"], parts["val"], parts.get("test"))
-        return arrays, skipped
-
-    def split_indices(
-        self, size: int, *, seed: int = 0, val: float = 0.15, test: float = 0.15, progress: Progress | None = None
-    ) -> tuple[dict[SplitName, NDArray[np.int64]], tuple[Skipped, ...]]:
-        """Return which images each split of :meth:`decode_splits` has, and the images that could not be read.
-
-        Which can be read is found by decoding them, a part at a time.
-        """
-        check_trainable(self)
-        kept: list[NDArray[np.int64]] = []
-        skipped: list[Skipped] = []
-        for start in range(0, len(self), _AT_ONCE):
-            _, readable, unread = self.decode(range(start, min(start + _AT_ONCE, len(self))), size)
-            kept.append(readable)
-            skipped += unread
-            if progress:
-                progress(min(start + _AT_ONCE, len(self)), len(self))
-        indices = np.concatenate(kept) if kept else np.zeros(0, np.int64)
-        members = self._members(indices, skipped, val, test, seed)
-        return {split: indices[where] for split, where in members.items()}, tuple(skipped)
-
-    def _members(
-        self, kept: NDArray[np.int64], skipped: Sequence[Skipped], val: float, test: float, seed: int
-    ) -> dict[SplitName, NDArray[np.int64]]:
-        """Place readable images in splits; positions among them."""
-        if not len(kept):
-            raise self._nothing_readable(skipped)
-        if skipped:
-            check_trainable(self, kept.tolist(), skipped)
-        placed = assign_splits(
-            self.labels[kept].tolist(),
-            [self.items[index].split for index in kept],
-            [self._content_as_decoded(index) for index in kept],
-            val=val,
-            test=test,
-            seed=seed,
-        )
-        return split_members(placed)
-
-    def splits_at(
-        self, size: int, *, seed: int = 0, progress: Progress | None = None
-    ) -> tuple[SplitArrays, tuple[Skipped, ...]]:
-        """Return what :meth:`decode_splits` does; each size is decoded once, and kept as long as the dataset."""
-        if (size, seed) not in self._decoded:
-            self._decoded[size, seed] = self.decode_splits(size, seed=seed, progress=progress)
-        return self._decoded[size, seed]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out decoded images: workers share those in a file."""
-        return {**vars(self), "_decoded": {}}
-
     def unreadable(
         self, *, max_bytes: int = CHECKED_BYTES, workers: int | None = None, progress: Progress | None = None
     ) -> tuple[Skipped, ...]:
@@ -262,7 +133,8 @@ class Dataset(Pixels):
             if index not in self._reasons and isinstance(item.source, Path)
         }
         if sum(path.stat().st_size for path in left.values() if path.is_file()) <= max_bytes:
-            self.decode(list(left), _CHECKED_SIZE, workers=workers, progress=progress)
+            for _ in self._decode_each(np.array(list(left), np.int64), _CHECKED_SIZE, workers, progress):
+                pass  # what cannot be read is noted
         return tuple(Skipped(self.items[index].key, reason) for index, reason in self._reasons.items() if reason)
 
     def check_readable(self, *, progress: Progress | None = None) -> None:
@@ -313,8 +185,3 @@ class Dataset(Pixels):
             self.name, self.digest, self.classes, features, labels, len(self), extractor.name
         )
         return self._features[key]
-
-    def _nothing_readable(self, skipped: Sequence[Skipped]) -> DatasetError:
-        first = f" (first: {skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        tried = f"none of the {len(skipped) or len(self)} images tried can be read"
-        return DatasetError(f"{self.path!r}: {tried}{first}; run 'nns doctor' on it")

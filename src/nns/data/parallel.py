@@ -8,8 +8,9 @@ hundred small images take to decode: ``benchmarks/images/decoding.py``.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,32 +73,49 @@ def map_sources(
     """
     workers = choose_workers(sources) if workers is None else workers
     chunks = [sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK)]
-
-    def apply(chunk: Sequence[ImageSource]) -> list[_R]:
-        return [function(source) for source in chunk]
-
+    if workers <= 1 or len(chunks) <= 1:
+        for done, source in enumerate(sources, 1):
+            yield function(source)
+            if progress and (done % _CHUNK == 0 or done == len(sources)):
+                progress(done, len(sources))
+        return
     done = 0
-    pool = ThreadPoolExecutor(workers) if workers > 1 and len(chunks) > 1 else None
+    pool = ThreadPoolExecutor(workers)
     try:
-        for results in pool.map(apply, chunks) if pool else map(apply, chunks):
+        for results in _ahead(pool, lambda chunk: [function(source) for source in chunk], chunks, 2 * workers):
             yield from results
             done += len(results)
             if progress:
                 progress(done, len(sources))
     finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
-def decode_many(
+def _ahead(
+    pool: ThreadPoolExecutor,
+    apply: Callable[[Sequence[ImageSource]], list[_R]],
+    chunks: Sequence[Sequence[ImageSource]],
+    most: int,
+) -> Iterator[list[_R]]:
+    """Map in order, at most so many chunks ahead: the pool's own map would hold what a slow disk has not taken yet."""
+    waiting: deque[Future[list[_R]]] = deque()
+    for chunk in chunks:
+        waiting.append(pool.submit(apply, chunk))
+        if len(waiting) >= most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def decode_each(
     sources: Sequence[ImageSource],
     size: int,
     workers: int | None = None,
     progress: Progress | None = None,
     opener: Opener = open_image,
     rendered: Rendered | None = None,
-) -> tuple[NDArray[np.uint8], list[str]]:
-    """Decode images at one size.
+) -> Iterator[NDArray[np.uint8] | str]:
+    """Decode images at one size, holding a few at a time.
 
     Args:
         sources: Where they are.
@@ -107,14 +125,24 @@ def decode_many(
         opener: Opens an image.
         rendered: Gives the rendering of their dataset; None: each image's own.
 
+    Yields:
+        Each image, (3, size, size) uint8, or why it cannot be read.
+    """
+    return map_sources(lambda source: try_decode(source, size, opener, rendered), sources, workers, progress)
+
+
+def decode_many(
+    sources: Sequence[ImageSource], size: int, workers: int | None = None, rendered: Rendered | None = None
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Decode images into one array; arguments as for :func:`decode_each`.
+
     Returns:
         (n, 3, size, size) uint8, zeros where an image cannot be read; and for each image the reason,
         ``""`` where it was read.
     """
     images = np.zeros((len(sources), 3, size, size), dtype=np.uint8)
     reasons = [""] * len(sources)
-    decoded = map_sources(lambda source: try_decode(source, size, opener, rendered), sources, workers, progress)
-    for index, result in enumerate(decoded):
+    for index, result in enumerate(decode_each(sources, size, workers, rendered=rendered)):
         if isinstance(result, str):
             reasons[index] = result
         else:

@@ -86,7 +86,20 @@ class ImageReader:
         self._digests: dict[Path, str] = {}
         self._stamps: dict[Path, _Stamp] = {}
         self._held = 0
+        self._keeps = True
         self._changed: set[Path] = set()
+
+    def let_go(self) -> None:
+        """Forget the bytes of all files, for good: their room is needed; what is asked for again is read again."""
+        self._keeps = False
+        self._kept.clear()
+        _room.give_back(self._held)
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of files that are kept."""
+        return self._held
 
     def read(self, path: Path) -> bytes:
         """Return the bytes of a file.
@@ -100,7 +113,7 @@ class ImageReader:
         content, stamp = read_file(path)
         if self._stamps.get(path) != stamp:  # new to us, or it may have changed
             self._note(path, sha256(content).hexdigest(), stamp)
-        if _room.take(len(content)):
+        if self._keeps and _room.take(len(content)):
             self._kept[path] = content
             self._held += len(content)
         return content

@@ -116,11 +116,14 @@ class Run:
         self._order: torch.Tensor | None = None
         self._step = 0
 
-    def _training_tensors(self, train: LabelledArrays) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images as uint8 and labels, on the GPU where they fit."""
+    def _training_tensors(self, train: LabelledArrays) -> tuple[Any, torch.Tensor]:
+        """Return images as uint8, on the GPU where they fit, as they are if they are decoded on demand; and labels."""
         import torch
 
-        images, labels = shared_tensor(train.images), shared_tensor(train.labels)
+        labels = shared_tensor(train.labels)
+        if not isinstance(train.images, np.ndarray):
+            return train.images, labels
+        images = shared_tensor(train.images)
         if self.cuda and images.nbytes < GPU_SHARE * torch.cuda.mem_get_info()[0]:
             images = images.to(self.device)
         return images, labels

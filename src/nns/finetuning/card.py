@@ -22,6 +22,9 @@ VERSION = 1
 MEASURES = frozenset({"train_loss", "val_loss", "val_accuracy"})
 """What is NaN where it was not measured, and null in a card."""
 
+MAX_UNREADABLE = 10_000
+"""Images that could not be read that a card names."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -56,6 +59,8 @@ class Card:
             given; None if there were none.
         macro_f1: Mean F1 of the classes on the test split, each class counted alike, 0..1; None without one.
         calibration: By what logits are divided, so that probabilities are honest; None in older cards.
+        unreadable: Beginnings of the digests of the images that could not be read, so that the splits can be made again
+            without decoding all; None if that is not known.
     """
 
     network: str
@@ -85,6 +90,7 @@ class Card:
     rendering: Rendering | None = None
     macro_f1: float | None = None
     calibration: Calibration | None = None
+    unreadable: tuple[str, ...] | None = None
 
     @property
     def temperature(self) -> float:
@@ -104,6 +110,7 @@ def make_card(
     seed: int = 0,
     cost: NetworkCost | None = None,
     rendering: Rendering | None = None,
+    unreadable: tuple[str, ...] | None = None,
 ) -> Card:
     """Write the card of a ladder's winner.
 
@@ -118,6 +125,7 @@ def make_card(
         seed: The seed given to the ladder.
         cost: The network's counts at the input it was fine-tuned at, by default the entry's.
         rendering: How the dataset's images were rendered, if that mattered.
+        unreadable: Which of them could not be read, see :class:`Card`.
     """
     cost = cost or entry.cost
     return Card(
@@ -147,6 +155,7 @@ def make_card(
         rendering=rendering,
         macro_f1=result.macro_f1,
         calibration=result.calibration,
+        unreadable=None if unreadable is None or len(unreadable) > MAX_UNREADABLE else unreadable,
     )
 
 

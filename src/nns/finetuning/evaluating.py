@@ -209,7 +209,9 @@ def _images_of(
     size = tuned.card.preprocessing.size
     skipped: list[Skipped] = []
     if dataset.digest == tuned.card.dataset_digest:
-        placed, bad = dataset.split_indices(size, seed=tuned.card.seed, progress=progress)
+        placed, bad = dataset.split_indices(
+            size, seed=tuned.card.seed, unreadable=tuned.card.unreadable, progress=progress
+        )
         skipped += bad
         split, wanted = ("test", placed["test"]) if "test" in placed else ("val", placed["val"])
     else:

@@ -301,6 +301,7 @@ def hand_over(
         seed=seed,
         cost=cost,
         rendering=dataset.used_rendering,
+        unreadable=dataset.unread_contents,
     )
     return card, write_handover(output, result.module, card)
 
