@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # what tests fine-tune is nobody's history; those of the history name a file of their own
 os.environ["NNS_HISTORY"] = "off"
 
+# what is compared with itself must not depend on what else the machine does; tests of threads say their own number
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # each EfficientNet-Lite cut after three stages would make the small zoos of all tests nine networks larger; what is
 # about those networks asks for the fixture `cuts`
 CUT_AFTER, timm_backend.CUT_AFTER = timm_backend.CUT_AFTER, ()

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from nns.building import BuildSettings
 from nns.building.pairs import describe_architecture, join_descriptors
 from nns.building.selection import AtRandom, ByGain, PairSelector, Rounds, Volume
-from nns.building.threads import limited_threads
 from nns.data import Dataset
 from nns.data.extractors import EfficientNetLite0Extractor
 from nns.plugins import load_plugins
+from nns.threads import limited_threads
 
 FloatArray = NDArray[np.float64]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nns.errors import NnsError, UsageError, WeightsError, ZooError
 from nns.files import real_path
 from nns.quantities import Quantity, duration_of, limits_of
+from nns.threads import threads_wanted
 from nns.zoo import Zoo, default_zoo_path
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def build(
     networks: int | None = None,
     recipe: str | os.PathLike[str] | BuildSettings | None = None,
     workers: int | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     executor: str = "local",
     address: str | None = None,
     device: str = "cpu",
@@ -362,7 +363,7 @@ def build(
         networks: Networks to train in all.
         recipe: Settings, or a file of them (TOML), that the other arguments come before.
         workers: Items at a time, each in a process; 0: everything in this process; None: by cores.
-        threads: Threads of each worker.
+        threads: Threads of each worker; None: as OMP_NUM_THREADS says, else one.
         executor: ``"local"`` or ``"ray"``.
         address: Of a ray cluster.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
@@ -378,6 +379,7 @@ def build(
 
     settings = build_settings(recipe, data, backends, networks=networks, **more)
     check_place(executor, workers, address, device)
+    threads = threads_wanted() if threads is None else threads
     if workers is None and executor == "local":
         workers = default_workers(threads)
     return build_zoo(

@@ -11,7 +11,7 @@ from nns.finetuning._run import Run
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
 DOCUMENT |= {"tried", "left_out"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
-DOCUMENT |= {"dataset", "macro_f1"}
+DOCUMENT |= {"dataset", "macro_f1", "threads"}
 EPOCH = {"val_macro_f1", "epoch", "train_loss", "val_loss", "val_accuracy"}
 TRIED = {"network", "val_accuracy", "epochs", "stopped"}
 

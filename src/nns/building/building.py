@@ -16,13 +16,13 @@ from nns.building.pairs import PairPlan, check_spread
 from nns.building.plan import BuildItem, plan_architectures
 from nns.building.preparing import describe_datasets, describe_pretrained, named_datasets
 from nns.building.settings import BuildSettings
-from nns.building.threads import limited_threads
 from nns.building.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
 from nns.building.worker import ItemResult, Place, run_item
 from nns.errors import ZooError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import installed_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
+from nns.threads import limited_threads
 
 if TYPE_CHECKING:
     from nns.data import Dataset

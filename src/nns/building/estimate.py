@@ -16,11 +16,11 @@ import numpy as np
 from nns.building.pairs import CLASSES, check_spread
 from nns.building.plan import is_of, plan_architectures
 from nns.building.preparing import named_datasets
-from nns.building.threads import limited_threads
 from nns.building.worker import CurveTrainer, Place, train_supernet
 from nns.errors import DatasetError, UsageError
 from nns.networks import Origin, count_cost, describe_network
 from nns.plugins import installed_plugins
+from nns.threads import limited_threads
 from nns.types import LabelledArrays, SplitArrays, Training
 
 if TYPE_CHECKING:

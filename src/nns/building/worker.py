@@ -13,6 +13,7 @@ from nns.building.plan import BuildItem
 from nns.data import Dataset, cached_arrays
 from nns.networks import Origin, Supernet, describe_network, describe_supernet
 from nns.plugins import installed_plugins
+from nns.threads import set_threads
 from nns.types import Preprocessing, Provenance, SplitArrays, SupernetRecord, Training
 from nns.zoo import Zoo
 
@@ -74,12 +75,8 @@ def start_worker(threads: int) -> None:
     """Prepare a worker process: a fixed number of threads, interrupts left to the parent."""
     import signal
 
-    import torch
-    from threadpoolctl import threadpool_limits
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)
+    set_threads(threads)
 
 
 def run_item(place: Place, item: BuildItem, registry: Registry | None = None) -> ItemResult:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
 from collections.abc import Callable
 
 from nns.errors import EXIT_INTERRUPTED, NnsError, PluginError
+from nns.threads import prepare_process
 
 __all__ = ["main"]
 
@@ -21,9 +21,7 @@ def main() -> None:
     """Run ``nns``: the one place where errors and signals become messages and exit codes."""
     global started
     started = time.perf_counter()
-    # before torch is loaded: OpenMP's threads spin at barriers, and where other work has the cores that made two
-    # threads twice as slow as one (docs/results.md, "Threads")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    prepare_process()
     from nns.cli.signals import ending_signals
 
     with ending_signals():  # first: what comes next takes a third of a second

@@ -51,7 +51,9 @@ def build(
     workers: Annotated[
         int | None, Option(min=0, help="Items at a time; 0: this process alone; default: by cores.")
     ] = None,
-    threads: Annotated[int, Option(min=1, help="Threads of each worker.")] = 1,
+    threads: Annotated[
+        int | None, Option(min=1, help="Threads of each worker; default: as OMP_NUM_THREADS says, else one.")
+    ] = None,
     device: Annotated[str, Option(metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
     seed: Annotated[int | None, Option(help="Seed of everything random (default 0).")] = None,
     dry_run: Annotated[
@@ -71,6 +73,7 @@ def build(
     from nns.cli.output import note, print_json
     from nns.data.formats import can_open
     from nns.errors import EXIT_INTERRUPTED, NnsError, UnknownNameError
+    from nns.threads import threads_wanted
     from nns.verbs import build as run_build
     from nns.verbs import build_settings, check_place
 
@@ -95,6 +98,7 @@ def build(
     }
     settings = build_settings(recipe, data or (), backend or (), **changes)
     check_place(executor, workers, address, device)
+    threads = threads_wanted() if threads is None else threads
     if dry_run:
         at_a_time = default_workers(threads) if executor == "local" else 1
         _dry_run(settings, registry, at_a_time if workers is None else workers, threads, device, json)

@@ -110,6 +110,7 @@ class LadderResult:
         tried: All entrants, the winner first, then by how far they came.
         interrupted: Whether Ctrl-C ended the ladder.
         calibration: By what its logits are divided; None if Ctrl-C left that out.
+        threads: Threads that it ran with, on which weights depend in their last digits; 0 if that is not known.
     """
 
     winner: Entrant
@@ -124,6 +125,7 @@ class LadderResult:
     interrupted: bool
     macro_f1: float | None = None
     calibration: Calibration | None = None
+    threads: int = 0
 
 
 @dataclass

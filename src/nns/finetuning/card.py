@@ -51,6 +51,7 @@ class Card:
         recipe: How it was trained.
         seed: Of shuffling and augmentation.
         interrupted: Whether Ctrl-C ended it.
+        threads: Threads that it ran with on the CPU: with as many, the same command gives the same weights; 0: unknown.
         history: Its epochs.
         tried: All candidates, the winner first.
         versions: Versions of nns and torch.
@@ -91,6 +92,7 @@ class Card:
     macro_f1: float | None = None
     calibration: Calibration | None = None
     unreadable: tuple[str, ...] | None = None
+    threads: Count = 0
 
     @property
     def temperature(self) -> float:
@@ -156,6 +158,7 @@ def make_card(
         macro_f1=result.macro_f1,
         calibration=result.calibration,
         unreadable=None if unreadable is None or len(unreadable) > MAX_UNREADABLE else unreadable,
+        threads=result.threads,
     )
 
 

@@ -97,6 +97,7 @@ class FinetuneReport:
             "epochs": card.epochs,
             "seconds": round(self.result.seconds, 3),
             "device": card.device,
+            "threads": card.threads,
             "output": str(self.output),
             "interrupted": self.result.interrupted,
             "dataset": None if self.seen is None else self._dataset(self.seen),
@@ -132,9 +133,13 @@ class FinetuneReport:
             f"validation accuracy {card.val_accuracy:.1%}, {test}",
             [("tried", "left"), ("validation accuracy", "right"), ("epochs", "right"), ("ended", "left")],
             rows,
-            f"{format_seconds(self.result.seconds)} on {card.device}.",
+            f"{format_seconds(self.result.seconds)} on {card.device}{_with_threads(card)}.",
             ("epochs", "ended"),
         )
+
+
+def _with_threads(card: Card) -> str:
+    return f" with {card.threads} thread{'s' * (card.threads > 1)}" if card.threads and card.device == "cpu" else ""
 
 
 def _percent(share: float) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from nns.errors import UsageError
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
 from nns.finetuning._run import DivergedError, Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
+from nns.finetuning._threads import training_threads
 from nns.finetuning.calibration import Calibration, calibrate
 from nns.finetuning.checkpoint import Checkpoint
 from nns.finetuning.measures import macro_f1
@@ -32,6 +34,7 @@ from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe
 from nns.finetuning.training import resolve_device, train
 from nns.quantities import counted
+from nns.threads import limited_threads, threads_given
 from nns.types import Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
@@ -56,7 +59,8 @@ def climb(
     """Fine-tune the entrant that turns out best on the validation split. One entrant is just trained.
 
     Without a time budget the last rung has ``recipe.epochs`` epochs, the one before ``keep`` times as many,
-    and so on; on the CPU the result then depends on ``seed`` and the number of threads alone. With a budget,
+    and so on; on the CPU the result then depends on ``seed`` and the number of threads alone, which is measured on
+    a few steps of the first entrant unless OMP_NUM_THREADS says it. With a budget,
     ``recipe.epochs`` is the most that each training may have; half of the time is for the last rung, the
     rest is spread evenly over the others, and what one leaves goes to the next. Entrants at the end of
     the list that could not have one epoch each are left out. A budget too small for one epoch gives the
@@ -86,11 +90,12 @@ def climb(
     seconds = recipe.seconds if budget_seconds is None else budget_seconds
     _check_arguments(entrants, recipe, seconds, keep)
     ladder = _Ladder(entrants, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event, checkpoint)
-    try:
-        ladder.run()
-    except KeyboardInterrupt:
-        ladder.interrupt()
-    return ladder.result()
+    with ladder.threads_within():
+        try:
+            ladder.run()
+        except KeyboardInterrupt:
+            ladder.interrupt()
+        return ladder.result()
 
 
 def _check_arguments(entrants: Sequence[Entrant], recipe: Recipe, seconds: float | None, keep: float) -> None:
@@ -133,6 +138,16 @@ class _Ladder:
         self.rungs: tuple[Rung, ...] = ()
         self.number = self.entered = 0
         self.diverged: DivergedError | None = None
+        self.threads = 0
+        self._limit = ExitStack()
+
+    def threads_within(self) -> ExitStack:
+        """Return the context at whose end there are as many threads as before."""
+        return self._limit
+
+    def _limit_threads(self, count: int) -> None:
+        self.threads = count
+        self._limit.enter_context(limited_threads(count))
 
     @property
     def elapsed(self) -> float:
@@ -150,7 +165,8 @@ class _Ladder:
         saved = self.checkpoint.read() if self.checkpoint else None
         if saved:
             self._restore(saved)
-        elif self.seconds is not None:
+        self._limit_threads(self._choose_threads(saved))
+        if not saved and self.seconds is not None:
             self._enter_affordable(self.seconds)
         self.entered = len(self.alive) if saved is None else saved["entered"]
         timed = self.seconds is not None
@@ -176,11 +192,22 @@ class _Ladder:
                     return
                 self._train(climber, rung, turn, resumed["run"] if resumed and turn == resumed["turn"] else None)
 
+    def _choose_threads(self, saved: Mapping[str, Any] | None) -> int:
+        """Return the number that a run had that goes on now, since weights depend on it; else the quickest."""
+        if saved and saved.get("threads") and not threads_given():
+            return int(saved["threads"])
+        first = self.alive[0]
+        self._prepare(first)
+        assert first.module is not None
+        device = resolve_device(self.recipe.device)
+        return training_threads(first.module, first.entrant.preprocessing, self.recipe, device, self.seconds)
+
     def _state(self, turn: int, run: dict[str, Any]) -> dict[str, Any]:
         """Return everything that the rest of the ladder depends on; ``run`` is the training of this turn."""
         return {
             "elapsed": self.elapsed,
             "entered": self.entered,
+            "threads": self.threads,
             "number": self.number,
             "turn": turn,
             "alive": [climber.entrant.id for climber in self.alive],
@@ -297,6 +324,7 @@ class _Ladder:
             interrupted=self.interrupted,
             macro_f1=macro_f1,
             calibration=calibration,
+            threads=self.threads,
         )
 
     def _calibrate(self, winner: Entrant, module: nn.Module) -> Calibration | None:

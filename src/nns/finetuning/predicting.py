@@ -17,6 +17,7 @@ from nns.data.parallel import decode_many
 from nns.errors import UsageError
 from nns.finetuning.calibration import softmax
 from nns.finetuning.handover import FineTuned, load_handover
+from nns.threads import quickest_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +133,8 @@ def logits_of(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int = 64)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             batch = normalise(images[start : start + batch_size], tuned.card.preprocessing)
-            found.append(tuned.module(batch).float().numpy())
+            with quickest_threads(tuned.module, len(batch)):
+                found.append(tuned.module(batch).float().numpy())
     return np.concatenate(found)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-from nns.building.threads import limited_threads
 from nns.networks.latency import processor_name
+from nns.threads import limited_threads
 
 PACKAGES = (
     "nns", "torch", "torchvision", "timm", "ofa", "numpy", "scipy", "scikit-learn", "pillow",

@@ -15,6 +15,7 @@ from nns.errors import UnknownNameError, UsageError, ZooError
 from nns.space._blocks import fingerprint_blocks
 from nns.space._data import SpaceData
 from nns.space._own_results import with_own_results
+from nns.threads import limited_threads, threads_wanted
 from nns.types import DatasetRecord, SpaceRecord
 
 _log = logging.getLogger("nns")
@@ -194,7 +195,9 @@ class Space:
             UnknownNameError: If there is no such method.
             UsageError: If the zoo has fewer than two datasets with networks, or lacks what the method reads.
         """
-        zoo.store.put_space(_fitted(zoo, method, epochs, seed, held_out, history))
+        with limited_threads(threads_wanted()):  # thousands of steps of a few microseconds each
+            record = _fitted(zoo, method, epochs, seed, held_out, history)
+        zoo.store.put_space(record)
         try:
             zoo.store.merge()  # it needs room for the datasets of its own: what was fitted on is gone by now
         except ZooError as error:  # the space counts all the same: it is in the journal

@@ -19,6 +19,7 @@ from nns.searching.probes.running import PROBED
 from nns.searching.together import choose_together
 from nns.space import SpaceData, evaluate_held_out
 from nns.space.space import MIN_DATASETS_HELD_OUT, accuracy_report
+from nns.threads import limited_threads, threads_wanted
 
 if TYPE_CHECKING:
     from nns.plugins import Registry
@@ -112,7 +113,8 @@ class Fits:
             data = self._data(variant, scene, task)
             method = self.registry.make("method", variant.method, **variant.settings, seed=seed)
             started = time.process_time()
-            method.fit(data)
+            with limited_threads(threads_wanted()):
+                method.fit(data)
             seconds = time.process_time() - started
             networks = method.embed_zoo(data)[: len(scene.matrix.candidates)]
             self.made[key] = Fitted(method, networks, seconds)

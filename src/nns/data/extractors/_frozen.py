@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from nns.threads import quickest_threads
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -56,7 +58,8 @@ class FrozenExtractor(ABC):
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):
                 batch = torch.from_numpy(images[start : start + self.batch_size]).float()
-                parts.append(self._features(self._network, batch))
+                with quickest_threads(self._network, len(batch)):
+                    parts.append(self._features(self._network, batch))
                 if progress:
                     progress(start + len(batch), len(images))
         features = torch.cat(parts) if parts else torch.empty(0, self.feature_dim)

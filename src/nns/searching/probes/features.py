@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nns.threads import quickest_threads
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
@@ -42,6 +44,7 @@ def features_of(
     with quick_convolutions(module), torch.inference_mode():
         for start in range(0, len(images), batch_size):
             batch = normalise(images[start : start + batch_size], preprocessing)
-            parts.append(backend.features(module, batch.to(memory_format=torch.channels_last)))
+            with quickest_threads(module, len(batch)):
+                parts.append(backend.features(module, batch.to(memory_format=torch.channels_last)))
     features: NDArray[np.float32] = torch.cat(parts).numpy().astype(np.float32)
     return features
