@@ -9,6 +9,7 @@ stays.
 from __future__ import annotations
 
 import glob
+import mmap
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 def real_path(path: Path) -> Path:
@@ -157,3 +159,18 @@ def replacing_folder(path: Path, flushed: bool = True) -> Iterator[Path]:
         if old.exists() and not path.exists():  # the second rename failed
             old.rename(path)
         shutil.rmtree(staging, ignore_errors=True)
+
+
+RELEASED_FROM = 256 * 2**20
+"""Bytes of a mapped array from which on its pages are released: they are looked up again when they are needed."""
+
+
+def release_pages(array: Any) -> None:
+    """Take the pages of a large array that is mapped from a file out of this process; else nothing happens.
+
+    They stay in the system's cache of files as long as there is room, but count no more as memory of this process, and
+    are given up more easily. What was written stays written.
+    """
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and len(mapping) >= RELEASED_FROM and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from nns import files
 from nns.backends.batches import batches
 from nns.data import Dataset, room
 from nns.data.on_demand import ImagesOnDemand
@@ -87,7 +88,7 @@ def test_batches_are_the_same_wherever_the_images_are(
 ) -> None:
     def drawn(arrays: SplitArrays) -> list[torch.Tensor]:
         images = arrays.train.images
-        given = torch.from_numpy(images) if isinstance(images, np.ndarray) else images
+        given = torch.from_numpy(images) if type(images) is np.ndarray else images
         order = torch.randperm(len(arrays.train), generator=torch.Generator().manual_seed(3))
         made = batches(given, torch.from_numpy(arrays.train.labels), 5, order=order, first=1)
         return [tensor for pair in made for tensor in pair]
@@ -101,6 +102,29 @@ def test_batches_are_the_same_wherever_the_images_are(
     for one, two, three in zip(held, mapped, on_demand, strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pages_of_a_large_file_are_released(data: Path, no_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resident() -> int:
+        found, ours = 0, False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):
+                ours = "/nns/decoded/" in line
+            elif ours and words[0] == "Rss:":
+                found += int(words[1])
+        return found
+
+    arrays, _ = Dataset.open(data).decode_splits(64)
+    before = arrays.train.images.copy()
+    assert resident() >= len(before) * 3 * 64 * 64 // 1024
+    monkeypatch.setattr(files, "RELEASED_FROM", 1)
+    labels = torch.from_numpy(arrays.train.labels)
+    made = [images for images, _ in batches(arrays.train.images, labels, 5, order=torch.arange(len(labels)))]
+    assert resident() < 400
+    assert np.array_equal(torch.cat(made).numpy(), before)
+    assert np.array_equal(arrays.train.images, before)
 
 
 @pytest.mark.parametrize("where", ["file", "nowhere"])

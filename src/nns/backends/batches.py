@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nns.files import release_pages
 from nns.types import LabelledArrays, Preprocessing
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def batches(
 
 
 def in_parts(images: Any, parts: Sequence[Any]) -> Iterator[torch.Tensor]:
-    """Return parts of images, (n, 3, size, size), one after the other.
+    """Return parts of images, (n, 3, size, size), one after the other; each is to be used before the next.
 
     Args:
         images: A tensor, an array, or what decodes them on demand (:class:`nns.data.on_demand.ImagesOnDemand`).
@@ -131,12 +132,16 @@ def in_parts(images: Any, parts: Sequence[Any]) -> Iterator[torch.Tensor]:
     """
     import torch
 
-    if hasattr(images, "in_parts"):
-        yield from map(shared_tensor, images.in_parts(parts))
+    if isinstance(images, torch.Tensor):
+        yield from (images[part] for part in parts)
         return
-    for part in parts:
-        chosen = images[part]
-        yield chosen if isinstance(chosen, torch.Tensor) else shared_tensor(chosen)
+    wanted = [part if isinstance(part, slice) else part.numpy() for part in parts]
+    if hasattr(images, "in_parts"):
+        yield from map(shared_tensor, images.in_parts(wanted))
+        return
+    for each in wanted:
+        yield shared_tensor(images[each])
+        release_pages(images)
 
 
 def top1_accuracy(module: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 128) -> float:

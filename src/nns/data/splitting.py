@@ -17,6 +17,7 @@ from nns.data.pixels import Pixels
 from nns.data.room import array_for, move_rows
 from nns.data.splits import assign_splits, split_members
 from nns.errors import DatasetError
+from nns.files import release_pages
 from nns.types import LabelledArrays, SplitArrays, SplitName
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ KEPT_BYTES = 16 * 2**20
 """Bytes of files that are kept anyway."""
 
 CONTENT_DIGITS = 16
+RELEASED_EVERY = 64  # images
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,6 +140,8 @@ class Splitting(Pixels):
             kept.append(index)
             if images is not None:
                 images[row_of[index]] = found
+                if index % RELEASED_EVERY == 0:
+                    release_pages(images)
         readable = np.array(kept, np.int64)
         members = self._members(readable, skipped, val, test, seed)
         if images is not None:

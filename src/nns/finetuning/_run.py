@@ -117,7 +117,7 @@ class Run:
         self._step = 0
 
     def _training_tensors(self, train: LabelledArrays) -> tuple[Any, torch.Tensor]:
-        """Return images as uint8, on the GPU where they fit, as they are if they are decoded on demand; and labels."""
+        """Return images as uint8, on the GPU where they fit, as they are if they are not in memory; and labels."""
         import torch
 
         labels = shared_tensor(train.labels)
@@ -125,8 +125,8 @@ class Run:
             return train.images, labels
         images = shared_tensor(train.images)
         if self.cuda and images.nbytes < GPU_SHARE * torch.cuda.mem_get_info()[0]:
-            images = images.to(self.device)
-        return images, labels
+            return images.to(self.device), labels
+        return (train.images if isinstance(train.images, np.memmap) else images), labels
 
     def train_epoch(self, number: int, max_steps: int | None = None, save: Saver | None = None) -> int:
         """Run one epoch, or what is left of one; a budget that ends within it cuts it short.
