@@ -35,9 +35,9 @@ class Machine:
         self.seconds, self.now, self.calls = seconds, 0.0, list[int]()
         monkeypatch.setattr(threads.time, "perf_counter", lambda: self.now)
 
-    def work(self) -> None:
+    def work(self, units: int = 1) -> None:
         self.calls.append(torch.get_num_threads())
-        self.now += self.seconds[torch.get_num_threads()]
+        self.now += units * self.seconds[torch.get_num_threads()]
 
 
 @pytest.mark.parametrize(
@@ -61,26 +61,33 @@ def test_the_quickest_number_is_chosen(seconds, expected, monkeypatch):
 def test_what_else_the_machine_does_for_a_moment_decides_nothing(monkeypatch):
     machine = Machine({1: 0.010, 2: 0.008, 4: 0.0079}, monkeypatch)
 
-    def work() -> None:
+    def work(units: int) -> None:
         machine.work()
         machine.now += 0.02 if len(machine.calls) == 5 else 0.0  # once, with two threads
 
     assert measured_threads(work) == 2
 
 
+@pytest.mark.parametrize(("whole", "most"), [(1e9, 0.5), (30.0, 0.3), (2.0, 0.1), (0.5, 0.01)])
+def test_measuring_takes_a_hundredth_of_the_work(whole, most, monkeypatch):
+    machine = Machine({1: 0.001, 2: 0.00099, 4: 0.00098}, monkeypatch)
+    assert measured_threads(machine.work, 1000, lambda unit: whole) == 1
+    assert machine.now < 1.1 * most
+
+
 def test_what_the_user_says_is_not_measured(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert measured_threads(lambda: pytest.fail("there is nothing to measure")) == 4
+    assert measured_threads(lambda _: pytest.fail("there is nothing to measure")) == 4
     assert threads_wanted() == 4
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert threads_wanted() == 1
     torch.set_num_threads(1)
-    assert measured_threads(lambda: pytest.fail("there is nothing to measure")) == 1
+    assert measured_threads(lambda _: pytest.fail("there is nothing to measure")) == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_after_an_error_there_are_as_many_threads_as_before(error):
-    def work() -> None:
+    def work(units: int = 1) -> None:
         raise error
 
     with pytest.raises(error):
@@ -122,7 +129,7 @@ def test_what_is_limited_stays_so(monkeypatch):
         assert batches(machine, 4, nn.Identity()) == [2] * 4
         assert measured_threads(machine.work) == threads_wanted() == 2
     with one_thread():
-        assert measured_threads(lambda: pytest.fail("locks are exact")) == threads_wanted() == 1
+        assert measured_threads(lambda _: pytest.fail("locks are exact")) == threads_wanted() == 1
 
 
 def test_one_helper_limits_torch_and_the_libraries_of_numpy(monkeypatch):

@@ -7,6 +7,7 @@ number, since such differences grow there; of a forward pass they are a milliont
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,12 @@ from weakref import WeakKeyDictionary
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What torch reads its number of threads from as it is loaded."""
 
-SECONDS = 0.5
-"""That a measurement may take."""
-CLEAR = 1.3
-"""Times as quick: no more is measured than so many turns."""
-CLEAR_TURNS = 3
+SECONDS, SHARE, LEAST_SECONDS = 0.5, 0.01, 0.1
+"""That a measurement may take, at most; of the whole work; and in any case."""
+TOO_SHORT = 1.0
+"""Seconds of work that is done by one thread, unmeasured."""
+CLEAR, TURNS = 1.3, 3
+"""Times as quick: after so many turns that decides."""
 WORTH = 1.05
 """Times as quick as fewer threads that more must be."""
 AGAIN = 20.0
@@ -82,14 +84,18 @@ def limited_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def measured_threads(work: Callable[[], object], seconds: float = SECONDS) -> int:
+def measured_threads(
+    work: Callable[[int], object], most_units: int = 1, whole_seconds: Callable[[float], float] | None = None
+) -> int:
     """Choose the number of threads that does some work the quickest; torch's own number is the most.
 
     Numbers are doubled as long as that pays. Two numbers take turns, so that what else the machine does meets both.
 
     Args:
-        work: Does a little of it; called some ten times.
-        seconds: Time for that. Two numbers are compared once, however long it takes.
+        work: ``work(units)`` does a little of it; called some ten times.
+        most_units: Units at a time; as many are taken as have room in the time for measuring.
+        whole_seconds: ``whole_seconds(seconds_of_a_unit)``: what all of the work will take; of that a hundredth is for
+            measuring. None: so much that this does not matter. Two numbers are compared once, however long it takes.
     """
     import torch
 
@@ -98,10 +104,16 @@ def measured_threads(work: Callable[[], object], seconds: float = SECONDS) -> in
         return most
     chosen, steps = 1, _doubled(most)
     try:
-        _timed(work, 1)  # the first time pays for memory and for the choice of kernels, with each number of threads
+        _timed(work, 1, 1)  # the first time pays for memory and for the choice of kernels
+        unit = max(_timed(work, 1, 1), 1e-9)
+        whole = math.inf if whole_seconds is None else whole_seconds(unit)
+        if whole < TOO_SHORT:
+            return 1
+        seconds = min(SECONDS, max(LEAST_SECONDS, SHARE * whole)) / len(steps)
+        units = int(max(1, min(most_units, seconds / TURNS / 2 / unit)))
         for count in steps:
-            _timed(work, count)
-            if not _is_quicker(work, count, chosen, seconds / len(steps)):
+            _timed(work, units, count)  # it is the first time for each number
+            if not _is_quicker(work, units, count, chosen, seconds):
                 break
             chosen = count
     finally:
@@ -114,23 +126,23 @@ def _doubled(most: int) -> list[int]:
     return [*(2**power for power in range(1, most.bit_length()) if 2**power < most), most]
 
 
-def _timed(work: Callable[[], object], count: int) -> float:
+def _timed(work: Callable[[int], object], units: int, count: int) -> float:
     import torch
 
     torch.set_num_threads(count)
     began = time.perf_counter()
-    work()
+    work(units)
     return time.perf_counter() - began
 
 
-def _is_quicker(work: Callable[[], object], more: int, fewer: int, seconds: float) -> bool:
+def _is_quicker(work: Callable[[int], object], units: int, more: int, fewer: int, seconds: float) -> bool:
     began, order, ratios = time.perf_counter(), [fewer, more], list[float]()
     while True:
-        spent = {count: _timed(work, count) for count in order}
+        spent = {count: _timed(work, units, count) for count in order}
         order.reverse()
         ratios.append(spent[fewer] / max(spent[more], 1e-9))
         ratio = median(ratios)  # so that what happens once on the machine decides nothing
-        clear = len(ratios) >= CLEAR_TURNS and not 1 / CLEAR < ratio < CLEAR
+        clear = len(ratios) >= TURNS and not 1 / CLEAR < ratio < CLEAR
         if clear or time.perf_counter() - began >= seconds:
             return ratio >= WORTH
 

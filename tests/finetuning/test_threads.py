@@ -35,9 +35,8 @@ def _two_threads_and_nothing_said(monkeypatch: pytest.MonkeyPatch, _one_thread: 
 def quickest(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Say that so many threads are the quickest, once the work was done."""
 
-    def measured(work: Callable[[], object], seconds: float) -> int:
-        work()
-        assert 0 < seconds <= threads.SECONDS
+    def measured(work: Callable[[int], object], most_units: int, whole: Callable[[float], float]) -> int:
+        work(1)
         return count
 
     monkeypatch.setattr(_threads, "measured_threads", measured)
@@ -66,8 +65,8 @@ def test_the_network_and_the_generators_are_left_as_they_are() -> None:
     module = entrant_of(8).build()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     state = torch.get_rng_state()
-    assert training_threads(module, PREPROCESSING, RECIPE, "cpu") in {1, 2}
-    assert training_threads(module, PREPROCESSING, replace(RECIPE, head_only=True), "cpu", 1.0) in {1, 2}
+    assert training_threads(module, PREPROCESSING, RECIPE, "cpu", 10_000) in {1, 2}
+    assert training_threads(module, PREPROCESSING, replace(RECIPE, head_only=True), "cpu", 10_000, 1.0) in {1, 2}
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -104,13 +103,19 @@ def test_what_goes_on_has_the_number_that_it_had(
     assert result.threads == 2
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(None, 0.5), (3600.0, 0.5), (30.0, 0.3), (1.0, 0.1)])
-def test_measuring_takes_a_hundredth_of_a_budget(
+@pytest.mark.parametrize(("budget", "expected"), [(None, 10.0), (3600.0, 10.0), (3.0, 3.0)])
+def test_what_the_whole_training_takes_is_known_from_a_step(
     budget: float | None, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[float] = []
-    monkeypatch.setattr(_threads, "measured_threads", lambda work, seconds: given.append(seconds) or 1)
-    training_threads(entrant_of(4).build(), PREPROCESSING, Recipe(), "cpu", budget)
+
+    def measured(work: object, most_units: int, whole: Callable[[float], float]) -> int:
+        assert most_units == 8
+        given.append(whole(0.1))
+        return 1
+
+    monkeypatch.setattr(_threads, "measured_threads", measured)
+    training_threads(entrant_of(4).build(), PREPROCESSING, Recipe(epochs=4), "cpu", 100, budget)
     assert given == [pytest.approx(expected)]
 
 
@@ -123,4 +128,4 @@ def test_the_card_has_it(card: Card) -> None:
 
 def test_elsewhere_than_on_the_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_threads, "measured_threads", lambda *_: pytest.fail("it does not matter"))
-    assert training_threads(entrant_of(4).build(), PREPROCESSING, RECIPE, "cuda") == 2
+    assert training_threads(entrant_of(4).build(), PREPROCESSING, RECIPE, "cuda", 100) == 2

@@ -197,10 +197,10 @@ class _Ladder:
         if saved and saved.get("threads") and not threads_given():
             return int(saved["threads"])
         first = self.alive[0]
-        self._prepare(first)
+        data = self._prepare(first)
         assert first.module is not None
-        device = resolve_device(self.recipe.device)
-        return training_threads(first.module, first.entrant.preprocessing, self.recipe, device, self.seconds)
+        device, inputs = resolve_device(self.recipe.device), first.entrant.preprocessing
+        return training_threads(first.module, inputs, self.recipe, device, len(data.train), self.seconds)
 
     def _state(self, turn: int, run: dict[str, Any]) -> dict[str, Any]:
         """Return everything that the rest of the ladder depends on; ``run`` is the training of this turn."""
