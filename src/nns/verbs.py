@@ -182,6 +182,7 @@ def finetune(
     on_data: Callable[[Seen], None] | None = None,
     on_chosen: Callable[[Sequence[str]], None] | None = None,
     on_event: Callable[[LadderEvent, int], None] | None = None,
+    log_to: str | None = None,
     since: float | None = None,
 ) -> FinetuneReport:
     """Train networks of a zoo on a dataset, and write the one that does best to a folder.
@@ -218,6 +219,8 @@ def finetune(
         on_data: Called with what is seen in the data; None: that goes into the log.
         on_chosen: Called with the ids of the networks, before they are trained.
         on_event: Called as the trainings go on, with the number of training images.
+        log_to: ``"tensorboard"`` or ``"csv"``, to write each epoch as it ends, for watching; with ``=DIR`` there, else
+            beside the output, ``mydata-nns-log``.
         since: When the budget began to run, as :func:`time.perf_counter` has it; None: now.
 
     Raises:
@@ -230,6 +233,7 @@ def finetune(
     from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.finetune_zoo import finetune as train
+    from nns.finetuning.run_log import open_log
     from nns.networks import bring_weights, check_records
     from nns.networks.hub import is_offline
     from nns.searching import SearchResult
@@ -245,6 +249,7 @@ def finetune(
         recipe = replace(recipe, epochs=epochs)
     target = Path(output) if output is not None else default_output(data)
     check_target(target)
+    log = None if log_to is None else open_log(log_to, target)
     opened = open_zoo(zoo)
     opened.offline |= offline
     left_out: tuple[Candidate, ...] = ()
@@ -279,11 +284,20 @@ def finetune(
     if on_chosen:
         on_chosen(chosen)
     (on_data or Seen.log)(dataset.seen)
+
+    def note(event: LadderEvent, images: int) -> None:
+        if on_event:
+            on_event(event, images)
+        if log:
+            log(event)
+
     report = train(
         dataset, opened, chosen, target, recipe,
-        image_size=image_size, seed=seed, on_event=on_event, since=began,
+        image_size=image_size, seed=seed, on_event=note, since=began,
         on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
     )  # fmt: skip
+    if log:
+        log.close()
     kept = keep(report, dataset, opened, seed) if history else "off"
     return replace(report, left_out=left_out, kept=kept)
 

@@ -167,3 +167,12 @@ def test_a_page_of_what_came_out(finetune, tmp_path):
     assert "the test split" in text
     assert "Classes, hardest first" in text
     assert finetune("--report", tmp_path / "no" / "page.html").code == 2
+
+
+def test_a_log_beside_the_network(finetune, tmp_path):
+    assert finetune("--try", 1, "--epochs", 2, "--log-to", "csv").code == 0
+    assert len((tmp_path / "model-log" / "log.csv").read_text().splitlines()) == 3
+    done = finetune("--try", 1, "--epochs", 2, "--log-to", "wandb")
+    assert (done.code, done.err) == (
+        2, "error: --log-to must be tensorboard or csv, as it is or with =DIR, not 'wandb'\n"
+    )  # fmt: skip

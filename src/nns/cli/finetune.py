@@ -52,6 +52,10 @@ def finetune(
     seed: options.Seed = 0,
     no_history: options.NoHistory = False,
     output: Annotated[Path | None, Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
+    log_to: Annotated[
+        str | None,
+        Option("--log-to", metavar="tensorboard|csv[=DIR]", help="Log each epoch as it ends; default DIR: OUTPUT-log."),
+    ] = None,
     report: Annotated[Path | None, Option(metavar="FILE.html", help="Write a page on how good it is.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
@@ -96,7 +100,7 @@ def finetune(
             license=license, budget=budget, epochs=epochs, tries=tries, recipe=how,
             image_size=image_size, device=device, seed=seed, offline=offline, history=not no_history,
             progress=update, tell=note, on_event=_show(update), since=cli.started,
-            on_data=say_data(json),
+            on_data=say_data(json), log_to=log_to,
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
     if done.kept.startswith("not kept"):
@@ -128,10 +132,8 @@ def _show(update: Any) -> Any:
     from nns.cli.output import note
 
     done: dict[str, int] = {}
-    last = 0.0
 
     def show(event: LadderEvent, images: int) -> None:
-        nonlocal last
         if event.kind == "resumed":
             note(f"going on where an interrupted run stopped: {event.message}")
         elif event.kind == "trouble":
@@ -139,12 +141,11 @@ def _show(update: Any) -> Any:
         if event.kind == "epoch" and event.epoch is not None:
             key = f"{event.rung}/{event.rungs} {event.network}"
             done[key] = done.get(key, 0) + 1
-            rate = images / max(event.seconds - last, 1e-9)
             said = f"validation accuracy {event.epoch.val_accuracy:.1%}"
             said += "" if event.epoch.val_macro_f1 is None else f", macro F1 {event.epoch.val_macro_f1:.1%}"
-            said += f" · {rate:.0f} images/s"
+            speed = event.epoch.images_per_second
+            said += "" if speed is None else f" · {speed:.0f} images/s"
             update(key, done[key], event.epochs, said)
-        last = event.seconds
 
     return show
 

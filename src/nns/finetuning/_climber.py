@@ -80,6 +80,7 @@ class LadderEvent:
         network: Id of the entrant, empty for ``"rung"``.
         epoch: The epoch, for ``"epoch"``; numbered within this training.
         message: For people.
+        before: Epochs that this network had in earlier trainings, for ``"epoch"``.
     """
 
     kind: EventKind
@@ -91,6 +92,7 @@ class LadderEvent:
     network: str = ""
     epoch: Epoch | None = None
     message: str = ""
+    before: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Epoch:
     """What one epoch came to. Losses are mean cross-entropies, the accuracy is top-1, 0..1.
 
     Where the classes are skewed, macro F1 on the validation split is what epochs and networks are chosen by; else None.
+    The learning rate is that of the last step; images a second are those of the steps, which no two runs have alike.
     """
 
     epoch: int
@@ -57,6 +58,8 @@ class Epoch:
     val_loss: float
     val_accuracy: float
     val_macro_f1: float | None = None
+    lr: float | None = None
+    images_per_second: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ class Run:
         self._average = _average(self.module, recipe)
         self._first = _on_cpu(self.module.state_dict())
         self._rate = recipe.lr
+        self._lr: float | None = None
+        self._speed: float | None = None
         self.batch_size = recipe.batch_size
         self.next_epoch = 1
         self._order: torch.Tensor | None = None
@@ -174,9 +179,9 @@ class Run:
             self.loss += loss.double() * len(labels)
             self._seen += len(labels)
             self._step += 1
+            self._speed = (self._seen - before) / max(self.budget.elapsed - began, 1e-9)
             if not self.history:
-                a_second = (self._seen - before) / max(self.budget.elapsed - began, 1e-9)
-                self.budget.reserve = FORWARD_SHARE * len(self.val) / a_second
+                self.budget.reserve = FORWARD_SHARE * len(self.val) / self._speed
             if self.on_images:
                 self.on_images(len(labels))
             if save:
@@ -244,6 +249,7 @@ class Run:
             "loss": self.loss,
             "seen": self._seen,
             "rate": self._rate,
+            "lr": self._lr,
             "batch_size": self.batch_size,
             "elapsed": self.budget.elapsed,
             "reserve": self.budget.reserve,
@@ -266,11 +272,13 @@ class Run:
         self._seen, self._rate, self.batch_size = state["seen"], state["rate"], state["batch_size"]
         self.budget = Budget(self.recipe.seconds, state["elapsed"])
         self.budget.reserve = state["reserve"]
+        self._lr = state.get("lr")
         restore_random_state(state["random"])
 
     def _set_rate(self, progress: float) -> None:
+        self._lr = self._rate * cosine(progress, self.recipe.warmup)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * cosine(progress, self.recipe.warmup) * group.get("lr_scale", 1.0)
+            group["lr"] = self._lr * group.get("lr_scale", 1.0)
 
     def measure(self, number: int) -> Epoch:
         """Measure on the validation split and keep the weights if they are the best so far."""
@@ -279,7 +287,8 @@ class Run:
         measured = self.module if self._average is None else self._average.module
         loss, said = measure_split(measured, self.val, self.preprocessing, self.device)
         right = said == self.val.labels
-        epoch = Epoch(number, train_loss, loss, float(right.mean()) if len(right) else math.nan)
+        accuracy = float(right.mean()) if len(right) else math.nan
+        epoch = Epoch(number, train_loss, loss, accuracy, lr=self._lr, images_per_second=self._speed)
         if self.skewed and len(right):
             epoch = replace(epoch, val_macro_f1=macro_f1(self.val.labels, said))
         if self.best is None or rank(epoch) > rank(self.best.epoch):

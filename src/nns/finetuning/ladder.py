@@ -270,7 +270,7 @@ class _Ladder:
                 entrant.preprocessing,
                 replace(self.recipe, epochs=rung.epochs, seconds=seconds),
                 seed=self.seed + self.number - 1,
-                on_epoch=lambda epoch: self._tell("epoch", entrant.id, epoch=epoch),
+                on_epoch=lambda epoch: self._tell("epoch", entrant.id, epoch=epoch, before=len(climber.history)),
                 save=partial(self._save, turn),
                 resume=resume,
                 on_trouble=lambda message: self._tell("trouble", entrant.id, message=message),
@@ -357,7 +357,9 @@ class _Ladder:
         finally:
             module.to("cpu")
 
-    def _tell(self, kind: EventKind, network: str = "", *, epoch: Epoch | None = None, message: str = "") -> None:
+    def _tell(
+        self, kind: EventKind, network: str = "", *, epoch: Epoch | None = None, message: str = "", before: int = 0
+    ) -> None:
         if not self.on_event:
             return
         rung = self.rungs[self.number - 1] if self.number else Rung(len(self.alive), 0, 0.0)
@@ -372,5 +374,6 @@ class _Ladder:
                 network=network,
                 epoch=epoch,
                 message=message,
+                before=before,
             )
         )
