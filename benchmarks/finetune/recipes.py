@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ TASKS = (
 """None of them is among the twelve of tasks.txt, which the choice is tested on once."""
 
 MAX_TRAIN = 600
+TIMM = {"augment": "affine", "ema": 0.95, "layer_decay": 0.8, "mixup": 0.1, "weight_decay": 0.05}
 BASE = Recipe(epochs=400, device="cpu")
 VARIANTS: dict[str, tuple[int, dict[str, Any]]] = {
     "64 px": (64, {}),
@@ -53,13 +55,20 @@ VARIANTS: dict[str, tuple[int, dict[str, Any]]] = {
     "96 px, still norms": (96, {"still_norms": True}),
     "96 px, rate 5e-4": (96, {"lr": 5e-4}),
     "96 px, rate 2e-3": (96, {"lr": 2e-3}),
-    "96 px, timm's": (
-        96,
-        {"augment": "affine", "ema": 0.95, "layer_decay": 0.8, "mixup": 0.1, "weight_decay": 0.05},
-    ),
+    "96 px, timm's": (96, TIMM),
+    "96 px, affine, ema": (96, {"augment": "affine", "ema": 0.95}),
+    "96 px, affine, join": (96, {"augment": "affine", "join": 0.25, "again": 0.3}),
+    "128 px, affine": (128, {"augment": "affine"}),
+    "96 px, timm's, last": (96, TIMM | {"last": True}),
+    "96 px, timm's, both": (96, TIMM | {"join": 1.0}),
+    "96 px, timm's, join": (96, TIMM | {"join": 0.25, "again": 0.3}),
     "128 px": (128, {}),
+    "128 px, timm's": (128, TIMM),
+    "128 px, timm's, join": (128, TIMM | {"join": 0.25, "again": 0.3}),
 }
-"""Input size and changes to the default recipe; ``timm's`` is the recipe of issue 16."""
+"""Input size and changes to the default recipe; ``timm's`` is the recipe of issue 16. ``last``: the last weights, not
+the best on validation. ``join``: the last part of the time goes to training and validation images together, from a rate
+of ``again`` times the first; ``both``: all of it."""
 
 
 def main() -> None:
@@ -108,15 +117,31 @@ def _finetune(folder: Path, network: str, variant: str, seconds: float, seed: in
     )
     module = backend.replace_head(backend.load_pretrained(offer), len(data.classes), seed)
     preprocessing = backend.preprocessing(offer.spec, size)
-    result = train(module, data, preprocessing, replace(BASE, seconds=seconds, **changes), seed=seed)
+    changes = dict(changes)
+    last, join, again = changes.pop("last", False), changes.pop("join", 0.0), changes.pop("again", 1.0)
+    recipe = replace(BASE, seconds=seconds * (1 - join), **changes)
+    epochs, found = 0, {}
     assert data.test is not None
-    _, test = evaluate(result.module, data.test, preprocessing)
-    return {
-        "val": result.val_accuracy,
-        "last": result.history[-1].val_accuracy,
-        "test": test,
-        "epochs": len(result.history),
-    }
+    if join < 1:
+        result = train(module, _unseen(data) if last else data, preprocessing, recipe, seed=seed)
+        module, epochs = result.module, len(result.history)
+        found = {"val": evaluate(module, data.val, preprocessing)[1], "last": result.history[-1].val_accuracy}
+    if join:
+        both = replace(recipe, seconds=seconds * join, lr=recipe.lr * again)
+        joined = replace(data, train=_joined(data.train, data.val))
+        result = train(module, _unseen(joined), preprocessing, both, seed=seed + 1)
+        module, epochs = result.module, epochs + len(result.history)
+    _, test = evaluate(module, data.test, preprocessing)
+    return {"val": math.nan, **found, "test": test, "epochs": epochs}
+
+
+def _unseen(data: SplitArrays) -> SplitArrays:
+    """Return the data without images to validate on: the last weights count."""
+    return replace(data, val=LabelledArrays(data.val.images[:0], data.val.labels[:0]))
+
+
+def _joined(one: LabelledArrays, other: LabelledArrays) -> LabelledArrays:
+    return LabelledArrays(np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels]))
 
 
 def _few(split: LabelledArrays) -> LabelledArrays:

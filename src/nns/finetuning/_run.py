@@ -291,7 +291,7 @@ class Run:
         epoch = Epoch(number, train_loss, loss, accuracy, lr=self._lr, images_per_second=self._speed)
         if self.skewed and len(right):
             epoch = replace(epoch, val_macro_f1=macro_f1(self.val.labels, said))
-        if self.best is None or rank(epoch) > rank(self.best.epoch):
+        if self.best is None or not len(right) or rank(epoch) > rank(self.best.epoch):  # unmeasured: the last counts
             best = _Best(epoch, copy.deepcopy(measured.state_dict()))
             self.history.append(epoch)
             self.best = best
