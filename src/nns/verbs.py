@@ -6,6 +6,7 @@ Each opens what it is given, then makes one call; the command line goes through 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,10 @@ Progress = Callable[[str, int, int], None]
 
 EPOCHS_WITHIN_BUDGET = 50
 """Epochs at most where only a budget of time is given."""
+PROBED_BEFORE_TRAINING = 5
+"""Best of those on this disk that a fine-tuning looks at before it chooses; more choose no better (docs/results.md)."""
+PROBE_SHARE = 0.05
+"""Share of a budget that this may take."""
 
 
 def open_zoo(zoo: ZooLike | None = None) -> Zoo:
@@ -170,7 +175,7 @@ def finetune(
     license: str | None = None,
     budget: Quantity = None,
     epochs: int | None = None,
-    tries: int = 3,
+    tries: int = 1,
     recipe: Recipe | str = "default",
     image_size: int | None = None,
     device: str = "auto",
@@ -206,7 +211,7 @@ def finetune(
         license: Only networks under this licence.
         budget: Time for everything, from the search to the last file, as seconds or like ``"10m"``.
         epochs: Epochs at most; None: 50 with a budget, else those of the recipe.
-        tries: Networks of the search to try, chosen together.
+        tries: Networks of the search to try, chosen together; of several the ladder keeps the one that does best.
         recipe: How to train, or the name of a recipe (``"default"``, ``"tans"``); ``budget``, ``epochs`` and
             ``device`` come before what it says.
         image_size: Side of the input in pixels; None: each network's own.
@@ -255,11 +260,14 @@ def finetune(
     left_out: tuple[Candidate, ...] = ()
     named = networks is not None
     dataset = Dataset.of(data, registry=opened.registry)
+    # a look at the images before training is worth two points, and takes a second (docs/results.md)
+    probe = "ridge" if dataset.labelled and len(dataset.classes) > 1 else None
 
     def search_within_limits(offline: bool) -> SearchResult:
         return rank(
             dataset, opened, limits,
-            tries=tries, device="cpu", seed=seed, offline=offline,
+            tries=tries, device="cpu", seed=seed, offline=offline, probe=probe, probed=PROBED_BEFORE_TRAINING,
+            probe_seconds=math.inf if recipe.seconds is None else PROBE_SHARE * recipe.seconds,
             history=own_fine_tunings() if history else (), progress=progress, tell=tell,
         )  # fmt: skip
 

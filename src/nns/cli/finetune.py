@@ -28,7 +28,7 @@ def finetune(
     ] = None,
     tries: Annotated[
         int, Option("--try", min=1, metavar="K", help="Networks of the search to try, chosen together.")
-    ] = 3,
+    ] = 1,
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,

@@ -191,6 +191,17 @@ class Splitting(Pixels):
         members = self._members(indices, skipped, val, test, seed)
         return {split: indices[where] for split, where in members.items()}, skipped
 
+    def planned_splits(self, *, seed: int = 0) -> dict[SplitName, NDArray[np.int64]]:
+        """Return the images of each split as :meth:`decode_splits` would make them, decoding nothing.
+
+        Where some cannot be read, a few others may change places. Where a class is too small to be split, all that are
+        in no other split are in ``train``.
+        """
+        try:
+            return self._members(np.arange(len(self)), (), 0.15, 0.15, seed)
+        except DatasetError:
+            return split_members([item.split or "train" for item in self.items])
+
     @property
     def unread_contents(self) -> tuple[str, ...]:
         """Beginnings of the digests of the images that could not be decoded, of those that were."""

@@ -27,6 +27,8 @@ NORMAL_80 = 1.28
 """Deviations of a normal variable within which it is in 80 of 100 cases."""
 LEAST_SLOPE = 0.04
 """An accuracy of 4 or 96 %: beyond that an interval in logits would be too narrow in points."""
+LOOKED_AT = 256
+"""Best of a ranking among which those on this disk are looked for."""
 
 
 @dataclass(eq=False)
@@ -64,6 +66,7 @@ class Ranking:
     static: int = field(init=False)
     found: dict[int, float] = field(default_factory=dict)
     added: dict[int, float] = field(default_factory=dict)
+    beside: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
@@ -89,9 +92,10 @@ class Ranking:
         at = {index: number for number, index in enumerate(kept.tolist())}
         found = {at[index]: value for index, value in self.found.items() if index in at}
         rows = self.rows[kept]
-        some = replace(self, rows=rows, scores=score(rows), own=self.own.of(kept), found={}, added={})
+        some = replace(self, rows=rows, scores=score(rows), own=self.own.of(kept), found={}, added={}, beside=())
         if found:
-            some.put_first(found, {at[index]: value for index, value in self.added.items() if index in at})
+            added = {at[index]: value for index, value in self.added.items() if index in at}
+            some.put_first(found, added, [at[index] for index in self.beside if index in at])
         return some
 
     def on_disk(self) -> NDArray[np.bool_]:
@@ -103,16 +107,24 @@ class Ranking:
         """Return the best ``count`` and the static choice: what is worth a probe."""
         return list(dict.fromkeys([*self.order[:count].tolist(), self.static]))
 
-    def put_first(self, found: Mapping[int, float], added: Mapping[int, float]) -> None:
+    def first_on_disk(self, count: int) -> list[int]:
+        """Return the best ``count`` whose weights are on this disk, of the first that are worth a look."""
+        pool = self.order[:LOOKED_AT].tolist()
+        entries = self.entries(pool)
+        return [index for index in pool if Network(entries[index], self.zoo).on_disk][:count]
+
+    def put_first(self, found: Mapping[int, float], added: Mapping[int, float], beside: Sequence[int] = ()) -> None:
         """Put those that were probed before all others, in the order of their scores with the probe's part.
 
         Args:
             found: What the probe found, by index.
             added: What that adds to the score, by index.
+            beside: Indices of what could not be probed, and takes its place among them by its score alone.
         """
-        self.found, self.added = dict(found), dict(added)
-        first = sorted(self.found, key=lambda i: (-float(self.scores.score[i]) - self._moved(i), i))
-        self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in self.found)], np.int64))
+        self.found, self.added, self.beside = dict(found), dict(added), tuple(beside)
+        first = sorted([*self.found, *self.beside], key=lambda i: (-float(self.scores.score[i]) - self._moved(i), i))
+        among = set(first)
+        self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in among)], np.int64))
 
     def together(self, tries: int, probed: int, *, safe: bool = False) -> list[int]:
         """Choose the few to fine-tune together: among those that were probed, unless time was up before all were.
@@ -129,7 +141,7 @@ class Ranking:
 
     def _chosen(self, tries: int, probed: int) -> list[int]:
         complete = len(self.found) >= max(min(probed, len(self.order)), tries)
-        pool = (self.order[: len(self.found)] if complete else self.order)[: max(POOL, tries)].tolist()
+        pool = (self.order[: len(self.found) + len(self.beside)] if complete else self.order)[: max(POOL, tries)].tolist()
         expected = self.scores.details(pool).predicted.tolist()
         predicted = [moved_accuracy(each, self._moved(i)) for i, each in zip(pool, expected, strict=True)]
         residuals = self.scores.residuals(pool)

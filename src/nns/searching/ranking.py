@@ -58,6 +58,7 @@ def search(
     images: int = QUERY_IMAGES,
     probe: str | None = None,
     probe_seconds: float = PROBE_SECONDS,
+    probed: int | None = None,
     tries: int = TOGETHER,
     offline: bool = False,
     history: Sequence[FineTuning] = (),
@@ -80,6 +81,8 @@ def search(
         images: Images to look at, at most: of each class its first before any second, ten a class.
         probe: Name of a probe, e.g. ``"ridge"``, to re-rank the best by, on the images; None: do not.
         probe_seconds: Time for that at most.
+        probed: Probe only the first so many whose weights are on this disk, and rank the others beside them; None: the
+            best twenty, which are fetched for it.
         tries: Networks to choose for being fine-tuned together.
         offline: Rank only networks whose weights are on this disk, and fetch nothing for a probe.
         history: The user's own fine-tunings, which correct the scores.
@@ -117,16 +120,16 @@ def search(
     ranking = search_in.rank(query, len(dataset.classes) if dataset.labelled else classes)
     clock.stop("score")
     if probing:
-        search_in.probe(ranking, probing, dataset, probe_seconds, seed)
+        search_in.probe(ranking, probing, dataset, probe_seconds, seed, probed)
         clock.stop("probe")
     around = neighbourhood(query, zoo)
 
     def shown(ranking: Ranking) -> list[int]:
-        chosen = ranking.together(tries, PROBED, safe=around.far)
+        chosen = ranking.together(tries, probed or PROBED, safe=around.far)
         return list(dict.fromkeys([*ranking.order[:top].tolist(), ranking.static, *chosen]))
 
     ranking = search_in.confirmed(ranking, query, shown)
-    best, together = ranking.order[:top].tolist(), ranking.together(tries, PROBED, safe=around.far)
+    best, together = ranking.order[:top].tolist(), ranking.together(tries, probed or PROBED, safe=around.far)
     described = ranking.candidates(shown(ranking))
     static = described[ranking.static]
     return SearchResult(
@@ -277,9 +280,14 @@ class _Search:
             return OwnResults(np.zeros(len(rows)))
         return own_results(self.history, query, self.zoo, rows, lambda data, at: self.space.score(data, at).score)
 
-    def probe(self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int) -> None:
-        """Re-rank the best by a probe."""
-        entries = ranking.entries(ranking.first(PROBED))
+    def probe(
+        self, ranking: Ranking, probe: Probe, dataset: Dataset, seconds: float, seed: int, count: int | None
+    ) -> None:
+        """Re-rank the best by a probe, or ``count`` of those that are on this disk."""
+        first = ranking.first(PROBED) if count is None else ranking.first_on_disk(count)
+        if not first:
+            return
+        entries = ranking.entries(first)
         networks = {index: Network(entry, self.zoo) for index, entry in entries.items()}
         say = self.tell or _log.warning
         missing = [each for each in networks.values() if not each.on_disk]
@@ -294,7 +302,10 @@ class _Search:
         part = _part(self.progress, "probing networks")
         by_id = run_probe(probe, dataset, self.zoo, list(entries.values()), seconds, seed=seed, progress=part)
         found = {index: by_id[entry.id] for index, entry in entries.items() if entry.id in by_id}
-        ranking.put_first(found, probe.terms(found))
+        # what is elsewhere, and expected to be as good as these, is not behind them for that
+        last = max(np.flatnonzero(np.isin(ranking.order, first)), default=0)
+        beside = [] if count is None else [i for i in ranking.order[:last].tolist() if i not in found]
+        ranking.put_first(found, probe.terms(found), beside)
 
     def _latencies(self, ids: Sequence[str]) -> Mapping[str, float]:
         return latencies(self.zoo, ids, self.device, _part(self.progress, "measuring latency"))

@@ -88,8 +88,7 @@ def run_probe(
     """
     started = time.perf_counter()
     check_probe(dataset)
-    # never what fine-tuning validates and tests on
-    pool = np.flatnonzero([item.split in (None, "train") for item in dataset.items])
+    pool = dataset.planned_splits(seed=seed)["train"]  # never what fine-tuning validates and tests on
     drawn = pool[draw_by_class(np.asarray(dataset.labels)[pool], images, seed)]
     decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
     found: dict[str, float] = {}
