@@ -42,6 +42,19 @@ def test_a_probe_never_sees_validation_and_test_images(small_zoo, tmp_path, monk
     assert [dataset.items[index].split for index in seen] == ["train"] * 24
 
 
+def test_a_probe_of_a_folder_without_splits_sees_what_will_be_trained_on(small_zoo, monkeypatch):
+    dataset, seen = Dataset.open(str(small_zoo.query)), []
+    decode = running._decode
+    monkeypatch.setattr(running, "_decode", lambda data, drawn, size: seen.extend(drawn) or decode(data, drawn, size))
+    with Zoo(small_zoo.path) as zoo:
+        run_probe(Ridge(), dataset, zoo, zoo.store.entries()[:1], seed=3)
+    members, _ = dataset.split_indices(32, seed=3)
+    assert seen
+    assert set(seen) <= set(members["train"].tolist())
+    assert dataset.training_indices(seed=3).tolist() == members["train"].tolist()
+    assert dataset.training_indices(seed=4).tolist() != members["train"].tolist()
+
+
 def test_moving_an_accuracy_by_logits():
     assert moved_accuracy(0.5, math.log(3)) == pytest.approx(0.75)
     assert moved_accuracy(0.37, 0.0) == 0.37
@@ -69,3 +82,28 @@ def test_only_what_is_an_accuracy_is_shown_as_a_share(small_zoo, probe):
     column = [heading for heading, _ in found.table().columns].index("probe")
     shown = found.table().rows[0][column]
     assert shown == (f"{found.best.probe:.0%}" if probe == "ridge" else f"{found.best.probe:.2f}")
+
+
+def test_the_first_on_disk_are_probed_and_what_is_elsewhere_keeps_its_place(small_zoo, monkeypatch):
+    from nns.networks import Network
+    from nns.searching import ranking
+
+    plain = search(str(small_zoo.query), small_zoo.path, top=50)
+    order = [each.entry.id for each in plain.candidates]
+    elsewhere = {order[0], order[2]}
+    asked = []
+
+    class Equal(Probe):
+        is_accuracy = True
+
+        def score(self, features, labels):
+            asked.append(len(labels))
+            return 0.5
+
+    monkeypatch.setattr(ranking, "make_probe", lambda registry, name: Equal())
+    monkeypatch.setattr(Network, "on_disk", property(lambda network: network.id not in elsewhere))
+    with Zoo(small_zoo.path) as zoo:
+        found = ranking.search(str(small_zoo.query), zoo, top=50, probe="any", probed=2)
+    assert len(asked) == 2
+    assert [each.entry.id for each in found.candidates if each.probe is not None] == [order[1], order[3]]
+    assert [each.entry.id for each in found.candidates] == order, "a probe that tells nothing apart changes nothing"
