@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nns.errors import NnsError, UsageError, WeightsError, ZooError
 from nns.files import real_path
-from nns.quantities import Quantity, duration_of, limits_of
+from nns.quantities import Quantity, counted, duration_of, limits_of
 from nns.threads import threads_wanted
 from nns.zoo import Zoo, default_zoo_path
 
@@ -237,6 +237,7 @@ def finetune(
     """
     from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
+    from nns.finetuning.choosing import TELLING
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.finetuning.run_log import open_log
     from nns.networks import bring_weights, check_records
@@ -274,9 +275,18 @@ def finetune(
     if networks is None:
         dataset.check_readable()  # now: the search may keep in the zoo what it measures
         networks = search_within_limits(offline or is_offline())
+    expected: dict[str, float] = {}
     if isinstance(networks, SearchResult):
-        left_out = networks.left_out
-        networks = [candidate.entry.id for candidate in networks.together]
+        left_out, found = networks.left_out, networks.together
+        validation = len(dataset.planned_splits(seed=seed).get("val", ()))
+        if len(found) > 1 and validation < TELLING:
+            (tell or _log.warning)(
+                f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell which is "
+                f"better, {TELLING} could"
+            )
+            found = found[:1]
+        networks = [candidate.entry.id for candidate in found]
+        expected = {candidate.entry.id: candidate.predicted_accuracy for candidate in found}
     chosen = [opened.resolve(network) for network in networks]
     if not chosen:
         raise UsageError("`networks` names none")
@@ -301,7 +311,7 @@ def finetune(
 
     report = train(
         dataset, opened, chosen, target, recipe,
-        image_size=image_size, seed=seed, on_event=note, since=began,
+        image_size=image_size, seed=seed, on_event=note, since=began, expected=expected,
         on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
     )  # fmt: skip
     if log:

@@ -51,8 +51,8 @@ def test_a_probe_of_a_folder_without_splits_sees_what_will_be_trained_on(small_z
     members, _ = dataset.split_indices(32, seed=3)
     assert seen
     assert set(seen) <= set(members["train"].tolist())
-    assert dataset.training_indices(seed=3).tolist() == members["train"].tolist()
-    assert dataset.training_indices(seed=4).tolist() != members["train"].tolist()
+    assert dataset.planned_splits(seed=3)["train"].tolist() == members["train"].tolist()
+    assert dataset.planned_splits(seed=4)["train"].tolist() != members["train"].tolist()
 
 
 def test_moving_an_accuracy_by_logits():

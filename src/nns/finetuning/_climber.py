@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from nns.finetuning._run import Epoch, rank
 from nns.finetuning.calibration import Calibration
 from nns.finetuning.training import TrainingResult
@@ -15,6 +17,7 @@ from nns.types import Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
 Stopped = Literal["finished", "halved", "budget", "patience", "diverged", "interrupted"]
@@ -37,12 +40,14 @@ class Entrant:
         name: Its architecture, for people.
         build: Makes it: pretrained weights, with a new head for the classes of the data. Called once at most.
         preprocessing: Its input.
+        expected: The accuracy that is expected of it, 0..1; None: nothing is.
     """
 
     id: str
     name: str
     build: Callable[[], nn.Module]
     preprocessing: Preprocessing
+    expected: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class Climber:
         module: The network as it was last trained, once it is built.
         best: Its best epoch, numbered over all its trainings.
         best_state: The weights of that epoch.
+        right: (n,) which validation images it classified rightly then.
         history: All its epochs.
         stopped: Why it is not trained on.
         rungs: Rungs it was trained in.
@@ -149,6 +155,7 @@ class Climber:
     module: nn.Module | None = None
     best: Epoch | None = None
     best_state: dict[str, torch.Tensor] | None = None
+    right: NDArray[np.bool_] | None = None
     history: list[Epoch] = field(default_factory=list)
     stopped: Stopped = "finished"
     rungs: int = 0
@@ -170,6 +177,7 @@ class Climber:
         if self.best is None or rank(result.best) > rank(self.best):
             self.best_state = copy.deepcopy(result.module.state_dict())
             self.best = replace(result.best, epoch=offset + result.best.epoch)
+            self.right = result.right
         self.history += [replace(epoch, epoch=offset + epoch.epoch) for epoch in result.history]
         self.stopped = _STOPPED[result.stopped]
         self.rungs = rung
@@ -195,6 +203,7 @@ class Climber:
             "module": None if self.module is None else self.module.state_dict(),
             "best": self.best and astuple(self.best),
             "best_state": self.best_state,
+            "right": None if self.right is None else self.right.tolist(),
             "history": [astuple(epoch) for epoch in self.history],
             "stopped": self.stopped,
             "rungs": self.rungs,
@@ -208,6 +217,7 @@ class Climber:
             self.module.load_state_dict(state["module"])
         self.best = state["best"] and Epoch(*state["best"])
         self.best_state = state["best_state"]
+        self.right = None if state["right"] is None else np.array(state["right"], np.bool_)
         self.history = [Epoch(*row) for row in state["history"]]
         self.stopped, self.rungs, self.test_seconds = state["stopped"], state["rungs"], state["test_seconds"]
 

@@ -23,6 +23,7 @@ from nns.types import LabelledArrays, Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
 MIN_RATE = 0.05
@@ -66,6 +67,7 @@ class Epoch:
 class _Best:
     epoch: Epoch
     state: dict[str, torch.Tensor]
+    right: NDArray[np.bool_]
 
 
 class Run:
@@ -245,7 +247,8 @@ class Run:
             "scaler": self._scaler.state_dict(),
             "average": None if self._average is None else self._average.module.state_dict(),
             "history": [astuple(epoch) for epoch in self.history],
-            "best": self.best and {"epoch": astuple(self.best.epoch), "state": self.best.state},
+            "best": self.best
+            and {"epoch": astuple(self.best.epoch), "state": self.best.state, "right": self.best.right.tolist()},
             "loss": self.loss,
             "seen": self._seen,
             "rate": self._rate,
@@ -267,7 +270,9 @@ class Run:
             self._average.module.load_state_dict(state["average"])
         self.history = [Epoch(*row) for row in state["history"]]
         best = state["best"]
-        self.best = None if best is None else _Best(Epoch(*best["epoch"]), best["state"])
+        self.best = (
+            None if best is None else _Best(Epoch(*best["epoch"]), best["state"], np.array(best["right"], np.bool_))
+        )
         self.loss.copy_(state["loss"])
         self._seen, self._rate, self.batch_size = state["seen"], state["rate"], state["batch_size"]
         self.budget = Budget(self.recipe.seconds, state["elapsed"])
@@ -292,7 +297,7 @@ class Run:
         if self.skewed and len(right):
             epoch = replace(epoch, val_macro_f1=macro_f1(self.val.labels, said))
         if self.best is None or not len(right) or rank(epoch) > rank(self.best.epoch):  # unmeasured: the last counts
-            best = _Best(epoch, copy.deepcopy(measured.state_dict()))
+            best = _Best(epoch, copy.deepcopy(measured.state_dict()), right)
             self.history.append(epoch)
             self.best = best
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -153,6 +153,7 @@ def entrant_of(
     seed: int = 0,
     image_size: int | None = None,
     random_weights: bool = False,
+    expected: float | None = None,
 ) -> Entrant:
     """Make a zoo's network an entrant of a ladder, with a fresh head.
 
@@ -162,6 +163,7 @@ def entrant_of(
         seed: Of the head's weights.
         image_size: Side of its input, in place of its own.
         random_weights: Start from random weights instead of the stored ones, for comparison.
+        expected: The accuracy that is expected of it, 0..1.
     """
     entry, preprocessing = network.entry, network.entry.preprocessing
     if image_size is not None:
@@ -174,7 +176,7 @@ def entrant_of(
             return network.backend.build(replace(entry.spec, source="random"), classes, seed)
         return network.load(classes, seed)
 
-    return Entrant(entry.id, entry.spec.name, build, preprocessing)
+    return Entrant(entry.id, entry.spec.name, build, preprocessing, expected)
 
 
 def networks_of_search(path: Path, top: int) -> list[str]:
@@ -215,6 +217,7 @@ def finetune(
     on_event: Callable[[LadderEvent, int], None] | None = None,
     on_decode: Callable[[int, int], None] | None = None,
     since: float | None = None,
+    expected: Mapping[str, float] | None = None,
 ) -> FinetuneReport:
     """Fine-tune networks of a zoo on a dataset and write the best to a folder.
 
@@ -232,6 +235,7 @@ def finetune(
         on_event: ``on_event(event, images)`` as the ladder goes on; ``images`` is the size of the training split.
         on_decode: ``on_decode(done, total)`` while images are read.
         since: When the budget began to run, as :func:`time.perf_counter` has it; None: now.
+        expected: Accuracies that a search expects, by id: what validation says is weighed against them.
 
     Raises:
         DatasetError: If the dataset cannot be trained on.
@@ -252,7 +256,10 @@ def finetune(
         images = len(splits.train)
         return splits
 
-    candidates = [entrant_of(network, classes, seed=seed, image_size=image_size) for network in networks]
+    candidates = [
+        entrant_of(network, classes, seed=seed, image_size=image_size, expected=(expected or {}).get(network.id))
+        for network in networks
+    ]
     tell = (lambda event: on_event(event, images)) if on_event else None
     checkpoint = Checkpoint(
         Checkpoint.beside(real_path(Path(output).expanduser())),

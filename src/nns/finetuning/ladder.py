@@ -21,8 +21,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nns.backends.steps import compute_logits, predict_classes
 from nns.errors import UsageError
+from nns.finetuning.choosing import gains
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
 from nns.finetuning._run import DivergedError, Epoch
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
@@ -65,6 +68,9 @@ def climb(
     rest is spread evenly over the others, and what one leaves goes to the next. Entrants at the end of
     the list that could not have one epoch each are left out. A budget too small for one epoch gives the
     first entrant, trained for a part of one.
+
+    Which is best is what validation says of each against the first, weighed by how many images that rests on, and what
+    was expected of them: a few images overturn no order.
 
     Ctrl-C ends the ladder and keeps the best network so far, which is still measured on the test split;
     another Ctrl-C leaves that out.
@@ -238,11 +244,27 @@ class _Ladder:
     def _halve(self, count: int) -> None:
         if count == len(self.alive):
             return
-        ranked = sorted(self.alive, key=lambda climber: climber.rank, reverse=True)  # stable: the order breaks ties
+        ranked = self._best_first(self.alive)
         self.alive = ranked[:count]
         for climber in ranked[count:]:
             self._leave(climber, "halved", f"validation accuracy {climber.tried().val_accuracy:.3f}")
             climber.drop_weights()
+
+    def _best_first(self, climbers: Sequence[Climber]) -> list[Climber]:
+        """Sort by what validation says and what was expected; what was never measured comes last."""
+        measured = [climber for climber in self.climbers if climber in climbers and climber.right is not None]
+        rest = [climber for climber in climbers if climber not in measured]
+        if not measured:
+            return rest
+        labels = self.data_of(measured[0].entrant.preprocessing).val.labels
+        found = gains(
+            [climber.entrant.expected for climber in measured],
+            [climber.right for climber in measured if climber.right is not None],
+            labels,
+            skewed=any(climber.best and climber.best.val_macro_f1 is not None for climber in measured),
+        )
+        order = np.argsort(-found, kind="stable")  # of equals the first, as the entrants came
+        return [measured[index] for index in order] + rest
 
     def _time_is_over(self) -> bool:
         budget = self.training_seconds
@@ -305,7 +327,7 @@ class _Ladder:
             raise self.diverged
         if not measured:
             raise KeyboardInterrupt  # nothing else ends a ladder before anything was measured
-        winner = max(measured, key=lambda climber: climber.rank)
+        winner = self._best_first(measured)[0]
         module = winner.best_module()
         calibration = self._calibrate(winner.entrant, module)
         test_accuracy, macro_f1 = self._test(winner.entrant, module)

@@ -15,6 +15,8 @@ from nns.finetuning.recipe import Recipe
 from nns.types import Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
 __all__ = ["Epoch", "TrainingResult", "evaluate", "resolve_device", "train"]
@@ -33,6 +35,7 @@ class TrainingResult:
         device: Where it ran.
         best: The epoch whose weights these are.
         validation_seconds: What the last validation took.
+        right: (n,) which validation images that epoch classified rightly.
     """
 
     module: nn.Module
@@ -43,6 +46,7 @@ class TrainingResult:
     device: str
     best: Epoch
     validation_seconds: float
+    right: NDArray[np.bool_]
 
 
 def resolve_device(wanted: str) -> str:
@@ -121,6 +125,8 @@ def train(
                 raise
             stopped = "interrupted"
     best = run.best.epoch if run.best else run.measure(len(run.history) + 1)
+    assert run.best is not None
+    right = run.best.right
     trained = run.finish()
     return TrainingResult(
         module=trained,
@@ -131,6 +137,7 @@ def train(
         device=run.device,
         best=best,
         validation_seconds=run.budget.reserve,
+        right=right,
     )
 
 

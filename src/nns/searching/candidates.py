@@ -141,7 +141,9 @@ class Ranking:
 
     def _chosen(self, tries: int, probed: int) -> list[int]:
         complete = len(self.found) >= max(min(probed, len(self.order)), tries)
-        pool = (self.order[: len(self.found) + len(self.beside)] if complete else self.order)[: max(POOL, tries)].tolist()
+        pool = (self.order[: len(self.found) + len(self.beside)] if complete else self.order)[
+            : max(POOL, tries)
+        ].tolist()
         expected = self.scores.details(pool).predicted.tolist()
         predicted = [moved_accuracy(each, self._moved(i)) for i, each in zip(pool, expected, strict=True)]
         residuals = self.scores.residuals(pool)
