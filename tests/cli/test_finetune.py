@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from nns.data import Dataset
+from nns.finetuning import choosing
 from nns.finetuning._run import Run
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
@@ -67,7 +69,8 @@ def test_predict_says_so_if_no_image_can_be_read(finetune, nns, tmp_path):
     assert "error: none of the 1 images could be read" in done.err
 
 
-def test_several_are_tried_and_the_test_split_is_absent_where_there_is_none(nns, small_zoo, tmp_path):
+def test_several_are_tried_and_the_test_split_is_absent_where_there_is_none(nns, small_zoo, tmp_path, monkeypatch):
+    monkeypatch.setattr(choosing, "TELLING", 16)
     for split, numbers in (("train", range(12)), ("val", range(12, 20))):
         for digit in "89":
             (tmp_path / "data" / split / digit).mkdir(parents=True)
@@ -83,6 +86,17 @@ def test_several_are_tried_and_the_test_split_is_absent_where_there_is_none(nns,
     assert [skipped["path"] for skipped in done.json["skipped"]] == ["train/8/letter.png"]
     assert sorted(tried["stopped"] for tried in done.json["tried"]) == ["finished", "halved"]
     assert done.json["params"] <= 300_000
+
+
+def test_too_few_validation_images_try_one_and_say_why(nns, small_zoo, tmp_path):
+    done = nns("finetune", small_zoo.query, "--zoo", small_zoo.path, "-o", tmp_path / "model", "--json", "--max-params",
+               "300k", "--try", 2, "--epochs", 1, "--device", "cpu")  # fmt: skip
+    assert done.code == 0, done.err
+    assert len(done.json["tried"]) == 1
+    validation = len(Dataset.open(str(small_zoo.query)).splits_at(32)[0].val)
+    assert validation < choosing.TELLING
+    said = f"trying one network, not 2: {validation} validation images cannot tell which is better, {choosing.TELLING} could"
+    assert said in done.err
 
 
 def test_the_table_says_what_to_do_next(nns, small_zoo, tmp_path, monkeypatch):

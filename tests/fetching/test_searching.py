@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nns import Zoo
+from nns.finetuning import choosing
 from nns.places import HubWeights
 from nns.types import NetworkRecord
 
@@ -110,10 +111,13 @@ def test_a_fine_tuning_offline(nns, small_zoo, zoo, hub, tmp_path, monkeypatch, 
     assert not hub.asked
 
 
-def test_a_fine_tuning_says_what_it_fetches_and_goes_on_without_what_cannot_be_had(nns, small_zoo, zoo, hub, tmp_path):
+def test_a_fine_tuning_says_what_it_fetches_and_goes_on_without_what_cannot_be_had(
+    nns, small_zoo, zoo, hub, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(choosing, "TELLING", 0)
     together = nns("search", small_zoo.query, "--zoo", zoo, "--json").json["together"]
     del hub.repositories[f"org/{together[1]}"]
-    ran = nns("finetune", small_zoo.query, "--zoo", zoo, "--epochs", 1, "-o", tmp_path / "out", "--json")
+    ran = nns("finetune", small_zoo.query, "--zoo", zoo, "--try", 3, "--epochs", 1, "-o", tmp_path / "out", "--json")
     assert ran.code == 0, ran.err
     assert f"from 127.0.0.1:{hub.port} (hub:org/{together[0]}/model.safetensors), licence " in ran.err
     assert "left out: " in ran.err

@@ -15,11 +15,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DOUBT = 0.06
+DOUBT = 0.1
 """Standard deviation of how far networks are apart, less what a search expects of that (benchmarks/finetune)."""
 TRUST = 0.5
 """Share of an expected difference that comes true, in the mean: the first of many is the luckiest one, too."""
-TELLING = 50
+TELLING = 20
 """Validation images with which trying several networks can be worth their time."""
 
 
