@@ -214,7 +214,8 @@ def finetune(
         tries: Networks of the search to try, chosen together; of several the ladder keeps the one that does best.
         recipe: How to train, or the name of a recipe (``"default"``, ``"tans"``); ``budget``, ``epochs`` and
             ``device`` come before what it says.
-        image_size: Side of the input in pixels; None: each network's own.
+        image_size: Side of the input in pixels; None: by the images, the network and the budget, and its own where MACs
+            or latency are limited.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: Of everything random.
         offline: Fetch no weights: the search chooses among networks whose weights are on this disk.
@@ -311,7 +312,8 @@ def finetune(
 
     report = train(
         dataset, opened, chosen, target, recipe,
-        image_size=image_size, seed=seed, on_event=note, since=began, expected=expected,
+        image_size=image_size, own_size=limits.max_macs is not None or limits.max_latency is not None,
+        seed=seed, on_event=note, since=began, expected=expected,
         on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
     )  # fmt: skip
     if log:

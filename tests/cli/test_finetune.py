@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from nns.data import Dataset
 from nns.finetuning import choosing
@@ -97,6 +98,21 @@ def test_too_few_validation_images_try_one_and_say_why(nns, small_zoo, tmp_path)
     assert validation < choosing.TELLING
     said = f"trying one network, not 2: {validation} validation images cannot tell which is better, {choosing.TELLING} could"
     assert said in done.err
+
+
+def test_the_input_is_larger_where_images_have_detail_unless_macs_are_limited(nns, small_zoo, tmp_path):
+    for digit in "89":
+        (tmp_path / "data" / digit).mkdir(parents=True)
+        for number in range(10):
+            with Image.open(small_zoo.query / digit / f"{number:03d}.png") as image:
+                image.resize((64, 64)).save(tmp_path / "data" / digit / f"{number}.png")
+    common = ("finetune", tmp_path / "data", "--zoo", small_zoo.path, "--epochs", 1, "--json", "--device", "cpu")
+    own = nns("search", tmp_path / "data", "--zoo", small_zoo.path, "--json").json["candidates"][0]["macs"]
+    larger = nns(*common, "-o", tmp_path / "larger").json
+    limited = nns(*common, "-o", tmp_path / "limited", "--max-macs", 10 * own).json
+    assert larger["image_size"] == 96
+    assert limited["image_size"] == 32
+    assert larger["macs"] > 4 * limited["macs"] or larger["network"] != limited["network"]
 
 
 def test_the_table_says_what_to_do_next(nns, small_zoo, tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def finetune(
     head_only: Annotated[bool, Option("--head-only", help="Train the classifier alone.")] = False,
     flip: Annotated[bool, Option("--flip", help="Also train on mirrored images.")] = False,
     image_size: Annotated[
-        int | None, Option(min=16, max=1024, help="Side of the input; default: the network's own.")
+        int | None, Option(min=16, max=1024, help="Side of the input; default: by images, network and budget.")
     ] = None,
     patience: Annotated[int | None, Option(min=1, help="Stop after so many epochs that are no better.")] = None,
     offline: options.Offline = False,

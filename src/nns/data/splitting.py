@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -201,6 +202,14 @@ class Splitting(Pixels):
             return self._members(np.arange(len(self)), (), 0.15, 0.15, seed)
         except DatasetError:
             return split_members([item.split or "train" for item in self.items])
+
+    def shorter_side(self, sample: int = 64) -> int:
+        """Return the median of the shorter sides of some of its images in pixels; 0 if none can be read."""
+        sides = []
+        for index in np.linspace(0, len(self) - 1, min(sample, len(self)), dtype=np.int64).tolist():
+            with suppress(Exception):  # whatever Pillow raises over a bad file: that is told where all are decoded
+                sides.append(min(self._reader.open(self.items[index].source).size))
+        return int(np.median(sides)) if sides else 0
 
     @property
     def unread_contents(self) -> tuple[str, ...]:

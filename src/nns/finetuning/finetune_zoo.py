@@ -24,9 +24,11 @@ from nns.finetuning import (
     check_target,
     climb,
     make_card,
+    resolve_device,
     write_handover,
 )
 from nns.finetuning.checkpoint import Checkpoint
+from nns.finetuning.sizing import epochs_within, input_size
 from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
 from nns.tables import Table, finite
@@ -213,6 +215,7 @@ def finetune(
     recipe: Recipe,
     *,
     image_size: int | None = None,
+    own_size: bool = False,
     seed: int = 0,
     on_event: Callable[[LadderEvent, int], None] | None = None,
     on_decode: Callable[[int, int], None] | None = None,
@@ -230,7 +233,8 @@ def finetune(
         network_ids: Networks to try, best guess first; unique beginnings of ids will do.
         output: Folder to write.
         recipe: How to train; ``seconds`` is the budget of everything.
-        image_size: Side of the input, in place of each network's own.
+        image_size: Side of the input; None: chosen for each network by :mod:`nns.finetuning.sizing`.
+        own_size: Whether each network keeps the input at which the zoo says what it costs.
         seed: Of splits, heads, shuffling and augmentation.
         on_event: ``on_event(event, images)`` as the ladder goes on; ``images`` is the size of the training split.
         on_decode: ``on_decode(done, total)`` while images are read.
@@ -256,10 +260,6 @@ def finetune(
         images = len(splits.train)
         return splits
 
-    candidates = [
-        entrant_of(network, classes, seed=seed, image_size=image_size, expected=(expected or {}).get(network.id))
-        for network in networks
-    ]
     tell = (lambda event: on_event(event, images)) if on_event else None
     checkpoint = Checkpoint(
         Checkpoint.beside(real_path(Path(output).expanduser())),
@@ -276,6 +276,15 @@ def finetune(
     if recipe.seconds is not None:
         # what a search took is gone; a network is handed over even if nothing is left
         left = max(LEAST_SECONDS, recipe.seconds - HANDOVER_SECONDS - (time.perf_counter() - began))
+    sizes = dict.fromkeys([network.id for network in networks], image_size)
+    if saved := checkpoint.read():
+        sizes = saved["sizes"]
+    elif image_size is None and not own_size:
+        sizes = _input_sizes(networks, dataset, recipe, left, seed)
+    candidates = [
+        entrant_of(network, classes, seed=seed, image_size=sizes[network.id], expected=(expected or {}).get(network.id))
+        for network in networks
+    ]
     result = climb(candidates, data_of, recipe, budget_seconds=left, seed=seed, on_event=tell, checkpoint=checkpoint)
     winner = next(network for network in networks if network.id == result.winner.id)
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
@@ -284,6 +293,22 @@ def finetune(
         checkpoint.remove()
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
     return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
+
+
+def _input_sizes(
+    networks: Sequence[Network], dataset: Dataset, recipe: Recipe, seconds: float | None, seed: int
+) -> dict[str, int]:
+    """Choose the side of each network's input."""
+    classes, side = len(dataset.classes), dataset.shorter_side()
+    images = len(dataset.planned_splits(seed=seed)["train"])
+    device = resolve_device(recipe.device)
+    sizes = {}
+    for network in networks:
+        within = None if seconds is None else epochs_within(network, classes, images, seconds / len(networks), device)
+        wanted = input_size(network.entry.preprocessing.size, side, within)
+        # an architecture may take no other size than its own
+        sizes[network.id] = network.backend.preprocessing(network.spec, wanted).size
+    return sizes
 
 
 def hand_over(

@@ -214,6 +214,7 @@ class _Ladder:
             "elapsed": self.elapsed,
             "entered": self.entered,
             "threads": self.threads,
+            "sizes": {climber.entrant.id: climber.entrant.preprocessing.size for climber in self.climbers},
             "number": self.number,
             "turn": turn,
             "alive": [climber.entrant.id for climber in self.alive],
