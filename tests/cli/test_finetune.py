@@ -96,8 +96,8 @@ def test_too_few_validation_images_try_one_and_say_why(nns, small_zoo, tmp_path)
     assert len(done.json["tried"]) == 1
     validation = len(Dataset.open(str(small_zoo.query)).splits_at(32)[0].val)
     assert validation < choosing.TELLING
-    said = f"trying one network, not 2: {validation} validation images cannot tell which is better, {choosing.TELLING} could"
-    assert said in done.err
+    said = f"trying one network, not 2: {validation} validation images cannot tell which is better, "
+    assert f"{said}{choosing.TELLING} could" in done.err
 
 
 def test_the_input_is_larger_where_images_have_detail_unless_macs_are_limited(nns, small_zoo, tmp_path):
