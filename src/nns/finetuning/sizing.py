@@ -17,7 +17,9 @@ from nns.backends.seeding import seeded
 if TYPE_CHECKING:
     from nns.networks import Network
 
-SIZES = (64, 96, 128, 160, 192, 224)
+SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
+SMALL = 64
+"""Never less, unless the network was trained at less."""
 USUAL = 96
 """Without a budget, unless a network was trained at more."""
 DETAIL = 1.5
@@ -38,7 +40,7 @@ def input_size(own: int, side: int, epochs: Callable[[int], float] | None = None
         side: The shorter side of the images: half of them have a shorter one.
         epochs: Gives the epochs that there is time for at a size; None: time does not count.
     """
-    least = min(own, SIZES[0])
+    least = min(own, SMALL)
     most = max(least, next((size for size in SIZES if size >= DETAIL * side), SIZES[-1]))
     usual = max(min(own, USUAL), min(most, max(own, USUAL)))
     if epochs is None:
@@ -76,7 +78,7 @@ def epochs_within(network: Network, classes: int, images: int, seconds: float, d
             began = time.perf_counter()
             loss = F.cross_entropy(module(drawn), labels)
             loss.backward()  # type: ignore[no-untyped-call]
-            float(loss)  # waits for the GPU
+            float(loss.detach())  # waits for the GPU
             taken.append(time.perf_counter() - began)
-    each = min(taken) / IMAGES  # the first pays for allocations, and others for what else runs here
+    each = max(min(taken), 1e-6) / IMAGES  # the first pays for allocations, and others for what else runs here
     return lambda size: seconds / (max(1, images) * each * (size / usual) ** 2)
