@@ -182,6 +182,7 @@ def nns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NNS_ZOO", raising=False)
+    monkeypatch.setattr("nns.cli.output.SAY_EVERY", 1e6)  # else a slow machine says more than a fast one
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["nns", *map(str, arguments)])

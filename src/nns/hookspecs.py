@@ -10,6 +10,12 @@ from typing import Any, Protocol
 
 import pluggy
 
+INTERFACE = 1
+"""Version of these hooks; it rises where a plugin that was written for the one before would not work any more.
+
+A plugin may say what it was written for, ``NNS_INTERFACE = 1`` in its module; one for another version is refused.
+"""
+
 hookspec = pluggy.HookspecMarker("nns")
 hookimpl = pluggy.HookimplMarker("nns")
 

@@ -25,7 +25,7 @@ _PART = re.compile(rf"\s*({_DIGITS})\s*(h|hr|min|m|sec|s|ms)(?![A-Za-z])\s*")
 def counted(number: int, one: str, many: str = "") -> str:
     """Write a number of things: ``1 network``, ``2 networks``, ``2 classes``."""
     if not many:
-        many = one + ("es" if one.endswith(("s", "ch")) else "s")
+        many = one + ("es" if one.endswith("s") else "s")
     return f"{number} {one if number == 1 else many}"
 
 

@@ -413,6 +413,7 @@ class DatasetRecord:
         labels: Class index of each feature row, (n,) int64; -1 where unlabelled.
         images: Number of images of the whole dataset.
         extractor: Name of the frozen extractor that made the features.
+        extractor_from: Distribution and version that it came from, as ``acme==0.2``; empty if unknown.
     """
 
     name: str
@@ -422,6 +423,7 @@ class DatasetRecord:
     labels: NDArray[np.int64]
     images: int
     extractor: str
+    extractor_from: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

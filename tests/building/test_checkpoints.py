@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save_file
 
 from nns.backends.checkpoint import read_state
-from nns.building.checkpoints import NO_LICENSE, add_checkpoint
+from nns.building.checkpoints import NO_LICENSE, Measured, _judge, add_checkpoint
 from nns.data.extractors.efficientnet_lite0 import QUERY_DIM
 from nns.errors import DatasetError, UnknownNameError, UsageError, ZooError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
@@ -216,3 +216,90 @@ def test_nothing_is_written_before_everything_is_checked(zoo, add, state, digits
         assert other.path.read_bytes() == before
         assert other.datasets() == ()
         assert len(other) == 1
+
+
+def test_guessing_is_told_from_knowing():
+    labels = np.array([0, 1, 2] * 10)
+    assert _judge(labels, labels, 3) == Measured(1.0, 30, False)
+    assert _judge(labels, (labels + 1) % 3, 3).guessing, "the classes in another order"
+    assert _judge(labels, np.zeros(30, np.int64), 3).guessing
+    mostly = np.array([0] * 27 + [1, 2, 1])
+    assert _judge(mostly, np.zeros(30, np.int64), 3) == Measured(0.9, 30, True), "the frequent class is no knowledge"
+    assert not _judge(mostly, mostly, 3).guessing
+
+
+def test_how_good_it_is_is_said_before_anything_is_written(zoo, add, state, digits):
+    """The weights are random, so it guesses; what was published is kept, and what was measured said, too."""
+    found = []
+
+    def say(measured):
+        assert len(zoo) == 0
+        found.append(measured)
+
+    entry = add(state, digits, accuracy=0.91, on_measured=say)
+    (measured,) = found
+    assert entry.accuracy == 0.91
+    assert measured.images > 10
+    assert measured.guessing
+    assert "no better than guessing: check its preprocessing (`mean`, `std`, `image_size`) and the order" in (
+        measured.sentence()
+    )
+
+
+def test_classes_in_the_order_of_the_outputs(zoo, add, state, digits, monkeypatch):
+    from nns.backends import steps
+
+    monkeypatch.setattr(steps, "predict_classes", lambda module, split, preprocessing: 2 - split.labels)
+    found = []
+    turned = add(state, digits, classes=("2", "1", "0"), on_measured=found.append)
+    assert (turned.classes, turned.accuracy) == (("2", "1", "0"), 1.0)
+    assert not found[0].guessing
+    with pytest.raises(UsageError, match="`classes` are not those of 'digits-012': '7'"):
+        add(state, digits, classes=("0", "1", "7"))
+
+
+def test_on_the_command_line(zoo, add, state, digits, nns, tmp_path):
+    save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / "net.safetensors")
+    command = ("zoo", "add", zoo.path, tmp_path / "net.safetensors", "--backend", "timm", "--architecture")
+    command = (*command, ARCHITECTURE, "--data", digits, "--image-size", 32)
+    ran = nns(*command)
+    assert ran.code == 0
+    warned, added, undo = ran.err.splitlines()
+    assert warned.startswith("warning: ")
+    assert "images right, no better than guessing: check its preprocessing (--mean, --std, --image-size)" in warned
+    assert "the order of classes (--classes)" in warned
+    assert added.startswith("added ")
+    assert undo.startswith(f"to take it out again: nns zoo rm {zoo.path} ")
+    again = nns(*command)
+    assert (again.code, len(again.err.splitlines())) == (0, 1)
+    assert again.err.startswith("already there: ")
+    assert nns(*command, "--json").json["added"] is False
+
+
+def test_a_table_of_files_opens_its_data_once_and_says_what_it_measured(zoo, state, digits, nns, tmp_path, monkeypatch):
+    from nns.data import Dataset
+
+    opened, original = [], Dataset.of.__func__
+
+    def of(cls, data, *args, **kwargs):
+        opened.append(data)
+        return original(cls, data, *args, **kwargs)
+
+    monkeypatch.setattr(Dataset, "of", classmethod(of))
+    rows = ["file,backend,architecture,data,image_size"]
+    for number in range(3):
+        turned = {name: tensor.clone() for name, tensor in state.items()}
+        turned["classifier.bias"] += number
+        save_file(turned, tmp_path / f"{number}.safetensors")
+        rows.append(f"{number}.safetensors,timm,{ARCHITECTURE},{digits},32")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    rows.append(f"broken.safetensors,timm,{ARCHITECTURE},{digits},32")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    ran = nns("zoo", "add", zoo.path, "--table", tmp_path / "t.csv", "--json")
+    assert ran.code == 0
+    assert opened.count(digits) == 1
+    assert len(ran.json["networks"]) == 3
+    assert [set(each) for each in ran.json["measured"].values()] == [{"accuracy", "images", "guessing"}] * 3
+    assert [failure["name"].endswith("broken.safetensors") for failure in ran.json["failures"]] == [True]
+    shown = nns("zoo", "add", zoo.path, "--table", tmp_path / "t.csv").err.splitlines()
+    assert shown[-1] == "added 0 of 4 networks, 3 already there, 1 failed"

@@ -14,9 +14,9 @@ from nns.finetuning._run import Run
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
 DOCUMENT |= {"tried", "left_out"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
-DOCUMENT |= {"dataset", "macro_f1", "threads"}
+DOCUMENT |= {"dataset", "macro_f1", "calibration", "threads"}
 EPOCH = {"val_macro_f1", "epoch", "train_loss", "val_loss", "val_accuracy"}
-TRIED = {"network", "val_accuracy", "epochs", "stopped"}
+TRIED = {"network", "val_accuracy", "epochs", "stopped", "rungs"}
 
 
 @pytest.fixture
@@ -121,6 +121,7 @@ def test_the_table_says_what_to_do_next(nns, small_zoo, tmp_path, monkeypatch):
     done = nns("finetune", small_zoo.query, "--backend", "example", "--try", 1, "--epochs", 1)
     assert done.code == 0
     assert f"Next: nns predict {tmp_path / 'digits-89-nns'} IMAGE..." in done.out
+    assert f"Next: nns evaluate {tmp_path / 'digits-89-nns'} {small_zoo.query}" in done.out
     assert done.err.startswith("trying ")
     assert (tmp_path / "digits-89-nns" / "model.safetensors").is_file()
 

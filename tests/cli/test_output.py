@@ -126,3 +126,38 @@ def test_what_is_logged_is_escaped(nns, monkeypatch, small_zoo, capsys):
     assert "fetching a\\x1b[2J" in done.err
     assert all(line.isprintable() for line in done.err.split("\n"))
     assert not any(line.startswith("FORGED") for line in done.err.splitlines())
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(capsys, monkeypatch):
+    """A log of CI in which nothing happens for half an hour looks like a hang."""
+    import time
+
+    from nns.cli import output
+
+    monkeypatch.setattr(output, "SAY_EVERY", 0.05)
+    with output.progress_bar() as update:
+        time.sleep(0.2)
+        assert capsys.readouterr().err == "", "nothing has begun"
+        update("reading images", 320, 1980)
+        time.sleep(0.3)
+        update("epochs of a\x1b[2J", 3, None, "validation accuracy 81.0%")
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("reading images: 320 of 1980 · ")
+    assert lines[-1].startswith("epochs of a\\x1b[2J: 3 · validation accuracy 81.0% · ")
+    time.sleep(0.2)
+    assert capsys.readouterr().err == "", "and it ends with it"
+
+
+def test_a_build_without_a_terminal_says_how_far_it_is(capsys, monkeypatch):
+    import time
+
+    from nns.building import BuildEvent
+    from nns.cli import output
+    from nns.cli.build_display import build_display
+
+    monkeypatch.setattr(output, "SAY_EVERY", 0.05)
+    with build_display() as take:
+        take(BuildEvent("start", 3, 12, 0, 0, 2, 0, 1.0))
+        time.sleep(0.3)
+    assert "networks: 3 of 12 · 2 running, 0 of 0 transfers" in capsys.readouterr().err

@@ -19,7 +19,15 @@ from nns.backends.seeding import seeded
 from nns.errors import UsageError
 from nns.finetuning import Card, Entrant, LadderResult, Recipe, climb, make_card
 from nns.plugins import Registry
-from nns.types import ArchitectureSpec, LabelledArrays, NetworkCost, NetworkEntry, Preprocessing, SplitArrays
+from nns.types import (
+    ArchitectureSpec,
+    LabelledArrays,
+    NetworkCost,
+    NetworkEntry,
+    Preprocessing,
+    Provenance,
+    SplitArrays,
+)
 
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -167,7 +175,9 @@ def result() -> LadderResult:
 @pytest.fixture(scope="session")
 def card(result: LadderResult) -> Card:
     cost = NetworkCost(1000, 100_000, 4_000, 256)
-    entry = NetworkEntry("0a1b", spec_of(8), cost, PREPROCESSING, ("a", "b"), "letters", "", 0.5, "Apache-2.0", {})
+    entry = NetworkEntry(
+        "0a1b", spec_of(8), cost, PREPROCESSING, ("a", "b"), "letters", "", 0.5, "Apache-2.0", Provenance()
+    )
     return make_card(
         result,
         entry,

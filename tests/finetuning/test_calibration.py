@@ -77,7 +77,7 @@ def test_before_and_after() -> None:
     assert "80 validation images" in found.sentence()
     without = measure_reliability(logits, labels, None)
     assert (without.temperature, without.fitted_on, without.ece) == (1.0, 0, without.ece_before)
-    assert f"takes {LEAST_IMAGES} validation images" in without.sentence()
+    assert f"from {LEAST_IMAGES} validation images on" in without.sentence()
 
 
 def test_intervals_of_f1_hold_what_they_say() -> None:

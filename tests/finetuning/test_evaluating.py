@@ -164,6 +164,7 @@ def test_predict_and_evaluate_on_the_command_line(
     assert "73.3% of 15 images right" in shown.out
     assert "Most confused" in shown.out
     assert "is red, taken for blue" in shown.err
+    assert f"Next: nns evaluate {tmp_path} {data} --report evaluation.html" in shown.err
 
 
 def test_a_folder_without_images_says_so(

@@ -48,15 +48,32 @@ def test_the_card_says_what_the_command_line_reports(folder: Path) -> None:
     for key in ("network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device"):
         assert row[key] is not None
     assert set(row["history"][0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1"}
-    assert set(row["tried"][0]) == {"network", "val_accuracy", "epochs", "stopped"}
+    assert set(row["tried"][0]) == {"network", "val_accuracy", "epochs", "stopped", "rungs"}
     assert row["recipe"]["lr"] == 0.01
 
 
 def test_people_can_read_it(folder: Path) -> None:
     text = (folder / "README.md").read_text()
     assert "nns predict" in text
+    assert "| macro F1 on the test split | " in text
+    assert "| training | 4 epochs on cpu;" in text
+    assert "| calibrated on 100 validation images: logits are divided by " in text
     assert "digit 0" in text
     assert (folder / "classes.txt").read_text().splitlines()[3] == "digit 3"
+
+
+def test_the_readme_says_what_came_before_the_last_training(tmp_path: Path, result: LadderResult, card: Card) -> None:
+    first = replace(card.tried[0], rungs=(2, 4))
+    folder = write_handover(tmp_path / "out", result.module, replace(card, tried=(first,), calibration=None))
+    text = (folder / "README.md").read_text()
+    assert "| training | 4 epochs on cpu, after 2 of the ladder;" in text
+    assert "| probabilities | not calibrated |" in text
+
+
+def test_a_backend_that_is_not_installed_says_what_to_install(folder: Path) -> None:
+    edit(lambda row: row.update(backend_from="acme-nets==0.2"))(folder)
+    with pytest.raises(UnknownNameError, match="which is not installed: pip install acme-nets==0.2"):
+        load_handover(folder, registry=Registry((), ()))
 
 
 def test_numbers_that_are_not_known_are_null(tmp_path: Path, result: LadderResult, card: Card) -> None:

@@ -66,8 +66,10 @@ def test_the_better_half_goes_on(data_of: DataOf) -> None:
     assert len(result.tried) == 4
     assert result.tried[0].network == result.winner.id
     assert Counter(one.stopped for one in result.tried) == {"halved": 3, "finished": 1}
-    assert sorted(one.epochs for one in result.tried) == [1, 1, 3, 7]  # 1, 1 + 2, 1 + 2 + 4
-    assert tried[result.winner.id].epochs == result.epochs == len(result.history) == 7
+    assert sorted(sum(one.rungs) for one in result.tried) == [1, 1, 3, 7]  # 1, 1 + 2, 1 + 2 + 4
+    assert sum(tried[result.winner.id].rungs) == len(result.history) == 7
+    assert tried[result.winner.id].epochs == result.epochs == RECIPE.epochs, "as the user gave them"
+    assert tried[result.winner.id].trained() == "1 + 2 + 4"
     assert [epoch.epoch for epoch in result.history] == list(range(1, 8))
 
     firsts = {e.network: e.epoch.val_accuracy for e in recorder.events if e.rung == 1 and e.epoch}
@@ -148,7 +150,7 @@ def test_interrupt_keeps_the_best_so_far(
     recorder = Recorder(kind, call)
     result = climb(four(), data_of, RECIPE, on_event=recorder)
     assert result.interrupted
-    assert sorted((one.epochs for one in result.tried), reverse=True) == epochs
+    assert sorted((sum(one.rungs) for one in result.tried), reverse=True) == epochs
     assert result.tried[0].stopped == "interrupted"
     assert {one.stopped for one in result.tried} <= {"interrupted", "halved"}
     assert all(math.isnan(one.val_accuracy) for one in result.tried if not one.epochs)
@@ -177,7 +179,7 @@ def test_a_budget_is_used_up_and_kept(data_of: DataOf, clock: Clock) -> None:
     result = timed(four(), data_of, seconds)
     assert result.seconds == clock.now == pytest.approx(seconds, rel=0.1)
     assert Counter(one.stopped for one in result.tried) == {"halved": 3, "budget": 1}
-    assert result.tried[0].epochs == max(one.epochs for one in result.tried)
+    assert sum(result.tried[0].rungs) == max(sum(one.rungs) for one in result.tried)
     assert result.val_accuracy > 0.7
 
 
@@ -202,7 +204,7 @@ def test_time_that_ends_in_the_middle_of_a_rung(data_of: DataOf, digits: SplitAr
 def test_epochs_may_end_it_before_the_budget(data_of: DataOf, clock: Clock) -> None:
     result = climb(four()[:2], data_of, RECIPE, budget_seconds=1e6)
     assert result.tried[0].stopped == "finished"
-    assert result.epochs == 8
+    assert (result.epochs, result.tried[0].rungs) == (4, (4, 4))
 
 
 @pytest.mark.parametrize("seconds", [1e-9, 0.1])

@@ -52,8 +52,10 @@ def test_the_next_search_says_how_many_counted(tuned, search, nns, small_zoo):
     without = search("--no-history").json
     assert without["own_results"]["results"] == 0
     assert "own" not in without["candidates"][0]["terms"]
-    said = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--explain").out
-    assert f"{len(tuned['tried'])} results of your own on 1 datasets counted" in said
+    ran = nns("search", small_zoo.query, "--zoo", small_zoo.path, "--explain")
+    said = ran.out
+    assert f"{len(tuned['tried'])} results of your own on 1 dataset counted (`nns history ls`" in ran.err
+    assert f"{len(tuned['tried'])} results of your own on 1 dataset counted" in said
 
 
 def test_many_results_turn_a_ranking(search, history, tuned, small_zoo):

@@ -188,3 +188,57 @@ print(sorted({'torch', 'timm', 'ofa', 'torchvision', 'h5py'} & set(sys.modules))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout == "[]\n"
+
+
+def test_forgotten_and_misspelled_hooks_are_named_with_those_that_there_are(install):
+    install("forgotten", "def nns_register_backends(register):\n    register('x', lambda: None)\n")
+    install("misspelled", BACKEND.format(name="good").replace("backends", "backend"))
+    install("unmarked", "def nns_register_model(register):\n    pass\n")
+    registry = load_plugins()
+    forgotten = failure(registry, "forgotten").reason
+    assert "nns_register_backends is never called: it lacks the decorator @hookimpl" in forgotten
+    for name in ("misspelled", "unmarked"):
+        assert "nns_register_backends, nns_register_methods, nns_register_zoos" in failure(registry, name).reason
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"), [("2", "pip install -U nns"), ("0", "update the plugin"), ("'x'", "update the plugin")]
+)
+def test_a_plugin_for_another_version_of_the_hooks_is_refused(install, version, advice):
+    install("other", f"NNS_INTERFACE = {version}\n" + BACKEND.format(name="mine"))
+    install("same", "NNS_INTERFACE = 1\n" + BACKEND.format(name="yours"))
+    registry = load_plugins()
+    reason = failure(registry, "other").reason
+    assert f"for version {version} of the hook interface, this nns has version 1" in reason
+    assert advice in reason
+    assert "yours" in registry.names("backend")
+    assert "mine" not in registry.names("backend")
+
+
+def test_what_plugins_print_is_no_result(install, capsys):
+    install("loud", "print('hello')\n" + BACKEND.format(name="mine").replace("lambda: None", "lambda: print('made')"))
+    registry = load_plugins()
+    (plugin,) = [plugin for plugin in registry.plugins if plugin.name == "loud"]
+    assert plugin.seconds > 0
+    assert list(registry.try_factories(plugin)) == [
+        ("backend", "mine", "backend 'mine' is a NoneType, not an nns.backends.Backend")
+    ]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "hello\nmade\n")
+
+
+def test_strict_makes_everything_and_exits_with_1(install, nns, monkeypatch):
+    monkeypatch.setattr("nns.cli.options.load_registry", load_plugins)
+    install("good", "from nns.plugins import hookimpl\n")
+    plain = nns("plugins", "--json").json
+    assert plain["interface"] == 1
+    assert all(plugin["seconds"] >= 0 for plugin in plain["plugins"])
+    install("zoo", BACKEND.format(name="lost").replace("backends", "zoos").replace("None", "'/nowhere.h5'"))
+    install("broken", "import no_such_module_anywhere")
+    assert nns("plugins").code == 0
+    ran = nns("plugins", "--strict")
+    assert ran.code == 1
+    assert "failed: zoo-dist:zoo: zoo 'lost': there is no file '/nowhere.h5'" in ran.err
+    assert "failed: broken-dist:broken: ModuleNotFoundError" in ran.err
+    strict = nns("plugins", "--strict", "--json")
+    assert (strict.code, len(strict.json["failures"])) == (1, 2)

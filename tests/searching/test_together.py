@@ -103,3 +103,24 @@ def test_each_step_adds_most_and_the_whole_is_near_the_best_set(seed, networks, 
     rest = [i for i in order if i != chosen[0]]
     best = max(value([chosen[0], *more], predicted, residuals) for more in combinations(rest, count - 1))
     assert value(chosen, predicted, residuals) - first >= (1 - 1 / np.e) * (best - first) - 1e-9
+
+
+def test_equal_weights_take_one_place(tmp_path):
+    """The same checkpoint under two names is no second chance; the same architecture with other weights is."""
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from nns.searching.candidates import Ranking
+    from nns.testing._store import sample_network
+    from nns.zoo import Zoo
+
+    first, other = sample_network(1), sample_network(2)
+    again = replace(first, entry=replace(first.entry, id=f"{3:016x}", source_dataset="another name"))
+    named = replace(first, entry=replace(first.entry, id=f"{4:016x}", spec=replace(first.entry.spec, name="wider")))
+    with Zoo(tmp_path / "zoo.h5", must_exist=False) as zoo:
+        records = [first, other, again, named]
+        zoo.store.add_all(records)
+        ids = [record.entry.id for record in records]
+        assert zoo.network(ids[0]).weights_name == zoo.network(ids[2]).weights_name
+        ranking = SimpleNamespace(zoo=zoo, entries=lambda pool: {i: zoo.network(ids[i]).entry for i in pool})
+        assert Ranking._different(ranking, [2, 1, 0, 3]) == [2, 1, 3]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nns.backends.checkpoint import first_line, read_state
 from nns.data import Dataset
@@ -14,19 +16,27 @@ from nns.data.formats import can_open
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.networks import Origin, describe_network
 from nns.networks.weights import describe_file
+from nns.plugins import install_hint
+from nns.quantities import counted
 from nns.types import ArchitectureSpec, DatasetRecord, NetworkEntry, NetworkRecord, Provenance
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
+    from torch import nn
 
     from nns.backends import Backend
+    from nns.types import Preprocessing
     from nns.zoo import Zoo
 
 NO_LICENSE = "NOASSERTION"
 """SPDX's word for a licence that nobody stated."""
 
 SEED = 0
+
+GUESSING = 0.05
+"""Probability that guessing does as well, above which it may be guessing."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,29 @@ class _Source:
     digest: str
     classes: tuple[str, ...]
     dataset: Dataset | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How good a network that was trained elsewhere is on its data, as nns reads them.
+
+    Attributes:
+        accuracy: Top-1 accuracy, 0..1.
+        images: Images that it was measured on.
+        guessing: Whether that is no better than guessing with classes as frequent as those that it says, at 5 %.
+    """
+
+    accuracy: float
+    images: int
+    guessing: bool
+
+    def sentence(self) -> str:
+        """Say it to people."""
+        said = f"{self.accuracy:.1%} of {counted(self.images, 'image')} right"
+        if not self.guessing:
+            return said
+        what = "check its preprocessing (`mean`, `std`, `image_size`) and the order of classes"
+        return f"{said}, no better than guessing: {what}"
 
 
 def add_checkpoint(
@@ -54,6 +87,7 @@ def add_checkpoint(
     accuracy: float | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
+    on_measured: Callable[[Measured], None] | None = None,
 ) -> NetworkEntry:
     """Add a network trained elsewhere; its fingerprint is taken here, so a fitted space needs no refit.
 
@@ -73,10 +107,11 @@ def add_checkpoint(
         license: SPDX name of the licence of the weights; None: not stated.
         trust_pickle: Unpickle a checkpoint that needs it, which runs whatever code is in it.
         reference: Only refer to the checkpoint, which must be in the folder of the zoo or below it, and stay there.
-        classes: Names of its classes, for ``data`` that is only a name.
-        accuracy: Its top-1 accuracy, 0..1, where that is known; None: measured where ``data`` can be opened.
+        classes: Names of its classes in the order of its outputs; None: in that of ``data``.
+        accuracy: Its top-1 accuracy, 0..1, where that is known; None: what is measured where ``data`` can be opened.
         mean: Mean of each channel of its images; None: the architecture's own.
         std: Deviation of each channel.
+        on_measured: Called with how good it is where ``data`` can be opened, before anything is written.
 
     Returns:
         The entry; the one that is there already if the same checkpoint was added before.
@@ -117,11 +152,10 @@ def add_checkpoint(
         return entry
     measured, dataset = float("nan") if accuracy is None else accuracy, None
     if source.dataset is not None:
-        from nns.backends.steps import evaluate
-
-        arrays, _ = source.dataset.decode_splits(preprocessing.size, seed=SEED, test=0.0)
-        if accuracy is None:
-            _, measured = evaluate(module, arrays.val, preprocessing)
+        found = _measure(module, source, source.dataset, preprocessing)
+        if on_measured:
+            on_measured(found)
+        measured = found.accuracy if accuracy is None else accuracy
         source, dataset = _describe_dataset(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
     provenance = Provenance.of(made_of)
@@ -132,6 +166,28 @@ def add_checkpoint(
     # both or neither: with a dataset of its own but not the network, a zoo that was whole would not be any more
     zoo.store.add_all([record] if dataset is None else [record, dataset])
     return record.entry
+
+
+def _measure(module: nn.Module, source: _Source, data: Dataset, preprocessing: Preprocessing) -> Measured:
+    """Predict the validation split; classes may have another order than the data's."""
+    from nns.backends.steps import predict_classes
+
+    split = data.decode_splits(preprocessing.size, seed=SEED, test=0.0)[0].val
+    said = predict_classes(module, split, preprocessing)
+    place = np.array([source.classes.index(name) for name in data.classes])
+    return _judge(place[split.labels], said, len(source.classes))
+
+
+def _judge(labels: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> Measured:
+    from scipy.stats import binomtest
+
+    right, images = int((labels == said).sum()), len(labels)
+    if not images:
+        return Measured(float("nan"), 0, False)
+    # who says one class always is right as often as that is frequent, and knows nothing
+    frequent = [np.bincount(each, minlength=classes) / images for each in (labels, said)]
+    chance = float(np.clip(frequent[0] @ frequent[1], 1e-9, 1 - 1e-9))
+    return Measured(right / images, images, bool(binomtest(right, images, chance, "greater").pvalue > GUESSING))
 
 
 def count_classes(backend: Backend, spec: ArchitectureSpec, state: Mapping[str, torch.Tensor], checkpoint: Path) -> int:
@@ -176,7 +232,10 @@ def _source(data: Any, zoo: Zoo, classes: Sequence[str] | None = None) -> _Sourc
     known = {record.name: record for record in zoo.datasets()}
     if not isinstance(data, str) or can_open(data, zoo.registry) or Path(data).expanduser().exists():
         dataset = Dataset.of(data, registry=zoo.registry)
-        return _Source(dataset.name, dataset.digest, dataset.classes, dataset)
+        if classes is not None and sorted(classes) != sorted(dataset.classes):
+            strange = next(iter(set(classes) ^ set(dataset.classes)), "one twice")
+            raise UsageError(f"`classes` are not those of {dataset.name!r}: {strange!r}")
+        return _Source(dataset.name, dataset.digest, tuple(classes or dataset.classes), dataset)
     if data in known:
         return _Source(data, known[data].digest, known[data].classes, None)
     for entry in zoo.store.entries():
@@ -200,8 +259,8 @@ def _describe_dataset(zoo: Zoo, source: _Source, dataset: Dataset) -> tuple[_Sou
             return replace(source, name=record.name), None
         if record.extractor != extractor.name:
             raise UsageError(
-                f"the zoo's datasets are described by extractor {record.extractor!r}, which is not installed; "
-                "install it, or name a dataset that the zoo has"
+                f"the zoo's datasets are described by extractor {record.extractor!r}, which is not installed"
+                f"{install_hint(record.extractor_from)}; install it, or name a dataset that the zoo has"
             )
         names.add(record.name)
     name, number = source.name, 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nns.errors import MissingZooError
 from nns.files import replacing
 from nns.networks.listing import cost_without_weights
+from nns.networks.origins import with_origin
 from nns.networks.weights import packaged_weights
 from nns.places import StoredWeights
 from nns.stores import canonical_json
@@ -78,7 +79,7 @@ def _describe(backend: Backend, offer: PretrainedOffer) -> NetworkRecord:
         source_digest="",
         accuracy=offer.accuracy,
         license=backend.license(offer.spec),
-        provenance=Provenance.of(recipe),
+        provenance=with_origin(Provenance.of(recipe), offer.spec.backend),
         weights=packaged_weights(backend, offer.spec) or StoredWeights(),
         published={"imagenet": offer.accuracy} if known else {},
     )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import setitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.backends import Published, spdx
-from nns.building.checkpoints import NO_LICENSE, add_checkpoint, find_spec
+from nns.building.checkpoints import NO_LICENSE, Measured, add_checkpoint, find_spec
+from nns.data import Dataset
+from nns.data.formats import can_open
 from nns.documents import columns_twice, decode_text, open_csv
 from nns.errors import NnsError, UsageError, WeightsError
 from nns.networks import hub
 from nns.networks.listing import cost_without_weights
+from nns.networks.origins import with_origin
 from nns.places import HubWeights
 from nns.types import NetworkEntry, NetworkRecord, Provenance
 from nns.untrusted import TABLE, TEXT, read_file
@@ -68,11 +73,15 @@ class Added:
         entries: The networks that are in the zoo now, those that were there before included.
         beyond: Networks that are beyond the limits, by name.
         failures: Name and reason of what could not be added.
+        known: Ids of those that were there before.
+        measured: How good files are on their data, by name.
     """
 
     entries: tuple[NetworkEntry, ...]
     beyond: tuple[str, ...] = ()
     failures: Mapping[str, NnsError] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+    measured: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def add_references(
@@ -90,12 +99,15 @@ def add_references(
     records: dict[str, NetworkRecord] = {}
     failures: dict[str, NnsError] = {}
     beyond: list[str] = []
+    measured: dict[str, Measured] = {}
+    datasets: dict[str, Any] = {}
+    before = set(zoo.store.ids())
     for done, reference in enumerate(references):
         if progress:
             progress(done, len(references))
         try:
             if reference.hub is None:
-                entry = _add_file(zoo, reference)
+                entry = _add_file(zoo, reference, datasets, partial(setitem, measured, reference.name))
             else:
                 record = describe_reference(zoo, reference)
                 entry = record.entry
@@ -109,16 +121,23 @@ def add_references(
     known = set(zoo.store.ids())
     zoo.store.add_all(record for id, record in records.items() if id not in known)
     found = tuple(zoo.network(id).entry for id in entries)
-    return Added(found, tuple(beyond), failures)
+    return Added(found, tuple(beyond), failures, frozenset(before & set(entries)), measured)
 
 
-def _add_file(zoo: Zoo, reference: Reference) -> NetworkEntry:
+def _add_file(
+    zoo: Zoo, reference: Reference, datasets: dict[str, Any], on_measured: Callable[[Measured], None]
+) -> NetworkEntry:
+    """Add a file; of the data of many files each is opened once."""
     if reference.file is None or reference.backend is None or reference.architecture is None or reference.data is None:
         raise UsageError("a file needs its `backend`, `architecture` and `data`")
+    data = reference.data
+    if data not in datasets:
+        is_there = can_open(data, zoo.registry) or Path(data).expanduser().exists()
+        datasets[data] = Dataset.of(data, registry=zoo.registry) if is_there else data
     return add_checkpoint(
-        zoo, reference.file, reference.backend, reference.architecture, reference.data,
+        zoo, reference.file, reference.backend, reference.architecture, datasets[data],
         image_size=reference.image_size, license=reference.license, reference=True, classes=reference.classes,
-        accuracy=reference.accuracy, mean=reference.mean, std=reference.std,
+        accuracy=reference.accuracy, mean=reference.mean, std=reference.std, on_measured=on_measured,
     )  # fmt: skip
 
 
@@ -156,7 +175,7 @@ def describe_reference(zoo: Zoo, reference: Reference) -> NetworkRecord:
         source_digest="",
         accuracy=float("nan") if accuracy is None else accuracy,
         license=license,
-        provenance=Provenance.of(made_of),
+        provenance=with_origin(Provenance.of(made_of), found.spec.backend),
         weights=weights,
         published={"imagenet": accuracy} if accuracy is not None and dataset == "imagenet-1k" else {},
     )

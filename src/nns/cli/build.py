@@ -159,11 +159,11 @@ def _dry_run(settings: BuildSettings, registry: Registry, workers: int, threads:
     from dataclasses import asdict
 
     from nns.building import estimate_build
-    from nns.cli.output import note, print_json, print_table, said_progress
+    from nns.cli.output import note, print_json, print_table, progress_bar
     from nns.cli.text import one_line
     from nns.quantities import counted, format_bytes, format_count, format_seconds
 
-    with said_progress() as update:
+    with progress_bar() as update:
         found = estimate_build(
             settings,
             workers=workers,

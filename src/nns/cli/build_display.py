@@ -14,7 +14,7 @@ from typing import Self
 from nns.building import BuildEvent, BuildReport
 from nns.cli.build_log import BuildLog, error_line, log_line
 from nns.cli.build_progress import BuildProgress, label
-from nns.cli.output import note
+from nns.cli.output import note, progress_bar
 from nns.cli.streams import descriptors, is_descriptor, stderr_stream
 from nns.cli.text import one_line
 
@@ -73,6 +73,7 @@ class _Lines:
     def __enter__(self) -> Self:
         self._stack.enter_context(redirect_stdout(sys.stderr))
         self._stack.enter_context(descriptors(2, 2))
+        self._update = self._stack.enter_context(progress_bar())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -82,7 +83,12 @@ class _Lines:
         note(line)
 
     def show(self, event: BuildEvent) -> None:
-        pass
+        parts = {"dataset": "reading datasets", "architecture": "counting architectures", "merge": "writing the file"}
+        running = f"{event.running} running, {event.transfers} of {event.transfers_total} transfers"
+        if event.kind in parts:
+            self._update(parts[event.kind], event.counted, event.to_count or None)
+        else:
+            self._update("networks", event.done, event.total, running)
 
 
 class _Bars(_Lines):

@@ -108,7 +108,7 @@ def finetune(
     if json:
         print_json(done.to_dict())
     else:
-        render(done)
+        render(done, data)
     if report is not None:
         _write_report(done, data, report)
     if done.result.interrupted:
@@ -150,9 +150,10 @@ def _show(update: Any) -> Any:
     return show
 
 
-def render(report: FinetuneReport) -> None:
+def render(report: FinetuneReport, data: str) -> None:
     """Print what was tried and what came out."""
     from dataclasses import replace
+    from shlex import quote
 
     from nns.cli.output import note, render_table
     from nns.cli.search import note_left_out
@@ -161,4 +162,6 @@ def render(report: FinetuneReport) -> None:
     for item in report.skipped[:5]:
         note(f"skipped {item.path}: {item.reason}")
     table = report.table()
-    render_table(replace(table, caption=f"{table.caption} Next: nns predict {report.output} IMAGE..."))
+    after = f"Next: nns evaluate {quote(str(report.output))} {quote(data)}\n" if not report.result.interrupted else ""
+    after += f"Next: nns predict {quote(str(report.output))} IMAGE..."
+    render_table(replace(table, caption=f"{table.caption}\n{after}"))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from csv import writer as csv_writer
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 from typer import Argument, Option
@@ -143,6 +144,9 @@ def evaluate(
         render_table(table)
     for mistake in found.mistakes[:MISTAKES]:
         note(f"{mistake.path} is {mistake.true}, taken for {mistake.said} ({mistake.probability:.0%} sure)")
+    model = quote(str(folder))
+    page = f"nns evaluate {model} {quote(data)} --report evaluation.html"
+    note(f"Next: {page if report is None and found.mistakes else f'nns predict {model} IMAGE...'}")
 
 
 def export(

@@ -14,7 +14,7 @@ from nns.quantities import counted
 if TYPE_CHECKING:
     from nns.history import History
 
-LEAST = ("from", "tried", "epochs", "classes", "date")
+LEAST = ("from", "tried", "epochs", "classes", "date", "best")
 """Headings of `ls` by how soon a narrow terminal goes without them."""
 
 app = typer.Typer(help="What fine-tunings on this machine have taught; the next search uses it.", no_args_is_help=True)

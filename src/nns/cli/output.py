@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from nns.cli.streams import results
@@ -127,34 +128,30 @@ SAY_EVERY = 10.0
 
 
 @contextmanager
-def said_progress() -> Iterator[Callable[..., None]]:
-    """Show bars as :func:`progress_bar` does; where there is no terminal, say on a line now and then how far it is.
-
-    Yields:
-        ``update(what, done, total)``.
-    """
+def _said_progress() -> Iterator[Callable[..., None]]:
+    """Say on a line now and then how far it is: logs of CI and pipes have no bars."""
     from threading import Event, Thread
 
-    with progress_bar() as update:
-        if sys.stderr.isatty():
-            yield update
-            return
-        state, ended = ["begun"], Event()
+    from nns.quantities import format_seconds
 
-        def say() -> None:
-            while not ended.wait(SAY_EVERY):
-                note(state[0])
+    said, ended, began = [""], Event(), perf_counter()
 
-        def keep(what: str, done: int, total: int | None) -> None:
-            state[0] = f"{what}: {done} of {total}"
+    def say() -> None:
+        while not ended.wait(SAY_EVERY):
+            if said[0]:
+                note(f"{said[0]} · {format_seconds(perf_counter() - began)}")
 
-        thread = Thread(target=say, daemon=True)  # of its own: what takes minutes may call nothing in between
-        thread.start()
-        try:
-            yield keep
-        finally:
-            ended.set()
-            thread.join()
+    def update(what: str, done: int, total: int | None, note: str = "") -> None:
+        counted = f": {done}" + ("" if total is None else f" of {total}") if done or total else ""
+        said[0] = f"{what}{counted}" + (f" · {note}" if note else "")
+
+    thread = Thread(target=say, daemon=True)  # of its own: what takes minutes may call nothing in between
+    thread.start()
+    try:
+        yield update
+    finally:
+        ended.set()
+        thread.join()
 
 
 IN_IMAGES = frozenset({"reading images", "checking images", "computing features"})
@@ -163,13 +160,14 @@ IN_IMAGES = frozenset({"reading images", "checking images", "computing features"
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[..., None]]:
-    """Show a progress bar on stderr, if it is a terminal, and remove it at the end.
+    """Show a progress bar on stderr, and remove it at the end; without a terminal say now and then how far it is.
 
     Yields:
         ``update(what, done, total, note="")``; ``total`` may be None.
     """
     if not sys.stderr.isatty():
-        yield lambda what, done, total, note="": None
+        with _said_progress() as say:
+            yield say
         return
     from rich.console import Console
     from rich.progress import Progress, Task

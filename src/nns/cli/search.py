@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from nns.cli import options
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,7 @@ def search(
 def render(result: SearchResult) -> None:
     """Print the ranking as a table."""
     from nns.cli.output import note, print_text, render_table
+    from nns.networks.origins import origin_of
 
     if result.dataset.seen is not None:
         print_text(result.dataset.seen.line())
@@ -86,6 +88,13 @@ def render(result: SearchResult) -> None:
         note(f"skipped {len(result.dataset.skipped) - 5} more; `nns doctor {result.dataset.path}` lists them")
     render_table(result.table())
     note_left_out(result.left_out)
+    if missing := [each for each in result.candidates if each.needs]:
+        hints = {origin_of(each.entry) for each in missing} - {""}
+        what = f": pip install {' '.join(sorted(hints))}" if hints else f": {missing[0].needs}"
+        note(f"{len(missing)} of these networks cannot be built here{what}")
+    if result.own is not None and result.own.results:
+        results = f"{counted(result.own.results, 'result')} of your own on {counted(result.own.datasets, 'dataset')}"
+        note(f"{results} counted (`nns history ls`; --no-history leaves them out)")
     if result.rests_on:
         note(f"ranked {result.rests_on}")
     elif result.neighbourhood.far:

@@ -13,6 +13,7 @@ from nns.cli import options
 from nns.quantities import counted
 
 if TYPE_CHECKING:
+    from nns.building.checkpoints import Measured
     from nns.building.references import Added, Reference
     from nns.networks import Network
     from nns.types import Limits, NetworkEntry
@@ -76,7 +77,6 @@ def add(
     Example: nns zoo add zoo.h5 --hub timm/mobilenetv3_small_100.lamb_in1k
     """
     from nns.building.references import Reference, read_classes, read_references, references_of, share, three
-    from nns.cli.output import note, print_json
     from nns.errors import UsageError
     from nns.quantities import limits_of
     from nns.zoo import Zoo
@@ -99,22 +99,28 @@ def add(
     )  # fmt: skip
     with Zoo(zoo, must_exist=False) as opened:
         if checkpoint is not None:
-            entry = _add_checkpoint(opened, checkpoint, about, reference, trust_pickle)
-            entries = [entry]
+            _single_checkpoint(opened, checkpoint, about, reference, trust_pickle, json)
         elif hub is not None:
             from dataclasses import replace
 
-            entries = [_single(_add_many(opened, [replace(about, hub=hub)], limits), hub)]
+            added = _add_many(opened, [replace(about, hub=hub)], limits)
+            _say_added(_single(added, hub), bool(added.known), json)
         else:
             many = read_references(table) if table is not None else references_of(str(hub_author))
             added = _add_many(opened, many, limits)
             _report(added, len(many), json)
-            return
-    for entry in entries:
-        if json:
-            print_json(entry.to_dict())
-        else:
-            note(f"added {entry.id}: {entry.spec.name}, trained on {entry.source_dataset}")
+
+
+def _say_added(entry: NetworkEntry, known: bool, json: bool, measured: Measured | None = None) -> None:
+    from dataclasses import asdict
+
+    from nns.cli.output import note, print_json
+
+    if json:
+        print_json({**entry.to_dict(), "added": not known, "measured": None if measured is None else asdict(measured)})
+        return
+    name = f"{entry.id}: {entry.spec.name}, trained on {entry.source_dataset}"
+    note(f"already there: {name}" if known else f"added {name}")
 
 
 def _read(convert: Callable[[str], T], text: str) -> T:
@@ -126,14 +132,35 @@ def _read(convert: Callable[[str], T], text: str) -> T:
         raise UsageError(str(error)) from error
 
 
-def _add_checkpoint(zoo: Zoo, checkpoint: Path, about: Reference, reference: bool, trust_pickle: bool) -> NetworkEntry:
+def _single_checkpoint(
+    zoo: Zoo, checkpoint: Path, about: Reference, reference: bool, trust_pickle: bool, json: bool
+) -> None:
+    """Add a file, and say how good it is before it is in the zoo."""
     from nns.building.checkpoints import add_checkpoint
+    from nns.cli.output import note
 
-    return add_checkpoint(
+    found: list[Measured] = []
+
+    def say(measured: Measured) -> None:
+        found.append(measured)
+        if measured.guessing or not json:
+            note(_in_options(("warning: " if measured.guessing else "") + measured.sentence()))
+
+    before = set(zoo.store.ids())
+    entry = add_checkpoint(
         zoo, checkpoint, str(about.backend), str(about.architecture), about.data,
         image_size=about.image_size, license=about.license, trust_pickle=trust_pickle, reference=reference,
-        classes=about.classes, accuracy=about.accuracy, mean=about.mean, std=about.std,
+        classes=about.classes, accuracy=about.accuracy, mean=about.mean, std=about.std, on_measured=say,
     )  # fmt: skip
+    _say_added(entry, entry.id in before, json, found[0] if found else None)
+    if found and found[0].guessing and not json:
+        note(f"to take it out again: nns zoo rm {zoo.path} {entry.id}")
+
+
+def _in_options(text: str) -> str:
+    for name in ("mean", "std", "image_size"):
+        text = text.replace(f"`{name}`", f"--{name.replace('_', '-')}")
+    return text.replace("the order of classes", "the order of classes (--classes)")
 
 
 def _add_many(zoo: Zoo, references: Sequence[Reference], limits: Limits) -> Added:
@@ -141,7 +168,7 @@ def _add_many(zoo: Zoo, references: Sequence[Reference], limits: Limits) -> Adde
     from nns.cli.output import progress_bar
 
     with progress_bar() as update:
-        return add_references(zoo, references, limits, lambda done, total: update("asking for networks", done, total))
+        return add_references(zoo, references, limits, lambda done, total: update("adding networks", done, total))
 
 
 def _single(added: Added, name: str) -> NetworkEntry:
@@ -156,19 +183,27 @@ def _single(added: Added, name: str) -> NetworkEntry:
 
 def _report(added: Added, asked: int, json: bool) -> None:
     """Print what became of many; if none could be added, end with the code of the first failure."""
+    from dataclasses import asdict
+
     from nns.cli.output import note, print_json
 
     failures = [{"name": name, "what": str(error)} for name, error in added.failures.items()]
     if json:
-        entries = [entry.to_dict() for entry in added.entries]
-        print_json({"asked": asked, "networks": entries, "beyond": list(added.beyond), "failures": failures})
+        entries = [entry.to_dict() | {"added": entry.id not in added.known} for entry in added.entries]
+        measured = {name: asdict(found) for name, found in added.measured.items()}
+        document = {"asked": asked, "networks": entries, "beyond": list(added.beyond), "failures": failures}
+        print_json(document | {"measured": measured})
     else:
+        for name, found in added.measured.items():
+            note(_in_options(("warning: " if found.guessing else "") + f"{name}: {found.sentence()}"))
         for failure in failures[:SHOWN]:
             note(f"not added: {failure['name']}: {failure['what']}")
         if len(failures) > SHOWN:
             note(f"not added: {len(failures) - SHOWN} more")
         beyond = f", {len(added.beyond)} beyond the limits" if added.beyond else ""
-        note(f"added {len(added.entries)} of {counted(asked, 'network')}{beyond}, {len(failures)} failed")
+        known = f", {len(added.known)} already there" if added.known else ""
+        new = len(added.entries) - len(added.known)
+        note(f"added {new} of {counted(asked, 'network')}{known}{beyond}, {len(failures)} failed")
     if failures and not added.entries:
         raise typer.Exit(next(iter(added.failures.values())).exit_code)
 

@@ -17,6 +17,7 @@ from nns.data.given import given_items
 from nns.data.items import Skipped
 from nns.data.parallel import Progress
 from nns.data.splitting import Decoded, Splitting
+from nns.plugins import installed_plugins
 from nns.types import DatasetRecord
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class Dataset(Splitting):
         )
         features = extractor.extract(pixels, part("computing features"))
         labels = self.labels[kept]
+        origin = installed_plugins().origin("extractor", extractor.name)
         self._features[key] = DatasetRecord(
-            self.name, self.digest, self.classes, features, labels, len(self), extractor.name
+            self.name, self.digest, self.classes, features, labels, len(self), extractor.name, origin
         )
         return self._features[key]

@@ -57,15 +57,21 @@ class Tried:
     Attributes:
         network: Its id.
         val_accuracy: Best top-1 accuracy on the validation split, 0..1; NaN if it was never measured.
-        epochs: Epochs it was trained for in all, those cut short counted.
+        epochs: Epochs of its last training, one cut short counted: what the user gave as most.
         stopped: ``"finished"``: had all its epochs; ``"halved"``: others were better; ``"budget"``: its time
             was over; ``"patience"``: got no better; ``"diverged"``: its loss ran away twice; ``"interrupted"``: Ctrl-C.
+        rungs: Epochs of each of its trainings, a rung of the ladder each; the last are ``epochs``.
     """
 
     network: str
     val_accuracy: float
     epochs: int
     stopped: Stopped
+    rungs: tuple[int, ...] = ()
+
+    def trained(self) -> str:
+        """Say for how many epochs, rung by rung: ``5 + 10``."""
+        return " + ".join(map(str, self.rungs)) or str(self.epochs)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class LadderResult:
         val_accuracy: Top-1 accuracy on the validation split by which it was chosen, 0..1.
         test_accuracy: Top-1 accuracy on the test split, measured once, 0..1; None without a test split.
         macro_f1: Mean F1 of the classes on the test split, each class counted alike, 0..1; None without one.
-        epochs: Epochs it was trained for.
+        epochs: Epochs of its last training.
         seconds: Wall-clock time of the whole ladder.
         device: Where it ran.
         history: Its epochs over all rungs, numbered through.
@@ -148,6 +154,7 @@ class Climber:
         history: All its epochs.
         stopped: Why it is not trained on.
         rungs: Rungs it was trained in.
+        trained: Epochs of each of its trainings.
         test_seconds: What calibration and the test will take, 0 as long as that is not known.
     """
 
@@ -160,6 +167,7 @@ class Climber:
     stopped: Stopped = "finished"
     rungs: int = 0
     test_seconds: float = 0.0
+    trained: list[int] = field(default_factory=list)
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -169,7 +177,8 @@ class Climber:
     def tried(self) -> Tried:
         """Say what became of it."""
         accuracy = self.best.val_accuracy if self.best else math.nan
-        return Tried(self.entrant.id, accuracy, len(self.history), self.stopped)
+        epochs = self.trained[-1] if self.trained else 0
+        return Tried(self.entrant.id, accuracy, epochs, self.stopped, tuple(self.trained))
 
     def take(self, result: TrainingResult, data: SplitArrays, rung: int) -> None:
         """Note a training; its weights count if they are the best so far."""
@@ -179,6 +188,7 @@ class Climber:
             self.best = replace(result.best, epoch=offset + result.best.epoch)
             self.right = result.right
         self.history += [replace(epoch, epoch=offset + epoch.epoch) for epoch in result.history]
+        self.trained.append(len(result.history))
         self.stopped = _STOPPED[result.stopped]
         self.rungs = rung
         if len(data.val):
@@ -208,6 +218,7 @@ class Climber:
             "stopped": self.stopped,
             "rungs": self.rungs,
             "test_seconds": self.test_seconds,
+            "trained": list(self.trained),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -220,6 +231,7 @@ class Climber:
         self.right = None if state["right"] is None else np.array(state["right"], np.bool_)
         self.history = [Epoch(*row) for row in state["history"]]
         self.stopped, self.rungs, self.test_seconds = state["stopped"], state["rungs"], state["test_seconds"]
+        self.trained = list(state["trained"])
 
     def drop_weights(self) -> None:
         """Free the memory of one that is out."""

@@ -6,6 +6,7 @@ import math
 
 from nns.data.rendering import Rendering
 from nns.finetuning.card import Card
+from nns.quantities import counted
 
 _SHOWN_CLASSES = 20
 
@@ -18,10 +19,12 @@ Tells {count} classes apart: {classes}.
 |---|---|
 | validation accuracy | {val} (the network was chosen by it) |
 | test accuracy | {test} |
+| macro F1 on the test split | {macro_f1} |
+| probabilities | {calibrated} |
 | parameters | {params:,} |
 | multiply-accumulates an image | {macs:,} |
 | input | {size} x {size} pixels, RGB |
-| training | {epochs} epochs on {device}; {seconds:.0f} s with all other candidates |
+| training | {epochs} on {device}{before}; {seconds:.0f} s with all other candidates |
 | started from | network `{network}` (backend `{backend}`), trained on {source} |
 | licence of the weights | {license} |
 
@@ -39,7 +42,8 @@ print(predictions[0].label, predictions[0].probability)
 ```
 
 `tuned.module` is a `torch.nn.Module`; its input is float32 (n, 3, {size}, {size}), scaled to 0..1, less the
-mean {mean}, divided by {std}. `nns export {here} --format onnx` writes a file in which that is built in.
+mean {mean}, divided by {std}, and the temperature is not in its logits. `nns export {here}
+--format onnx` writes a file in which all that is built in.
 
 {rendered}`card.json` has everything that is known about it; `classes.txt` the class names in the order of the outputs.
 """
@@ -55,6 +59,19 @@ def _rendered(rendering: Rendering | None) -> str:
     return f"Before that, as in the images that it learned from, {' and '.join(said)}.\n\n" if said else ""
 
 
+def _calibrated(card: Card) -> str:
+    found = card.calibration
+    if found is None or not found.fitted:
+        return "not calibrated"
+    return f"calibrated on {found.images} validation images: logits are divided by {found.temperature:g}"
+
+
+def _before(card: Card) -> str:
+    """Say how many epochs of the ladder came before the last training."""
+    before = card.tried[0].rungs[:-1] if card.tried else ()
+    return f", after {' + '.join(map(str, before))} of the ladder" if before else ""
+
+
 def readme(card: Card, here: str = "DIR") -> str:
     """Write the read-me."""
     shown = [_line(name) for name in card.classes[:_SHOWN_CLASSES]]
@@ -66,11 +83,14 @@ def readme(card: Card, here: str = "DIR") -> str:
         classes=", ".join(shown) + (f" and {more} more" if more else ""),
         val="unknown" if math.isnan(card.val_accuracy) else f"{card.val_accuracy:.1%}",
         test="no test split" if card.test_accuracy is None else f"{card.test_accuracy:.1%}",
+        macro_f1="no test split" if card.macro_f1 is None else f"{card.macro_f1:.1%}",
+        calibrated=_calibrated(card),
         params=card.params,
         macs=card.macs,
         size=card.preprocessing.size,
         rendered=_rendered(card.rendering),
-        epochs=card.epochs,
+        epochs=counted(card.epochs, "epoch"),
+        before=_before(card),
         device=card.device,
         seconds=card.seconds,
         network=_line(card.network),

@@ -87,7 +87,7 @@ class Reliability:
         if self.fitted_on:
             images = f"{self.fitted_on:,} validation images"
             return f"{said} ({self.ece_before:.1%} without the temperature of {self.temperature:.2f}, from {images})."
-        return f"{said}; no temperature was fitted, which takes {LEAST_IMAGES} validation images."
+        return f"{said}; no temperature was fitted: a fine-tuning does that from {LEAST_IMAGES} validation images on."
 
 
 def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:

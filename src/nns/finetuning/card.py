@@ -14,6 +14,8 @@ from nns.finetuning._run import Epoch
 from nns.finetuning.calibration import MOST, Calibration
 from nns.finetuning.recipe import Recipe
 from nns.jsonable import jsonable
+from nns.networks.origins import origin_of
+from nns.plugins import installed_plugins
 from nns.types import MAX_CHANNEL, MAX_SIDE, ArchitectureSpec, Json, NetworkCost, NetworkEntry, Preprocessing
 
 FORMAT = "nns-finetuned"
@@ -45,7 +47,7 @@ class Card:
         dataset_digest: Content digest of that dataset.
         val_accuracy: Top-1 accuracy on the validation split, by which it was chosen, 0..1; NaN if unknown.
         test_accuracy: Top-1 accuracy on the test split, 0..1; None without one.
-        epochs: Epochs it was trained for.
+        epochs: Epochs of its last training, as ``--epochs`` counts; ``tried`` has those before.
         seconds: Wall-clock time of the whole fine-tuning.
         device: Where that ran.
         recipe: How it was trained.
@@ -59,6 +61,7 @@ class Card:
         rendering: How deep and transparent images of the dataset became 8 bits of RGB, and so must those that it is
             given; None if there were none.
         macro_f1: Mean F1 of the classes on the test split, each class counted alike, 0..1; None without one.
+        backend_from: Distribution and version that the backend came from, as ``acme==0.2``; empty if unknown.
         calibration: By what logits are divided, so that probabilities are honest; None in older cards.
         unreadable: Beginnings of the digests of the images that could not be read, so that the splits can be made again
             without decoding all; None if that is not known.
@@ -93,6 +96,7 @@ class Card:
     calibration: Calibration | None = None
     unreadable: tuple[str, ...] | None = None
     threads: Count = 0
+    backend_from: str = ""
 
     @property
     def temperature(self) -> float:
@@ -157,6 +161,7 @@ def make_card(
         rendering=rendering,
         macro_f1=result.macro_f1,
         calibration=result.calibration,
+        backend_from=installed_plugins().origin("backend", entry.spec.backend) or origin_of(entry),
         unreadable=None if unreadable is None or len(unreadable) > MAX_UNREADABLE else unreadable,
         threads=result.threads,
     )

@@ -97,6 +97,7 @@ class FinetuneReport:
             "test_accuracy": None if card.test_accuracy is None else finite(card.test_accuracy),
             "macro_f1": None if card.macro_f1 is None else finite(card.macro_f1),
             "epochs": card.epochs,
+            "calibration": None if card.calibration is None else asdict(card.calibration),
             "seconds": round(self.result.seconds, 3),
             "device": card.device,
             "threads": card.threads,
@@ -117,6 +118,7 @@ class FinetuneReport:
             ],
             "tried": [
                 {"network": t.network, "val_accuracy": finite(t.val_accuracy), "epochs": t.epochs, "stopped": t.stopped}
+                | {"rungs": t.rungs}
                 for t in card.tried
             ],
         }
@@ -127,7 +129,7 @@ class FinetuneReport:
     def table(self) -> Table:
         """Return what was tried and what came out as a table."""
         card = self.card
-        rows = [[tried.network, _percent(tried.val_accuracy), str(tried.epochs), tried.stopped] for tried in card.tried]
+        rows = [[tried.network, _percent(tried.val_accuracy), tried.trained(), tried.stopped] for tried in card.tried]
         test = "no test split" if card.test_accuracy is None else f"test accuracy {card.test_accuracy:.1%}"
         test += "" if card.macro_f1 is None else f", macro F1 {card.macro_f1:.1%}"
         return Table(

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from nns.backends.loading import on_meta
 from nns.documents import parse_json
-from nns.errors import UsageError, WeightsError
+from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.files import real_path, replacing_folder, sweep_beside
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
-from nns.plugins import installed_plugins
+from nns.plugins import install_hint, installed_plugins
 from nns.untrusted import CARD as CARD_KIND
 from nns.untrusted import WEIGHTS, Kind, read_file
 
@@ -125,7 +125,13 @@ def load_handover(directory: str | os.PathLike[str], *, registry: Registry | Non
 
     folder = Path(directory).expanduser()
     card = _read_card(folder)
-    backend = (registry or installed_plugins()).backend(card.spec.backend)
+    plugins = registry or installed_plugins()
+    if card.spec.backend not in plugins.names("backend"):
+        raise UnknownNameError(
+            f"{str(folder)!r} needs backend {card.spec.backend!r:.80}, which is not installed"
+            f"{install_hint(card.backend_from)}{plugins.failed()}"
+        )
+    backend = plugins.backend(card.spec.backend)
     try:
         weights = read_file(folder / MODEL, _kind(backend, card))
     except OSError as error:

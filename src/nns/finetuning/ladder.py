@@ -339,7 +339,7 @@ class _Ladder:
             module=module,
             val_accuracy=winner.tried().val_accuracy,
             test_accuracy=test_accuracy,
-            epochs=len(winner.history),
+            epochs=winner.tried().epochs,
             seconds=self.elapsed,
             device=resolve_device(self.recipe.device),
             history=tuple(winner.history),

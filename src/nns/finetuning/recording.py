@@ -47,7 +47,8 @@ def _result(tried: Tried, report: FinetuneReport, zoo: Zoo) -> KnownResult:
     card = report.card
     entry = zoo.network(tried.network).entry
     won = tried.network == card.network
-    within = [epoch.val_accuracy for epoch in card.history[: tried.epochs] if math.isfinite(epoch.val_accuracy)]
+    epochs = sum(tried.rungs)
+    within = [epoch.val_accuracy for epoch in card.history[:epochs] if math.isfinite(epoch.val_accuracy)]
     return KnownResult(
         network=entry.id,
         backend=entry.spec.backend,
@@ -57,7 +58,7 @@ def _result(tried: Tried, report: FinetuneReport, zoo: Zoo) -> KnownResult:
         weights=weights_of(entry),
         params=entry.cost.body_params,
         accuracy=tried.val_accuracy,
-        epochs=tried.epochs,
+        epochs=epochs,
         winner_accuracy=tried.val_accuracy if won else max(within, default=card.val_accuracy),
         stopped=tried.stopped,
         test_accuracy=card.test_accuracy if won else None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nns.networks.checking import keep_count
 from nns.networks.counting import count_cost
 from nns.networks.fingerprints import fingerprint_network
+from nns.networks.origins import with_origin
 from nns.places import StoredWeights, Weights
 from nns.types import (
     ArchitectureSpec,
@@ -113,7 +114,7 @@ def _entry(
         source_digest=origin.source_digest,
         accuracy=accuracy,
         license=backend.license(spec),
-        provenance=provenance,
+        provenance=with_origin(provenance, spec.backend),
         weights=weights or StoredWeights(),
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from nns.errors import UnknownNameError
 from nns.networks.fetching import remote_file
 from nns.networks.latency import latencies
+from nns.networks.origins import missing_backend
 from nns.networks.weights import WeightsPlace, place_of, read_state
-from nns.places import RemoteWeights, Weights
+from nns.places import RemoteWeights, StoredWeights, Weights
 from nns.types import ArchitectureSpec, Fingerprint, NetworkEntry, PartProgress, TransferRecord
 
 if TYPE_CHECKING:
@@ -60,7 +62,10 @@ class _FromZoo:
         Raises:
             UnknownNameError: If that is not installed.
         """
-        return self._home.registry.backend(self.spec.backend)
+        registry = self._home.registry
+        if missing := missing_backend(self.entry, registry):
+            raise UnknownNameError(f"{self.id[:10]} ({self.spec.name:.80}) needs {missing}{registry.failed()}")
+        return registry.backend(self.spec.backend)
 
     def __repr__(self) -> str:
         entry, name = self.entry, type(self).__name__
@@ -92,6 +97,16 @@ class Network(_FromZoo):
     def place(self) -> WeightsPlace:
         """Where its weights are, and whether on this disk: by name and size, unread. Nothing connects."""
         return place_of(self.entry, self._home.store, lambda: self.backend)
+
+    @property
+    def weights_name(self) -> str:
+        """A name that two networks share if they are the same architecture with the same weights."""
+        place = self.entry.weights
+        if isinstance(place, StoredWeights):
+            weights = self._home.store.weights_sha256(self.id)
+        else:
+            weights = place.sha256 or repr(place)
+        return f"{self.spec.backend}:{self.spec.name}:{weights}"
 
     @property
     def offline(self) -> bool:

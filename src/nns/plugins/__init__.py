@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
     from nns.hookspecs import Register, hookimpl
     from nns.plugins._loading import LoadedPlugin, PluginFailure, installed_plugins, load_plugins
+    from nns.plugins._origins import install_hint, is_origin
     from nns.plugins._registry import Registry
     from nns.types import ArchitectureSpec, Preprocessing, SplitArrays, Training
 
@@ -27,6 +28,7 @@ _HOMES = homes(
         ".hookspecs": "Register hookimpl",
         ".types": "ArchitectureSpec Preprocessing SplitArrays Training",
         "_loading": "LoadedPlugin PluginFailure installed_plugins load_plugins",
+        "_origins": "install_hint is_origin",
         "_registry": "Registry",
     }
 )
@@ -50,7 +52,9 @@ __all__ = [
     "WeightsError",
     "WorkItem",
     "hookimpl",
+    "install_hint",
     "installed_plugins",
+    "is_origin",
     "load_plugins",
     "seeded",
 ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from time import perf_counter
 from typing import Any
 
 import pluggy
@@ -23,6 +26,9 @@ HOOK = "nns_register_"
 KINDS = tuple(hook.removeprefix(HOOK).removesuffix("s") for hook in vars(hookspecs) if hook.startswith(HOOK))
 """What can be registered, as ``"backend"``: one kind for every hook of nns.hookspecs."""
 
+INTERFACE_ATTRIBUTE = "NNS_INTERFACE"
+"""What a plugin's module may have: the version of nns.hookspecs that it was written for."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 """What may be registered: it may stand before the colon of ``NAME:ARCHITECTURE`` or, as ``NAME@SIZE``, in a zoo."""
 
@@ -37,6 +43,7 @@ class LoadedPlugin:
         version: Version of that distribution.
         builtin: Whether it ships with nns.
         registered: ``(kind, name)`` of each thing it registered.
+        seconds: What importing it took.
     """
 
     name: str
@@ -44,6 +51,7 @@ class LoadedPlugin:
     version: str
     builtin: bool
     registered: tuple[tuple[str, str], ...]
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -104,15 +112,18 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
     failures: list[PluginFailure] = []
     for point in _wanted(entry_points(group=ENTRY_POINT_GROUP) if points is None else points):
         owner = f"{_distribution(point)}:{point.name}"
+        began = perf_counter()
         try:
-            registered = _register(point, owner, tables)
+            with redirect_stdout(sys.stderr):  # stdout is for the result of whoever imports nns
+                registered = _register(point, owner, tables)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything; `nns plugins` reports it
             for table in tables.values():
                 table.drop(owner)
             failures.append(PluginFailure(point.name, _distribution(point), f"{type(error).__name__}: {error}"))
             continue
         version = point.dist.version if point.dist else ""
-        loaded.append(LoadedPlugin(point.name, _distribution(point), version, _builtin(point), tuple(registered)))
+        seconds, names = perf_counter() - began, tuple(registered)
+        loaded.append(LoadedPlugin(point.name, _distribution(point), version, _builtin(point), names, seconds))
     return Registry(tuple(loaded), tuple(failures), {kind: table.factories for kind, table in tables.items()})
 
 
@@ -132,12 +143,45 @@ def _installed(limit: str | None) -> Registry:
 def _register(point: EntryPoint, owner: str, tables: dict[str, _Table]) -> list[tuple[str, str]]:
     manager = pluggy.PluginManager("nns")
     manager.add_hookspecs(hookspecs)
-    manager.register(point.load(), name=owner)
+    plugin = point.load()
+    _check_interface(plugin)
+    manager.register(plugin, name=owner)
+    _check_hooks(plugin, {implementation.function for implementation in _implementations(manager, plugin)})
     manager.check_pending()
     registered: list[tuple[str, str]] = []
     for kind, table in tables.items():
         registered += table.collect(owner, getattr(manager.hook, f"{HOOK}{kind}s"))
     return registered
+
+
+def _implementations(manager: pluggy.PluginManager, plugin: object) -> list[pluggy.HookImpl]:
+    callers = manager.get_hookcallers(plugin) or []
+    return [found for caller in callers for found in caller.get_hookimpls() if found.plugin is plugin]
+
+
+def _check_interface(plugin: object) -> None:
+    """Refuse a plugin that says that it is for another version of the hooks."""
+    wanted = getattr(plugin, INTERFACE_ATTRIBUTE, hookspecs.INTERFACE)
+    if wanted == hookspecs.INTERFACE:
+        return
+    newer = isinstance(wanted, int) and wanted > hookspecs.INTERFACE
+    what = "update nns: pip install -U nns" if newer else "update the plugin"
+    raise PluginError(
+        f"it is for version {wanted!r} of the hook interface, this nns has version {hookspecs.INTERFACE}; {what}"
+    )
+
+
+def _check_hooks(plugin: object, marked: set[object]) -> None:
+    """Name functions that look like hooks and would never be called."""
+    hooks = [f"{HOOK}{kind}s" for kind in KINDS]
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        if not name.startswith(HOOK) or not callable(function):
+            continue
+        if name not in hooks:
+            raise PluginError(f"unknown hook {name!r}; the hooks are {', '.join(hooks)}")
+        if function not in marked:
+            raise PluginError(f"{name} is never called: it lacks the decorator @hookimpl (from nns.plugins)")
 
 
 def _wanted(points: Iterable[EntryPoint]) -> list[EntryPoint]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import MissingZooError, NnsError, PluginError, UnknownNameError
+from nns.quantities import counted
 
 if TYPE_CHECKING:
     from nns.backends import Backend
@@ -33,6 +36,13 @@ class Registry:
         """Return the sorted names of what was registered of a kind, e.g. ``"backend"`` or ``"method"``."""
         return tuple(sorted(self.factories.get(kind, ())))
 
+    def origin(self, kind: str, name: str) -> str:
+        """Return the distribution and version that registered a name, ``acme-nets==0.2``; empty if that is unknown."""
+        for plugin in self.plugins:
+            if (kind, name) in plugin.registered:
+                return f"{plugin.distribution}=={plugin.version}"
+        return ""
+
     def make(self, kind: str, name: str, **settings: Any) -> Any:
         """Call the factory that was registered under a name.
 
@@ -48,7 +58,7 @@ class Registry:
         """
         known = self.factories.get(kind, {})
         if name not in known:
-            raise UnknownNameError.among(kind, name, known)
+            raise UnknownNameError(f"{UnknownNameError.among(kind, name, known)}{self.failed()}")
         try:
             return known[name](**settings)
         except ImportError as error:
@@ -57,6 +67,11 @@ class Registry:
             raise
         except Exception as error:  # a factory of a plugin may raise anything
             raise PluginError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error
+
+    def failed(self) -> str:
+        """Say how many plugins failed to load, for behind what is missing; empty if none did."""
+        count = len(self.failures)
+        return f"; {counted(count, 'plugin')} failed to load, `nns plugins` says why" if count else ""
 
     def backend(self, name: str) -> Backend:
         """Make, once, and give the backend of that name.
@@ -79,6 +94,21 @@ class Registry:
             self._made[name] = made
         backend: Backend = self._made[name]
         return backend
+
+    def try_factories(self, plugin: LoadedPlugin) -> Iterator[tuple[str, str, str]]:
+        """Make everything that a plugin registered.
+
+        Yields:
+            Kind, name and reason of what cannot be made, or is no such thing.
+        """
+        for kind, name in plugin.registered:
+            try:
+                with redirect_stdout(sys.stderr):
+                    made = self.backend(name) if kind == "backend" else self.make(kind, name)
+                if kind == "zoo" and not Path(str(made)).is_file():
+                    raise PluginError(f"there is no file {str(made)!r}")
+            except Exception as error:  # noqa: BLE001 - of a plugin anything may come
+                yield kind, name, str(error) or type(error).__name__
 
     def default_zoo(self) -> Path:
         """Return the path of the zoo that an installed plugin provides.

@@ -14,7 +14,7 @@ from nns.building import default_workers
 from nns.errors import ReproError, UnknownNameError, UsageError
 from nns.files import real_path
 from nns.repro.comparing import StageResult, compare
-from nns.repro.environment import NO_CAUSE, environment, environment_differences, one_thread
+from nns.repro.environment import environment, environment_differences, excuses_nothing, one_thread
 from nns.repro.lock import Lock, read_lock, write_lock
 from nns.repro.settings import DEFAULT_TOLERANCE, STAGES, ReproSettings
 from nns.repro.stages import Progress, run_stages
@@ -104,7 +104,7 @@ def record(
     with _folder(work) as folder, one_thread():
         stages = run_stages(settings, Path(folder), workers=_workers(workers), progress=progress, registry=registry)
     kept = settings.relative_to(real_path(lock_path).parent)
-    lock = Lock(kept, tolerance, stages, environment())
+    lock = Lock(kept, tolerance, stages, environment(settings.plugins()))
     write_lock(lock_path, lock)
     return RecordReport(lock_path, lock, time.perf_counter() - started)
 
@@ -160,9 +160,9 @@ def check(
         now = run_stages(
             settings, Path(folder), seeds=seeds, workers=_workers(workers), progress=progress, registry=registry
         )
-    differing = environment_differences(lock.environment, environment())
+    differing = environment_differences(lock.environment, environment(settings.plugins()))
     if exact is None:
-        exact = tolerance is None and not set(differing) - NO_CAUSE
+        exact = tolerance is None and all(map(excuses_nothing, differing))
     allowed = None if exact else tolerance or lock.tolerance
     results = tuple(compare(was, here, tolerance=allowed) for was, here in zip(lock.stages, now, strict=True))
     return CheckReport(

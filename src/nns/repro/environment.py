@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from nns.networks.latency import processor_name
+from nns.plugins import installed_plugins
 from nns.threads import limited_threads
 
 PACKAGES = (
@@ -25,12 +26,17 @@ THREADS = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def environment() -> dict[str, str]:
-    """Describe where this runs, by name."""
+def environment(plugins: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """Describe where this runs, by name.
+
+    Args:
+        plugins: Kind and name of what the run uses; of those from outside distribution and version are noted.
+    """
     import torch
 
     found = {name: _version(name) for name in PACKAGES}
     found |= {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    found |= _from_outside(plugins)
     found["python"] = platform.python_version()
     found["system"] = f"{platform.system()} {platform.machine()}"
     found["cpu"] = processor_name()
@@ -60,6 +66,17 @@ def one_thread() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _from_outside(used: Iterable[tuple[str, str]]) -> dict[str, str]:
+    registry = installed_plugins()
+    outside = {what for plugin in registry.plugins if not plugin.builtin for what in plugin.registered}
+    return {f"{kind} {name}": registry.origin(kind, name) for kind, name in used if (kind, name) in outside}
+
+
+def excuses_nothing(key: str) -> bool:
+    """Tell whether a difference of that key is what is checked: of nns itself, and of the plugins that are used."""
+    return key in NO_CAUSE or " " in key
 
 
 def _version(package: str) -> str:

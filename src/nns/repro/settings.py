@@ -76,6 +76,11 @@ class ReproSettings:
         """Return the settings as JSON-able values."""
         return asdict(self) | {"data": list(self.data), "backends": list(self.backends)}
 
+    def plugins(self) -> list[tuple[str, str]]:
+        """Return kind and name of what plugins bring to the run."""
+        backends = sorted({backend.partition(":")[0] for backend in self.backends})
+        return [*(("backend", name) for name in backends), ("method", self.method)]
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` gave.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nns.networks import Network
+from nns.networks.origins import missing_backend
+from nns.places import BackendWeights
 from nns.priors import shipped_prior
 from nns.searching.probes import moved_accuracy
 from nns.searching.results import Candidate, Gain
@@ -50,6 +52,7 @@ class Ranking:
         found: What a probe found, by index.
         added: What that adds to the score, by index.
         static: Index of the network of the highest prior, what a ranking blind to the dataset would give.
+        loadable: (k,) which have a backend that is installed, and come first; None where all that matter have.
     """
 
     zoo: Zoo
@@ -67,6 +70,7 @@ class Ranking:
     found: dict[int, float] = field(default_factory=dict)
     added: dict[int, float] = field(default_factory=dict)
     beside: tuple[int, ...] = ()
+    loadable: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
@@ -74,6 +78,8 @@ class Ranking:
         self.static = self.scores.static()
 
     def _sort(self, order: NDArray[np.int64]) -> None:
+        if self.loadable is not None:
+            order = order[np.argsort(~self.loadable[order], kind="stable")]
         self.order, self._ranks = order, np.empty(len(order), np.int64)
         self._ranks[order] = np.arange(1, len(order) + 1)
 
@@ -92,7 +98,17 @@ class Ranking:
         at = {index: number for number, index in enumerate(kept.tolist())}
         found = {at[index]: value for index, value in self.found.items() if index in at}
         rows = self.rows[kept]
-        some = replace(self, rows=rows, scores=score(rows), own=self.own.of(kept), found={}, added={}, beside=())
+        loadable = None if self.loadable is None else self.loadable[kept]
+        some = replace(
+            self,
+            rows=rows,
+            scores=score(rows),
+            own=self.own.of(kept),
+            found={},
+            added={},
+            beside=(),
+            loadable=loadable,
+        )
         if found:
             added = {at[index]: value for index, value in self.added.items() if index in at}
             some.put_first(found, added, [at[index] for index in self.beside if index in at])
@@ -105,11 +121,12 @@ class Ranking:
 
     def first(self, count: int) -> list[int]:
         """Return the best ``count`` and the static choice: what is worth a probe."""
-        return list(dict.fromkeys([*self.order[:count].tolist(), self.static]))
+        first = dict.fromkeys([*self.order[:count].tolist(), self.static])
+        return [index for index in first if self.loadable is None or self.loadable[index]]
 
     def first_on_disk(self, count: int) -> list[int]:
         """Return the best ``count`` whose weights are on this disk, of the first that are worth a look."""
-        pool = self.order[:LOOKED_AT].tolist()
+        pool = [index for index in self.order[:LOOKED_AT].tolist() if self.loadable is None or self.loadable[index]]
         entries = self.entries(pool)
         return [index for index in pool if Network(entries[index], self.zoo).on_disk][:count]
 
@@ -126,6 +143,23 @@ class Ranking:
         among = set(first)
         self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in among)], np.int64))
 
+    def put_loadable_first(self, shown: int) -> None:
+        """Put what can be built here before what cannot; nothing more is read where all that is shown can be.
+
+        Args:
+            shown: Networks at the beginning of the order that anybody looks at.
+        """
+        here = set(self.zoo.registry.names("backend"))
+        first = self.entries(self.order[: max(shown, POOL)].tolist())
+        if all(entry.spec.backend in here for entry in first.values()):
+            return
+        entries = self.zoo.store.entries(self.rows.tolist())
+        loadable = np.array([entry.spec.backend in here for entry in entries], np.bool_)
+        if not loadable.any():
+            return
+        self.loadable = loadable
+        self._sort(self.order)
+
     def together(self, tries: int, probed: int, *, safe: bool = False) -> list[int]:
         """Choose the few to fine-tune together: among those that were probed, unless time was up before all were.
 
@@ -135,7 +169,8 @@ class Ranking:
             safe: Whether the network of the highest prior is to be among them, if there are at least two.
         """
         chosen = self._chosen(tries, probed)
-        if safe and len(chosen) > 1 and self.static not in chosen:
+        usable = self.loadable is None or bool(self.loadable[self.static])
+        if safe and usable and len(chosen) > 1 and self.static not in chosen:
             chosen[-1] = self.static
         return chosen
 
@@ -144,10 +179,20 @@ class Ranking:
         pool = (self.order[: len(self.found) + len(self.beside)] if complete else self.order)[
             : max(POOL, tries)
         ].tolist()
+        if self.loadable is not None:
+            pool = [index for index in pool if self.loadable[index]]
+        pool = self._different(pool)
         expected = self.scores.details(pool).predicted.tolist()
         predicted = [moved_accuracy(each, self._moved(i)) for i, each in zip(pool, expected, strict=True)]
         residuals = self.scores.residuals(pool)
         return [pool[i] for i in choose_together(range(len(pool)), np.array(predicted), residuals, tries)]
+
+    def _different(self, pool: list[int]) -> list[int]:
+        """Keep the first of those that have the same weights: twice the same network is no second chance."""
+        found: dict[str, int] = {}
+        for index, entry in self.entries(pool).items():
+            found.setdefault(Network(entry, self.zoo).weights_name, index)
+        return list(found.values())
 
     def _moved(self, index: int) -> float:
         """Return what own results and a probe add to a score, in logits."""
@@ -160,6 +205,8 @@ class Ranking:
 
     def _candidate(self, index: int, at: int, entry: NetworkEntry, details: ScoreDetails) -> Candidate:
         row, added = int(self.rows[index]), self._moved(index)
+        needs = missing_backend(entry, self.zoo.registry)
+        nobody = needs and isinstance(entry.weights, BackendWeights)
         predicted = moved_accuracy(float(details.predicted[at]), added)
         margin = self._margin(row, entry, predicted, details.margin)
         terms = {name: float(part[at]) for name, part in details.terms.items()}
@@ -179,8 +226,9 @@ class Ranking:
             | ({"own": float(self.own.added[index])} if self.own.results else {})
             | ({"probe": self.added[index]} if index in self.found else {}),
             probe=self.found.get(index),
-            weights=Network(entry, self.zoo).place,
+            weights=None if nobody else Network(entry, self.zoo).place,
             zoo=self.zoo,
+            needs=needs,
         )
 
     def _margin(self, row: int, entry: NetworkEntry, predicted: float, known: float | None) -> float | None:

@@ -118,6 +118,7 @@ def search(
     dataset.tell_odd_pixels(tell)
     clock.stop("features")
     ranking = search_in.rank(query, len(dataset.classes) if dataset.labelled else classes)
+    ranking.put_loadable_first(top)
     clock.stop("score")
     if probing:
         search_in.probe(ranking, probing, dataset, probe_seconds, seed, probed)
@@ -128,6 +129,7 @@ def search(
         chosen = ranking.together(tries, probed or PROBED, safe=around.far)
         return list(dict.fromkeys([*ranking.order[:top].tolist(), ranking.static, *chosen]))
 
+    ranking.put_loadable_first(top)
     ranking = search_in.confirmed(ranking, query, shown)
     best, together = ranking.order[:top].tolist(), ranking.together(tries, probed or PROBED, safe=around.far)
     described = ranking.candidates(shown(ranking))

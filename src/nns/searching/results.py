@@ -67,6 +67,7 @@ class Candidate:
             ``terms["probe"]`` in it.
         weights: Where its weights are; None where nobody looked.
         zoo: The zoo that it is in.
+        needs: What is not installed that would build it, in words; empty if nothing.
     """
 
     rank: int
@@ -84,6 +85,7 @@ class Candidate:
     probe: float | None = None
     weights: WeightsPlace | None = None
     zoo: Zoo | None = field(default=None, repr=False, compare=False)
+    needs: str = ""
 
     def __repr__(self) -> str:
         """Return what it is, in one line."""
@@ -129,6 +131,7 @@ class Candidate:
             "probe": None if self.probe is None else round(self.probe, 6),
             "license": entry.license,
             "weights": None if self.weights is None else self.weights.to_dict(),
+            "needs": self.needs or None,
         }
 
 
@@ -278,7 +281,9 @@ class SearchResult:
         probed = any(candidate.probe is not None for candidate in self.candidates)
         columns += [("expected", "right"), ("match", "right")] + ([("probe", "right")] if probed else [])
         columns += [("score", "right")]
-        elsewhere = any(each.weights is not None and not each.weights.on_disk for each in self.candidates)
+        elsewhere = any(
+            each.needs or (each.weights is not None and not each.weights.on_disk) for each in self.candidates
+        )
         columns += [("weights", "left"), ("license", "left")] if elsewhere else []
         rows = []
         for candidate in self.candidates:
@@ -316,6 +321,8 @@ def _together(result: SearchResult) -> str:
 def _weights(candidate: Candidate) -> str:
     """Return whether weights are here, or what there is to fetch."""
     place = candidate.weights
+    if candidate.needs:
+        return "needs a plugin"
     if place is None or place.on_disk:
         return "here"
     if place.host is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nns.errors import UnknownNameError, UsageError, ZooError
+from nns.plugins import install_hint
 from nns.space._blocks import fingerprint_blocks
 from nns.space._data import SpaceData
 from nns.space._own_results import with_own_results
@@ -142,6 +143,12 @@ class Space:
     def make_method(zoo: Zoo, record: SpaceRecord) -> SpaceMethod:
         """Make the method of a space, not yet fitted; the first of its kind imports the libraries that it needs."""
         with _usable(record.name):
+            if record.method not in zoo.registry.names("method"):
+                hint = install_hint(record.report.get("method_from"))
+                raise UnknownNameError(
+                    f"space {record.name!r:.80} is of method {record.method!r:.80}, which is not installed{hint}"
+                    f"{zoo.registry.failed()}"
+                )
             method: SpaceMethod = zoo.registry.make("method", record.method, **record.settings)
             return method
 
@@ -298,6 +305,7 @@ def _fitted(
     seconds = time.perf_counter() - started
     report: dict[str, Any] = {"seconds": round(seconds, 3), "networks": len(data.network_ids)}
     report["datasets"], report["own_results"] = len(data.dataset_names), joined
+    report["method_from"] = zoo.registry.origin("method", name)
     if held_out and len(data.paired_datasets()) >= MIN_DATASETS_HELD_OUT:
         evaluated = evaluate_held_out(lambda: zoo.registry.make("method", name, **settings), data, seed=seed)
         report["held_out"] = evaluated

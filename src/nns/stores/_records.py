@@ -120,7 +120,7 @@ def normal_dataset(record: DatasetRecord) -> tuple[DatasetRecord, bytes]:
     labels.setflags(write=False)
     try:
         classes_of([str(each) for each in record.classes])
-        for text in (record.name, record.digest, record.extractor):
+        for text in (record.name, record.digest, record.extractor, record.extractor_from):
             name(str(text))
     except ValueError as error:
         raise UsageError(f"{what:.100}: {error}") from error
@@ -132,6 +132,7 @@ def normal_dataset(record: DatasetRecord) -> tuple[DatasetRecord, bytes]:
         labels,
         int(record.images),
         str(record.extractor),
+        str(record.extractor_from),
     )
     meta = {
         "name": normal.name,
@@ -141,6 +142,8 @@ def normal_dataset(record: DatasetRecord) -> tuple[DatasetRecord, bytes]:
         "extractor": normal.extractor,
         "feature_dim": features.shape[1],
     }
+    if normal.extractor_from:
+        meta["extractor_from"] = normal.extractor_from
     return normal, _meta(what, meta)
 
 

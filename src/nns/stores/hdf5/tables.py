@@ -30,6 +30,7 @@ def read_datasets(file: ZooFile) -> list[tuple[DatasetRecord, str]]:
                 every_label[labels[row] : labels[row + 1]],
                 count(value["images"]),
                 name(value["extractor"]),
+                name(value.get("extractor_from", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{file.path}: dataset {row} is damaged ({error}); restore it from a copy") from error
