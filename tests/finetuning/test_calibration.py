@@ -73,6 +73,9 @@ def test_before_and_after() -> None:
     logits, labels = boastful(3000, 3.0)
     found = measure_reliability(logits, labels, Calibration(3.0, 80))
     assert found.ece < 0.03 < 0.1 < found.ece_before
+    assert 0.003 < found.ece_noise < 0.02, "of 3000 honest images"
+    few = measure_reliability(logits[:60], labels[:60], Calibration(3.0, 80))
+    assert 0.05 < few.ece_noise < 0.15, "and of 60"
     assert "off in the mean" in found.sentence()
     assert "80 validation images" in found.sentence()
     without = measure_reliability(logits, labels, None)

@@ -94,11 +94,14 @@ def test_a_history_that_cannot_be_written_costs_nothing(nns, small_zoo, tmp_path
     assert "not kept" in done.err
 
 
-def test_the_commands(nns, tuned, history, tmp_path):
+def test_the_commands(nns, tuned, history, tmp_path, monkeypatch):
     listed = nns("history", "ls", "--json").json
     assert [each["dataset"]["name"] for each in listed["fine_tunings"]] == ["digits-89"]
     assert "mean" not in listed["fine_tunings"][0]["dataset"]
     assert "digits-89" in nns("history", "ls").out
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "validation accuracy" in nns("history", "ls").out, "in a narrow terminal, too"
+    monkeypatch.setenv("COLUMNS", "200")
     assert nns("history", "export", tmp_path / "mine.jsonl").code == 0
     assert nns("history", "export", tmp_path / "mine.jsonl").code == 2
     assert nns("history", "forget").code == 2

@@ -23,6 +23,9 @@ MOST = 20.0
 
 BINS = 10
 
+DRAWS = 20
+"""Draws of what chance alone does."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -72,6 +75,7 @@ class Reliability:
         fitted_on: Validation images that the temperature was fitted on; 0 if it was not.
         ece: Expected calibration error: mean distance of probability and share that is right, 0..1.
         ece_before: The same without the temperature.
+        ece_noise: What it would be, in the mean, of as many images if the probabilities were honest: chance alone.
         bins: Those that have images, least sure first.
     """
 
@@ -79,11 +83,12 @@ class Reliability:
     fitted_on: int
     ece: float
     ece_before: float
+    ece_noise: float
     bins: tuple[Bin, ...]
 
     def sentence(self) -> str:
         """Say it to people."""
-        said = f"Probabilities are {self.ece:.1%} off in the mean"
+        said = f"Probabilities are {self.ece:.1%} off in the mean, {self.ece_noise:.1%} of it by chance"
         if self.fitted_on:
             images = f"{self.fitted_on:,} validation images"
             return f"{said} ({self.ece_before:.1%} without the temperature of {self.temperature:.2f}, from {images})."
@@ -145,23 +150,36 @@ def measure_reliability(
         calibration: What the card says; None: a network that was written before there was any.
     """
     temperature = calibration.temperature if calibration else 1.0
-    bins = reliability_bins(softmax(logits, temperature), labels)
+    chances = softmax(logits, temperature)
+    bins = reliability_bins(chances, labels)
     return Reliability(
         temperature,
         calibration.images if calibration and calibration.fitted else 0,
         _error(bins),
         calibration_error(softmax(logits, 1.0), labels),
+        _noise(chances),
         bins,
     )
 
 
 def reliability_bins(chances: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[Bin, ...]:
     """Sort images by the probability of their most probable class into bins of equal width; leave out empty ones."""
+    return _bins(chances.max(axis=1), chances.argmax(axis=1) == labels)
+
+
+def _noise(chances: NDArray[np.float32]) -> float:
+    """Average the error over draws of what is right by the probabilities themselves."""
+    import numpy as np
+
+    sure, rng = chances.max(axis=1), np.random.default_rng(0)
+    return float(np.mean([_error(_bins(sure, rng.random(len(sure)) < sure)) for _ in range(DRAWS)]))
+
+
+def _bins(sure: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
     import numpy as np
 
     from nns.finetuning.measures import wilson
 
-    sure, right = chances.max(axis=1), chances.argmax(axis=1) == labels
     places = np.minimum((sure * BINS).astype(int), BINS - 1)
     found = []
     for number in np.unique(places):
