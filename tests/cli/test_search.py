@@ -14,7 +14,18 @@ DATASET = {"path", "classes", "images", "skipped", "digest"}
 DATASET |= {"layout", "class_sizes", "splits", "left_out", "warnings"}
 ZOO = {"path", "digest", "networks"}
 LIMITS = {"max_params", "max_macs", "max_size", "max_latency_ms", "backend", "license"}
-CANDIDATE = {"rank", "id", "backend", "architecture", "source_dataset", "params", "macs", "bytes", "latency_ms"}
+CANDIDATE = {
+    "needs",
+    "rank",
+    "id",
+    "backend",
+    "architecture",
+    "source_dataset",
+    "params",
+    "macs",
+    "bytes",
+    "latency_ms",
+}
 CANDIDATE |= {"score", "predicted_accuracy", "interval", "license"} | {"similarity", "prior"}
 CANDIDATE |= {"terms", "probe", "weights"}
 SECONDS = {"features", "score", "total", "probe"}

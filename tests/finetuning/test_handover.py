@@ -47,7 +47,8 @@ def test_the_card_says_what_the_command_line_reports(folder: Path) -> None:
     assert (row["format"], row["version"]) == ("nns-finetuned", 1)
     for key in ("network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device"):
         assert row[key] is not None
-    assert set(row["history"][0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1"}
+    keys = {"epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr", "images_per_second"}
+    assert set(row["history"][0]) == keys
     assert set(row["tried"][0]) == {"network", "val_accuracy", "epochs", "stopped", "rungs"}
     assert row["recipe"]["lr"] == 0.01
 
