@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -68,6 +69,8 @@ def main() -> int:
     done = {_key(row) for row in _read(rows_file)}
     todo = [about for about in wanted if _key(about) not in done]
     for number, about in enumerate(todo, 1):
+        if _key(about) in {_key(row) for row in _read(rows_file)}:  # another call on another core has done it
+            continue
         row = _run(work, folders[about["task"]], about)
         with rows_file.open("a", encoding="utf-8") as rows:
             rows.write(json.dumps(row) + "\n")
@@ -80,12 +83,13 @@ def main() -> int:
 def _run(work: Path, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Run one training in a process of its own; an error is a row, too, that a table says."""
     environment, script, given = PEERS[about["peer"]]
-    out, scratch = work / "result.json", work / "scratch"
-    out.unlink(missing_ok=True)
-    scratch.mkdir(exist_ok=True)
+    scratch = work / f"scratch-{os.getpid()}"  # of this call alone: several may share the folder
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    out, log_file = scratch / "result.json", scratch / "log"
     settings = {**given, "folder": str(folder), "seconds": about["seconds"], "seed": about["seed"], "out": str(out)}
     began = time.monotonic()
-    with (work / "last.log").open("w", encoding="utf-8") as log:
+    with log_file.open("w", encoding="utf-8") as log:
         code = subprocess.run(
             [str(python_of(work, environment)), str(HERE / script), json.dumps(settings)],
             stdout=log, stderr=subprocess.STDOUT, cwd=scratch, env=_variables(work, environment, about), check=False,
@@ -93,7 +97,7 @@ def _run(work: Path, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     row = {**about, "wall": round(time.monotonic() - began, 1), "when": time.strftime("%Y-%m-%dT%H:%M:%S")}
     if code == 0 and out.exists():
         return {**row, **json.loads(out.read_text(encoding="utf-8"))}
-    text = (work / "last.log").read_text(encoding="utf-8", errors="replace").strip()
+    text = log_file.read_text(encoding="utf-8", errors="replace").strip()
     (work / f"error-{script}.log").write_text(text, encoding="utf-8")
     lines = text.splitlines()
     return {**row, "error": lines[-1][:300] if lines else f"exit code {code}"}
