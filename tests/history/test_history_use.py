@@ -7,6 +7,7 @@ import json
 import pytest
 
 import nns as library
+from nns.finetuning import choosing
 from nns.history import History
 from nns.zoo import Zoo
 
@@ -21,9 +22,11 @@ def history(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tuned(nns, small_zoo, history, tmp_path):
+def tuned(nns, small_zoo, history, tmp_path, monkeypatch):
     """A fine-tuning of three networks is in the history."""
-    done = nns("finetune", small_zoo.query, "--zoo", small_zoo.path, "-o", tmp_path / "model", *EPOCHS, "--json")
+    monkeypatch.setattr(choosing, "TELLING", 0)
+    folder = tmp_path / "model"
+    done = nns("finetune", small_zoo.query, "--zoo", small_zoo.path, "-o", folder, "--try", 3, *EPOCHS, "--json")
     assert done.code == 0, done.err
     return done.json
 
