@@ -20,11 +20,13 @@ SIZES = (10, 20, 30, 50, 100, 200)
 
 
 def cross_entropy(logits, labels, temperature):
+    """Mean cross-entropy in nats of logits divided by a temperature."""
     scaled = logits.astype(float) / temperature
     return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean())
 
 
 def measure(pair):
+    """Error of probabilities and cross-entropy of one network, by how many validation images the fit had."""
     model, data = pair.rsplit(":", 1)
     tuned = load_handover(model)
     splits, _ = Dataset.of(data).decode_splits(tuned.card.preprocessing.size, seed=tuned.card.seed)
