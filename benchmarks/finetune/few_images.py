@@ -23,8 +23,10 @@ import numpy as np
 import torch
 
 from nns.backends.steps import predict_classes
+from nns.bench.bootstrap import compare
 from nns.data import Dataset
 from nns.finetuning import Recipe, train
+from nns.finetuning.choosing import gains
 from nns.finetuning.finetune_zoo import entrant_of
 from nns.searching import search
 from nns.types import Limits
@@ -136,7 +138,42 @@ def _draw(task: Path, folder: Path, shots: int) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    raise NotImplementedError
+    """Print the mean test accuracy of what each rule keeps, by images a class and by what named the three."""
+    of: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        of.setdefault((row["task"], row["shots"]), {})[row["network"]] = row
+    complete = {key: found for key, found in of.items() if "" in found}
+    for way, expected in (("plain", "expected"), ("probe", "probed")):
+        for shots in sorted({shots for _, shots in complete}):
+            kept: dict[str, list[float]] = {}
+            images = []
+            for (_, number), found in complete.items():
+                if number == shots:
+                    three = [found[network] for network in found[""][way]]
+                    images.append(len(three[0]["right0"]))
+                    for rule, index in _rules(three, expected).items():
+                        kept.setdefault(rule, []).append(100 * three[index]["test"])
+            said = f"{way}, {shots} a class, {len(images)} tasks, {min(images)} to {max(images)} validation images"
+            first = np.array(kept["first"])
+            for rule, values in kept.items():
+                lost = np.array(values) - first
+                found = compare(np.array(values), first)
+                interval = f" ({found.mean:+.1f}, {found.low:+.1f} to {found.high:+.1f}; worst {lost.min():+.1f})"
+                said += f"\n    {rule} {np.mean(values):.1f}{interval if rule != 'first' else ''}"
+            print(said)
+
+
+def _rules(three: list[dict[str, Any]], expected: str) -> dict[str, int]:
+    """Return which of three networks each rule keeps: the ladder's short training chooses which is trained on."""
+    right = [np.array([each == "1" for each in row["right0"]]) for row in three]
+    labels = np.zeros(len(right[0]), np.int64)
+    known = [row[expected] for row in three]
+    return {
+        "first": 0,
+        "best on validation": int(np.argmax([each.mean() for each in right])),
+        "weighed": int(np.argmax(gains(known, right, labels, skewed=False))),
+        "best of all": int(np.argmax([row["test"] for row in three])),
+    }
 
 
 if __name__ == "__main__":
