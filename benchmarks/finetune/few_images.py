@@ -157,8 +157,8 @@ def _table(rows: list[dict[str, Any]]) -> None:
             first = np.array(kept["first"])
             for rule, values in kept.items():
                 lost = np.array(values) - first
-                found = compare(np.array(values), first)
-                interval = f" ({found.mean:+.1f}, {found.low:+.1f} to {found.high:+.1f}; worst {lost.min():+.1f})"
+                gain = compare(np.array(values), first)
+                interval = f" ({gain.mean:+.1f}, {gain.low:+.1f} to {gain.high:+.1f}; worst {lost.min():+.1f})"
                 said += f"\n    {rule} {np.mean(values):.1f}{interval if rule != 'first' else ''}"
             print(said)
 
