@@ -33,6 +33,9 @@ def predict(
     ],
     top: Annotated[int, Option(min=1, metavar="K", help="Classes to name for each image.")] = 3,
     csv: Annotated[Path | None, Option(metavar="FILE", help="Write path, label and probability, as they come.")] = None,
+    onnx: Annotated[
+        Path | None, Option(metavar="FILE", help="Run this file of `nns export`; default: model.onnx in DIR, if there.")
+    ] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Classify images with a fine-tuned network; the zoo is not needed.
@@ -50,7 +53,7 @@ def predict(
     skipped: list[Skipped] = []
     done = 0
     with progress_bar() as update, _csv_rows(csv, ["path", "label", "probability"]) as write:
-        for found in predict_each(folder, _places(images), top=top):
+        for found in predict_each(folder, _places(images), top=top, onnx=onnx or True):
             if isinstance(found, Skipped):
                 skipped.append(found)
             else:
@@ -151,22 +154,37 @@ def evaluate(
 
 def export(
     folder: Folder,
-    format: Annotated[str, Option(metavar="safetensors|onnx", help="What to write.")],
+    format: Annotated[str, Option(metavar="safetensors|onnx|pt2", help="What to write.")],
+    int8: Annotated[bool, Option("--int8", help="Of ONNX also a file in 8-bit integers; needs --data.")] = False,
+    data: Annotated[
+        str | None, Option(metavar="DATA", help="Its images: to quantise by, and to compare the files on.")
+    ] = None,
     output: Annotated[Path | None, Option("--output", "-o", metavar="FILE", help="Where to write it.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Write a fine-tuned network in another format.
 
-    Example: nns export ./model --format onnx
-    """
-    from nns.cli.output import note, print_json
-    from nns.finetuning import export as run_export
+    Each file of ONNX is compared with the network itself: answers, accuracy, latency and size.
 
-    exported = run_export(folder, format, output)
+    Example: nns export ./model --format onnx --int8 --data ./mydata
+    """
+    from nns.cli.output import note, print_json, render_table, said_progress
+    from nns.finetuning import export as run_export
+    from nns.finetuning.exporting import LOST_IMAGES, LOST_WARNED
+
+    with said_progress() as update:
+        exported = run_export(folder, format, output, int8=int8, data=data, progress=update)
+    if exported.lost > LOST_WARNED and exported.lost * exported.images >= LOST_IMAGES:
+        note(f"warning: int8 loses {100 * exported.lost:.1f} points of accuracy on {exported.images} images")
+    if not exported.known:
+        note(f"the card in {folder} cannot be written: `nns predict` will not know the files again")
     if json:
-        print_json({"format": exported.format, "output": str(exported.path), "difference": exported.difference})
-    else:
-        note(f"wrote {exported.path}")
+        print_json(exported.to_dict())
+        return
+    for path in filter(None, (exported.path, exported.int8)):
+        note(f"wrote {path}")
+    if exported.checks:
+        render_table(exported.table())
 
 
 def _places(images: list[str]) -> Iterator[str]:

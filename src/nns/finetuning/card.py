@@ -65,6 +65,7 @@ class Card:
         calibration: By what logits are divided, so that probabilities are honest; None in older cards.
         unreadable: Beginnings of the digests of the images that could not be read, so that the splits can be made again
             without decoding all; None if that is not known.
+        exports: Hex sha256 of the ONNX files that were exported of it: no other is run.
     """
 
     network: str
@@ -97,6 +98,7 @@ class Card:
     unreadable: tuple[str, ...] | None = None
     threads: Count = 0
     backend_from: str = ""
+    exports: tuple[str, ...] = ()
 
     @property
     def temperature(self) -> float:

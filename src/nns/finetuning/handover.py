@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from nns.backends.loading import on_meta
 from nns.documents import parse_json
 from nns.errors import UnknownNameError, UsageError, WeightsError
-from nns.files import real_path, replacing_folder, sweep_beside
+from nns.files import real_path, replacing_folder, sweep_beside, write_whole
 from nns.finetuning._readme import readme
 from nns.finetuning.card import FORMAT, VERSION, Card, card_json, decode_card
 from nns.plugins import install_hint, installed_plugins
@@ -36,10 +36,14 @@ CARD = "card.json"
 CLASSES = "classes.txt"
 README = "README.md"
 ONNX = "model.onnx"
+INT8 = "model.int8.onnx"
+PT2 = "model.pt2"
 
-OWN_FILES = frozenset({MODEL, CARD, CLASSES, README, ONNX})
+OWN_FILES = frozenset({MODEL, CARD, CLASSES, README, ONNX, INT8, PT2})
 """Files that nns puts into such a folder; one that holds others is never replaced."""
 
+MOST_EXPORTS = 50
+"""Digests of exports that a card keeps."""
 
 NAME_BYTES = 1000
 """Bytes of the name, type and shape of a tensor in a file of weights, at most."""
@@ -151,6 +155,19 @@ def _kind(backend: Backend, card: Card) -> Kind:
     tensors = () if plan is None else plan.state_dict().values()
     room = sum(8 * tensor.numel() + NAME_BYTES for tensor in tensors)
     return Kind(f"the weights of {card.spec.name!r:.80}", WEIGHTS.max_bytes if plan is None else room + NAME_BYTES)
+
+
+def note_export(directory: str | os.PathLike[str], file: Path) -> bool:
+    """Keep the digest of an exported file in the card, so that it is known again; tell whether that was possible."""
+    folder = Path(directory).expanduser()
+    digest = hashlib.sha256(read_file(file, WEIGHTS)).hexdigest()
+    card = _read_card(folder)
+    exports = (*(each for each in card.exports if each != digest), digest)[-MOST_EXPORTS:]
+    try:
+        write_whole(folder / CARD, _json(replace(card, exports=exports)))
+    except OSError:  # a folder of somebody else's
+        return False
+    return True
 
 
 def read_card(directory: str | os.PathLike[str]) -> Card:

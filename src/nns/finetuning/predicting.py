@@ -17,6 +17,7 @@ from nns.data.parallel import decode_many
 from nns.errors import UsageError
 from nns.finetuning.calibration import softmax
 from nns.finetuning.handover import FineTuned, load_handover
+from nns.finetuning.onnx_network import OnnxNetwork, exported_beside, load_onnx
 from nns.threads import quickest_threads
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def predict(
     batch_size: int = 32,
     top: int = 3,
     registry: Registry | None = None,
+    onnx: str | os.PathLike[str] | bool = True,
 ) -> tuple[tuple[Prediction, ...], tuple[Skipped, ...]]:
     """Predict the classes of images.
 
@@ -58,6 +60,7 @@ def predict(
         batch_size: Images that are decoded and predicted at once.
         top: Classes that are listed for each image at most.
         registry: Plugins in place of the installed ones.
+        onnx: As for :func:`predict_each`.
 
     Returns:
         A prediction for each image that can be read, in the order given; and the others, with the reason.
@@ -66,7 +69,7 @@ def predict(
         UsageError: Settings out of range, or a folder without a fine-tuned network.
         WeightsError: If its files are damaged.
     """
-    found = list(predict_each(tuned, paths, batch_size=batch_size, top=top, registry=registry))
+    found = list(predict_each(tuned, paths, batch_size=batch_size, top=top, registry=registry, onnx=onnx))
     predictions = tuple(each for each in found if isinstance(each, Prediction))
     return predictions, tuple(each for each in found if isinstance(each, Skipped))
 
@@ -78,6 +81,7 @@ def predict_each(
     batch_size: int = 32,
     top: int = 3,
     registry: Registry | None = None,
+    onnx: str | os.PathLike[str] | bool = True,
 ) -> Iterator[Prediction | Skipped]:
     """Predict the classes of any number of images, a batch at a time: memory does not grow with their number.
 
@@ -87,6 +91,8 @@ def predict_each(
         batch_size: Images that are decoded and predicted at once.
         top: Classes that are listed for each image at most.
         registry: Plugins in place of the installed ones.
+        onnx: A file that was exported of the network; True: the one in its folder, if it is there and onnxruntime is
+            installed; False: torch.
 
     Yields:
         What is said of each image, in the order given, or why it could not be read.
@@ -98,20 +104,29 @@ def predict_each(
     """
     if batch_size < 1 or top < 1:
         raise UsageError(f"batch_size and top must be 1 or more, not {batch_size} and {top}")
-    if not isinstance(tuned, FineTuned):
-        tuned = load_handover(tuned, registry=registry)
-    rendering, left = tuned.card.rendering, _files(paths)
+    network = _opened(tuned, onnx, registry)
+    rendering, left = network.card.rendering, _files(paths)
     while chunk := list(islice(left, batch_size)):
         images, reasons = decode_many(
-            chunk, tuned.card.preprocessing.size, rendered=(lambda: rendering) if rendering else None
+            chunk, network.card.preprocessing.size, rendered=(lambda: rendering) if rendering else None
         )
         readable = [index for index, reason in enumerate(reasons) if not reason]
         found: dict[int, Prediction] = {}
         if readable:
             names = [str(chunk[index]) for index in readable]
-            found = dict(zip(readable, _predict_batch(tuned, names, images[readable], top), strict=True))
+            found = dict(zip(readable, _predict_batch(network, names, images[readable], top), strict=True))
         for index, (path, reason) in enumerate(zip(chunk, reasons, strict=True)):
             yield found[index] if index in found else Skipped(str(path), reason)
+
+
+def _opened(
+    tuned: FineTuned | str | os.PathLike[str], onnx: str | os.PathLike[str] | bool, registry: Registry | None
+) -> FineTuned | OnnxNetwork:
+    if isinstance(tuned, FineTuned):
+        return tuned
+    if not isinstance(onnx, bool):
+        return load_onnx(tuned, onnx)
+    return (onnx and exported_beside(tuned)) or load_handover(tuned, registry=registry)
 
 
 def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
@@ -123,8 +138,10 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
             yield path
 
 
-def logits_of(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+def logits_of(tuned: FineTuned | OnnxNetwork, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
     """Compute the logits, (n, classes), of (n, 3, size, size) images; no temperature is in them."""
+    if isinstance(tuned, OnnxNetwork):
+        return tuned.logits(images)
     import torch
 
     from nns.backends.batches import normalise
@@ -138,7 +155,9 @@ def logits_of(tuned: FineTuned, images: NDArray[np.uint8], batch_size: int = 64)
     return np.concatenate(found)
 
 
-def _predict_batch(tuned: FineTuned, names: list[str], images: NDArray[np.uint8], top: int) -> list[Prediction]:
+def _predict_batch(
+    tuned: FineTuned | OnnxNetwork, names: list[str], images: NDArray[np.uint8], top: int
+) -> list[Prediction]:
     """Predict (n, 3, size, size) uint8 images."""
     chances = softmax(logits_of(tuned, images), tuned.card.temperature)
     order_of_all = np.argsort(-chances, axis=1, kind="stable")[:, : min(top, len(tuned.card.classes))]
