@@ -168,11 +168,11 @@ def export(
 
     Example: nns export ./model --format onnx --int8 --data ./mydata
     """
-    from nns.cli.output import note, print_json, render_table, said_progress
+    from nns.cli.output import note, print_json, progress_bar, render_table
     from nns.finetuning import export as run_export
     from nns.finetuning.exporting import LOST_IMAGES, LOST_WARNED
 
-    with said_progress() as update:
+    with progress_bar() as update:
         exported = run_export(folder, format, output, int8=int8, data=data, progress=update)
     if exported.lost > LOST_WARNED and exported.lost * exported.images >= LOST_IMAGES:
         note(f"warning: int8 loses {100 * exported.lost:.1f} points of accuracy on {exported.images} images")
