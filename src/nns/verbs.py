@@ -36,8 +36,6 @@ Progress = Callable[[str, int, int], None]
 
 EPOCHS_WITHIN_BUDGET = 50
 """Epochs at most where only a budget of time is given."""
-PROBED_BEFORE_TRAINING = 5
-"""Best of those on this disk that a fine-tuning looks at before it chooses; more choose no better (docs/results.md)."""
 PROBE_SHARE = 0.05
 """Share of a budget that this may take."""
 
@@ -239,6 +237,7 @@ def finetune(
     from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.choosing import TELLING
+    from nns.finetuning.finetune_zoo import PROBED_BEFORE_TRAINING
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.finetuning.run_log import open_log
     from nns.networks import bring_weights, check_records

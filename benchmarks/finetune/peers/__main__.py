@@ -26,6 +26,7 @@ PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "fastai 96": ("peers", "fastai_peer.py", {"size": 96}),
     "fastai 224": ("peers", "fastai_peer.py", {"size": 224}),
     "timm 96": ("peers", "timm_peer.py", {"size": 96}),
+    "timm 96 torch head": ("peers", "timm_peer.py", {"size": 96, "head": "torch"}),
     "timm 128": ("peers", "timm_peer.py", {"size": 128}),
     "autogluon": ("autogluon", "autogluon_peer.py", {}),
     "nns": ("peers", "nns_peer.py", {"network": "tf_efficientnet_lite0"}),

@@ -60,6 +60,8 @@ def _decode(split: str, classes: list[str]) -> Split:
 
 def _parts(classes: int, steps: int) -> dict[str, Any]:
     model = timm.create_model("tf_efficientnet_lite0", pretrained=True, num_classes=classes)
+    if peer.SETTINGS.get("head") == "torch":
+        model.classifier = nn.Linear(model.num_features, classes)
     model = model.to(memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(model, "adamw", lr=1e-3, weight_decay=0.05, layer_decay=0.8)
     schedule = CosineLRScheduler(

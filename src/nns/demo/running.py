@@ -11,8 +11,8 @@ import numpy as np
 
 from nns.data import Dataset
 from nns.demo.data import lay_out
-from nns.finetuning import LadderResult, Recipe, climb
-from nns.finetuning.finetune_zoo import entrant_of, hand_over
+from nns.finetuning import LadderResult, Recipe, climb, named_recipe
+from nns.finetuning.finetune_zoo import PROBED_BEFORE_TRAINING, entrant_of, hand_over, input_sizes
 from nns.searching import Candidate, SearchResult, search
 from nns.types import Limits, Preprocessing, SplitArrays
 from nns.zoo import Zoo
@@ -108,8 +108,10 @@ def _run(path: Path, folder: Path, zoo: Zoo, settings: DemoSettings, progress: P
     data = Dataset.of(path)
     # every network that fits and whose weights are here is ranked: the other choices are made among them
     limits = Limits(max_params=settings.max_params)
-    found = search(data, zoo, limits, top=len(zoo), seed=settings.seed, offline=True)
-    recipe = Recipe(epochs=settings.epochs)
+    found = search(
+        data, zoo, limits, top=len(zoo), seed=settings.seed, offline=True, probe="ridge", probed=PROBED_BEFORE_TRAINING
+    )
+    recipe = replace(named_recipe("default", zoo.registry), epochs=settings.epochs)
     runs = _compare(data, settings.seed, zoo, found, recipe, progress)
     best, output = runs[0], folder / f"{data.name}-nns"
     hand_over(output, zoo, best.result, best.candidate.entry, data, recipe, seed=settings.seed)
@@ -135,7 +137,9 @@ def _compare(
         if same is not None:
             runs.append(replace(same, choice=choice))
             continue
-        climber = entrant_of(zoo.network(picked.entry.id), found.dataset.classes or 0, seed=seed)
+        network = zoo.network(picked.entry.id)
+        size = input_sizes([network], data, recipe)[network.id]
+        climber = entrant_of(network, found.dataset.classes or 0, seed=seed, image_size=size)
         runs.append(DemoRun(choice, picked, climb([climber], data_of, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 HANDOVER_SECONDS = 0.5
 """Of a budget, for writing what is handed over and leaving."""
+PROBED_BEFORE_TRAINING = 5
+"""Best of those on this disk that a fine-tuning looks at before it chooses; more choose no better (docs/results.md)."""
 LEAST_SECONDS = 0.1
 """Of training, however late it is."""
 
@@ -282,7 +284,7 @@ def finetune(
     if saved := checkpoint.read():
         sizes = saved["sizes"]
     elif image_size is None and not own_size:
-        sizes = _input_sizes(networks, dataset, recipe, left, seed)
+        sizes = input_sizes(networks, dataset, recipe, left, seed)
     candidates = [
         entrant_of(network, classes, seed=seed, image_size=sizes[network.id], expected=(expected or {}).get(network.id))
         for network in networks
@@ -297,10 +299,10 @@ def finetune(
     return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
 
 
-def _input_sizes(
-    networks: Sequence[Network], dataset: Dataset, recipe: Recipe, seconds: float | None, seed: int
+def input_sizes(
+    networks: Sequence[Network], dataset: Dataset, recipe: Recipe, seconds: float | None = None, seed: int = 0
 ) -> dict[str, int]:
-    """Choose the side of each network's input."""
+    """Choose the side of each network's input, by id; ``seconds`` are for all of them."""
     classes, side = len(dataset.classes), dataset.shorter_side()
     images = len(dataset.planned_splits(seed=seed)["train"])
     device = resolve_device(recipe.device)
