@@ -38,6 +38,7 @@ def test_a_fine_tuning_is_kept(tuned, history, small_zoo, tmp_path):
     assert [result.network for result in record.results] == [each["network"] for each in tuned["tried"]]
     assert record.results[0].accuracy == tuned["val_accuracy"]
     assert record.results[0].test_accuracy == tuned["test_accuracy"]
+    assert record.results[0].macro_f1 == tuned["macro_f1"]
     assert record.recipe["epochs"] == 1
     text = history.path.read_text()
     assert str(tmp_path) not in text
@@ -102,6 +103,7 @@ def test_the_commands(nns, tuned, history, tmp_path, monkeypatch):
     assert [each["dataset"]["name"] for each in listed["fine_tunings"]] == ["digits-89"]
     assert "mean" not in listed["fine_tunings"][0]["dataset"]
     assert "digits-89" in nns("history", "ls").out
+    assert "test macro F1" in nns("history", "ls").out
     monkeypatch.setenv("COLUMNS", "60")
     assert "validation accuracy" in nns("history", "ls").out, "in a narrow terminal, too"
     monkeypatch.setenv("COLUMNS", "200")

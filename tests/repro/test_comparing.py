@@ -107,3 +107,17 @@ def test_one_thread_is_restored(monkeypatch):
     assert torch.get_num_threads() == before
     assert os.environ["OMP_NUM_THREADS"] == "2"
     assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_plugins_from_outside_are_recorded_and_excuse_nothing():
+    from nns.repro.environment import environment, excuses_nothing
+    from nns.repro.settings import ReproSettings
+
+    used = ReproSettings(backends=("timm:lcnet_050", "example")).plugins()
+    assert used == [("backend", "example"), ("backend", "timm"), ("method", "mixed")]
+    here = environment(used)
+    assert here["backend example"].startswith("nns-example==")
+    assert "backend timm" not in here, "it is of nns itself, whose version is there"
+    assert excuses_nothing("backend example")
+    assert excuses_nothing("nns")
+    assert not excuses_nothing("torch")

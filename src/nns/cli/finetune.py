@@ -138,6 +138,8 @@ def _show(update: Any) -> Any:
             note(f"going on where an interrupted run stopped: {event.message}")
         elif event.kind == "trouble":
             note(event.message)
+        elif event.kind == "train":
+            update(f"{event.rung}/{event.rungs} {event.network}", 0, event.epochs)
         if event.kind == "epoch" and event.epoch is not None:
             key = f"{event.rung}/{event.rungs} {event.network}"
             done[key] = done.get(key, 0) + 1

@@ -14,7 +14,7 @@ from nns.quantities import counted
 if TYPE_CHECKING:
     from nns.history import History
 
-LEAST = ("from", "tried", "epochs", "classes", "date", "best")
+LEAST = ("from", "tried", "epochs", "classes", "date", "test macro F1", "best")
 """Headings of `ls` by how soon a narrow terminal goes without them."""
 
 app = typer.Typer(help="What fine-tunings on this machine have taught; the next search uses it.", no_args_is_help=True)
@@ -52,10 +52,22 @@ def ls(json: options.JsonFlag = False) -> None:
     for record in records:
         best, dataset = record.results[0], record.dataset
         row = [record.id[:10], record.date[:10], dataset.name, str(dataset.classes), best.architecture]
-        row += [f"{best.accuracy:.1%}", str(best.epochs), str(len(record.results)), "" if record.own else "merged"]
+        row += [
+            f"{best.accuracy:.1%}",
+            "-" if best.macro_f1 is None else f"{best.macro_f1:.1%}",
+            str(best.epochs),
+            str(len(record.results)),
+            "" if record.own else "merged",
+        ]
         rows.append(row)
     columns = [("id", "left"), ("date", "left"), ("dataset", "left"), ("classes", "right"), ("best", "left")]
-    columns += [("validation accuracy", "right"), ("epochs", "right"), ("tried", "right"), ("from", "left")]
+    columns += [
+        ("validation accuracy", "right"),
+        ("test macro F1", "right"),
+        ("epochs", "right"),
+        ("tried", "right"),
+        ("from", "left"),
+    ]
     print_table(f"{history.path}: {counted(len(records), 'fine-tuning')}", columns, rows, least=LEAST)
 
 

@@ -62,6 +62,7 @@ def _result(tried: Tried, report: FinetuneReport, zoo: Zoo) -> KnownResult:
         winner_accuracy=tried.val_accuracy if won else max(within, default=card.val_accuracy),
         stopped=tried.stopped,
         test_accuracy=card.test_accuracy if won else None,
+        macro_f1=card.macro_f1 if won else None,
     )
 
 

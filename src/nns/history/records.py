@@ -111,6 +111,7 @@ class KnownResult:
         winner_accuracy: Best that the winner had within as many epochs; of the winner itself, its ``accuracy``.
         stopped: As in a report of ``nns finetune``: ``finished``, ``halved``, …
         test_accuracy: Top-1 accuracy on the test split, of the winner only.
+        macro_f1: Mean F1 of the classes on it, each class counted alike, 0..1; of the winner only.
     """
 
     network: NetworkId
@@ -125,6 +126,7 @@ class KnownResult:
     winner_accuracy: Accuracy
     stopped: Text = "finished"
     test_accuracy: Accuracy | None = None
+    macro_f1: Accuracy | None = None
 
 
 @dataclass(frozen=True)
