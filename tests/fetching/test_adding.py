@@ -171,7 +171,7 @@ def test_many_at_once(nns, published, path, tmp_path, lite0):
     with Zoo(path) as zoo:
         assert sorted(network.entry.accuracy for network in zoo.networks()) == [0.01, 0.11, 0.21, 0.748]
     shown = nns("zoo", "add", path, "--table", tmp_path / "table.csv")
-    assert "added 4 of 6 networks, 2 failed" in shown.err
+    assert "added 0 of 6 networks, 4 already there, 2 failed" in shown.err
     assert "not added: timm/missing: " in shown.err
 
 
