@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 Settings = TypeVar("Settings")
 Optimizer = Literal["adamw", "sgd"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Augment = Literal["crop", "affine"]
 
 MAX_SIDE = 4096

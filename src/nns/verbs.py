@@ -237,9 +237,11 @@ def finetune(
     from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.choosing import TELLING
+    from nns.finetuning.distributed import joined_world
     from nns.finetuning.finetune_zoo import PROBED_BEFORE_TRAINING
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.finetuning.run_log import open_log
+    from nns.finetuning.training import check_compile
     from nns.networks import bring_weights, check_records
     from nns.networks.hub import is_offline
     from nns.searching import SearchResult
@@ -247,18 +249,18 @@ def finetune(
 
     began = time.perf_counter() if since is None else since
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
-    resolve_device(device)
+    where = resolve_device(device)
     recipe = replace(named_recipe(recipe) if isinstance(recipe, str) else recipe, device=device)
     if budget is not None:
         recipe = replace(recipe, seconds=duration_of(budget), epochs=epochs or EPOCHS_WITHIN_BUDGET)
     elif epochs is not None:
         recipe = replace(recipe, epochs=epochs)
+    if recipe.compile:
+        check_compile(where)
     target = Path(output) if output is not None else default_output(data)
     check_target(target)
-    log = None if log_to is None else open_log(log_to, target)
     opened = open_zoo(zoo)
     opened.offline |= offline
-    left_out: tuple[Candidate, ...] = ()
     named = networks is not None
     dataset = Dataset.of(data, registry=opened.registry)
     # a look at the images before training is worth two points, and takes a second (docs/results.md)
@@ -272,53 +274,62 @@ def finetune(
             history=own_fine_tunings() if history else (), progress=progress, tell=tell,
         )  # fmt: skip
 
-    if networks is None:
-        dataset.check_readable()  # now: the search may keep in the zoo what it measures
-        networks = search_within_limits(offline or is_offline())
-    expected: dict[str, float] = {}
-    if isinstance(networks, SearchResult):
-        left_out, found = networks.left_out, networks.together
-        validation = len(dataset.planned_splits(seed=seed).get("val", ()))
-        if len(found) > 1 and validation < TELLING:
-            (tell or _log.warning)(
-                f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell which is "
-                f"better, {TELLING} could"
-            )
-            found = found[:1]
-        networks = [candidate.entry.id for candidate in found]
-        expected = {candidate.entry.id: candidate.predicted_accuracy for candidate in found}
-    chosen = [opened.resolve(network) for network in networks]
-    if not chosen:
-        raise UsageError("`networks` names none")
-    brought = [opened.network(network) for network in chosen]
-    check_records(opened, [network.entry for network in brought])  # before anything large is fetched or trained
-    missing = bring_weights(brought, progress, tell)
-    if missing and (named or len(missing) == len(chosen)):
-        error = next(iter(missing.values()))
-        raise error if named else _with_what_is_here(error, search_within_limits)
-    for error in missing.values():
-        (tell or _log.warning)(f"left out: {error}")
-    chosen = [network for network in chosen if network not in missing]
-    if on_chosen:
-        on_chosen(chosen)
-    (on_data or Seen.log)(dataset.seen)
+    def choose(
+        networks: SearchResult | Sequence[str] | None,
+    ) -> tuple[list[str], dict[str, float], tuple[Candidate, ...]]:
+        """Return ids of networks, whose weights are here by then, what is expected of them, and what is left out."""
+        left_out: tuple[Candidate, ...] = ()
+        expected: dict[str, float] = {}
+        if networks is None:
+            dataset.check_readable()  # now: the search may keep in the zoo what it measures
+            networks = search_within_limits(offline or is_offline())
+        if isinstance(networks, SearchResult):
+            left_out, found = networks.left_out, networks.together
+            validation = len(dataset.planned_splits(seed=seed).get("val", ()))
+            if len(found) > 1 and validation < TELLING:
+                (tell or _log.warning)(
+                    f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell "
+                    f"which is better, {TELLING} could"
+                )
+                found = found[:1]
+            networks = [candidate.entry.id for candidate in found]
+            expected = {candidate.entry.id: candidate.predicted_accuracy for candidate in found}
+        chosen = [opened.resolve(network) for network in networks]
+        if not chosen:
+            raise UsageError("`networks` names none")
+        brought = [opened.network(network) for network in chosen]
+        check_records(opened, [network.entry for network in brought])  # before anything large is fetched or trained
+        missing = bring_weights(brought, progress, tell)
+        if missing and (named or len(missing) == len(chosen)):
+            error = next(iter(missing.values()))
+            raise error if named else _with_what_is_here(error, search_within_limits)
+        for error in missing.values():
+            (tell or _log.warning)(f"left out: {error}")
+        return [network for network in chosen if network not in missing], expected, left_out
 
-    def note(event: LadderEvent, images: int) -> None:
-        if on_event:
-            on_event(event, images)
+    with joined_world(where) as together:
+        log = open_log(log_to, target) if log_to is not None and together.first else None
+        chosen, expected, left_out = together.from_first(lambda: choose(networks))
+        if on_chosen:
+            on_chosen(chosen)
+        (on_data or Seen.log)(dataset.seen)
+
+        def note(event: LadderEvent, images: int) -> None:
+            if on_event:
+                on_event(event, images)
+            if log:
+                log(event)
+
+        report = train(
+            dataset, opened, chosen, target, recipe,
+            image_size=image_size, own_size=limits.max_macs is not None or limits.max_latency is not None,
+            seed=seed, on_event=note, since=began, expected=expected,
+            on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
+        )  # fmt: skip
         if log:
-            log(event)
-
-    report = train(
-        dataset, opened, chosen, target, recipe,
-        image_size=image_size, own_size=limits.max_macs is not None or limits.max_latency is not None,
-        seed=seed, on_event=note, since=began, expected=expected,
-        on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
-    )  # fmt: skip
-    if log:
-        log.close()
-    kept = keep(report, dataset, opened, seed) if history else "off"
-    return replace(report, left_out=left_out, kept=kept)
+            log.close()
+        kept = keep(report, dataset, opened, seed) if history and together.first else "off"
+        return replace(report, left_out=left_out, kept=kept, first=together.first)
 
 
 def _with_what_is_here(error: WeightsError, search_within_limits: Callable[[bool], SearchResult]) -> WeightsError:

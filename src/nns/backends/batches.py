@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nns.files import release_pages
 from nns.types import LabelledArrays, Preprocessing
@@ -13,6 +14,20 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+
+T = TypeVar("T")
+
+
+class Share(Protocol):
+    """Processes that train together, of which this is one."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def share(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return what this one takes of a batch."""
 
 
 def shared_tensor(array: NDArray[Any]) -> torch.Tensor:
@@ -98,6 +113,8 @@ def batches(
     *,
     order: torch.Tensor | None = None,
     first: int = 0,
+    world: Share | None = None,
+    ahead: bool = False,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Return shuffled batches of one epoch.
 
@@ -111,16 +128,35 @@ def batches(
         augment: Applied to each batch.
         order: (n,) the images in their order; None: it is drawn.
         first: Batches of it that are left out, because they were trained on already.
+        world: Takes a part of each batch, ``share(batch)``, where several processes train; a last batch that has no
+            two images for each of them is left out.
+        ahead: Whether images come from pinned memory, one batch ahead, by another thread: where they go to a GPU.
     """
     import torch
 
     if order is None:
         order = torch.randperm(len(labels))
     parts = [order[start : start + batch_size] for start in range(first * batch_size, len(labels), batch_size)]
-    if parts and len(parts[-1]) < 2 <= len(labels):
+    least = 2 * (world.size if world else 1)
+    if parts and len(parts[-1]) < least <= len(labels):
         parts.pop()
-    for chosen, batch in zip(parts, in_parts(images, parts), strict=False):
+    if world:
+        parts = [world.share(part) for part in parts]
+    found = in_parts(images, parts)
+    if ahead:
+        found = one_ahead(batch.pin_memory() for batch in found)
+    for chosen, batch in zip(parts, found, strict=False):
         yield (augment(batch) if augment else batch), labels[chosen]
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items, each made by another thread while the one before is used."""
+    nothing = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(next, items, nothing)
+        while (item := waiting.result()) is not nothing:
+            waiting = thread.submit(next, items, nothing)
+            yield item  # type: ignore[misc]
 
 
 def in_parts(images: Any, parts: Sequence[Any]) -> Iterator[torch.Tensor]:

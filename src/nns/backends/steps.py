@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nns.backends.batches import augmenter, in_parts, move_and_tint, normalise, shared_tensor
 from nns.backends.convolutions import quick_convolutions
-from nns.types import Augment, LabelledArrays, Preprocessing
+from nns.types import Augment, LabelledArrays, Precision, Preprocessing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +41,21 @@ class Preparation:
         """Prepare (n, 3, size, size)."""
         import torch
 
+        # a copy from pinned memory goes on while the GPU computes
         images = (images.to(self.device, non_blocking=True).float() - self.mean) / self.std
         return self.augment(images).to(memory_format=torch.channels_last)
+
+
+def half_precision(precision: Precision, device: str) -> torch.dtype | None:
+    """Return the type that forward passes of a training are computed in on a device; None: float32."""
+    import torch
+
+    if precision != "auto":
+        return None if precision == "float32" else getattr(torch, precision)
+    if device == "cpu":
+        return None
+    # emulated it is slower than float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def train_step(
@@ -52,16 +65,20 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     label_smoothing: float = 0.0,
+    half: torch.dtype | None = None,
+    weight: float = 1.0,
 ) -> torch.Tensor:
-    """Take one step down the cross-entropy of a batch, in half precision where the scaler is enabled.
+    """Take one step down the cross-entropy of a batch.
 
     Args:
         module: The network, on the device of the batch.
         images: (n, 3, size, size) float32.
         labels: (n,) int64, or (n, classes) shares.
         optimizer: Of the network's weights.
-        scaler: Of the gradients.
+        scaler: Of the gradients; float16 needs one that is enabled.
         label_smoothing: 0..1.
+        half: Of what the forward pass is computed in, where it is not float32.
+        weight: Of the gradients, where others compute a part of the batch.
 
     Returns:
         The mean loss, detached; it stays on the device, as reading it would wait for the step.
@@ -70,9 +87,9 @@ def train_step(
     from torch.nn import functional as F
 
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(images.device.type, dtype=torch.float16, enabled=scaler.is_enabled()):
+    with torch.autocast(images.device.type, dtype=half, enabled=half is not None):
         loss = F.cross_entropy(module(images), labels, label_smoothing=label_smoothing)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    scaler.scale(loss if weight == 1.0 else loss * weight).backward()  # type: ignore[no-untyped-call]
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()

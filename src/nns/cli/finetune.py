@@ -52,6 +52,9 @@ def finetune(
     seed: options.Seed = 0,
     no_history: options.NoHistory = False,
     output: Annotated[Path | None, Option("--output", "-o", metavar="DIR", help="Folder to write.")] = None,
+    compile: Annotated[
+        bool, Option("--compile", help="Train what torch.compile makes of the network: pays in long runs on a GPU.")
+    ] = False,
     log_to: Annotated[
         str | None,
         Option("--log-to", metavar="tensorboard|csv[=DIR]", help="Log each epoch as it ends; default DIR: OUTPUT-log."),
@@ -73,6 +76,7 @@ def finetune(
     from nns.cli.output import note, print_json, progress_bar, say_data
     from nns.errors import EXIT_INTERRUPTED, UsageError
     from nns.finetuning import named_recipe
+    from nns.finetuning.distributed import quiet_unless_first
     from nns.finetuning.finetune_zoo import networks_of_search
     from nns.verbs import finetune as run_finetune
 
@@ -89,11 +93,12 @@ def finetune(
         flip=flip or how.flip,
         patience=how.patience if patience is None else patience,
         lr=how.lr if lr is None else lr,
+        compile=compile or how.compile,
     )
     chosen = [*(network or []), *(more or [])]
     if from_search is not None:
         chosen = networks_of_search(from_search, tries)
-    with progress_bar() as update:
+    with quiet_unless_first(), progress_bar() as update:
         done = run_finetune(
             data, zoo, chosen or None, output,
             max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency, backend=backend,
@@ -103,6 +108,8 @@ def finetune(
             on_data=say_data(json), log_to=log_to,
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
+    if not done.first:
+        raise typer.Exit(EXIT_INTERRUPTED if done.result.interrupted else 0)
     if done.kept.startswith("not kept"):
         note(f"in your history this was {done.kept}")
     if json:

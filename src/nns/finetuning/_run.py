@@ -13,10 +13,11 @@ import numpy as np
 
 from nns.backends.batches import batches, shared_tensor
 from nns.backends.convolutions import quick_convolutions
-from nns.backends.steps import Preparation, measure_split, train_step
+from nns.backends.steps import Preparation, half_precision, measure_split, train_step
 from nns.errors import UsageError
 from nns.finetuning._budget import FORWARD_SHARE, Budget
 from nns.finetuning.checkpoint import Saver, random_state, restore_random_state
+from nns.finetuning.distributed import world
 from nns.finetuning.measures import macro_f1
 from nns.finetuning.recipe import Recipe
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
@@ -96,6 +97,7 @@ class Run:
         self.cuda = device == "cuda"
         # depthwise convolutions train up to twice as fast in this layout, on the CPU as well
         self.module: Any = module.to(device).to(memory_format=torch.channels_last)
+        self.world = world()
         self.val = data.val
         self.preprocessing = preprocessing
         self.on_images = on_images
@@ -111,8 +113,14 @@ class Run:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0
         self._frozen = _freeze_body(module) if recipe.head_only else []
-        self._optimizer = _optimizer(self.module, recipe, fused=not self.cuda)
-        self._scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
+        if recipe.batch_size < 2 * self.world.size:
+            raise UsageError(f"{self.world.size} processes are too many for {recipe.batch_size} images a step")
+        self._trained = self.world.together(self.module)
+        if recipe.compile:
+            self._trained = torch.compile(self._trained)  # type: ignore[assignment]
+        self._optimizer = _optimizer(self.module, recipe)
+        self._half = half_precision(recipe.precision, device)
+        self._scaler = torch.amp.GradScaler(device, enabled=self._half is torch.float16)
         self._average = _average(self.module, recipe)
         self._first = _on_cpu(self.module.state_dict())
         self._rate = recipe.lr
@@ -146,7 +154,12 @@ class Run:
         Returns:
             Number of steps of this epoch that are done, those before an interruption among them.
         """
-        with nullcontext() if self.cuda else quick_convolutions(self.module):
+        import torch
+
+        # what is compiled has kernels of its own, and to measure those of cuDNN pays where all batches are alike
+        plain = self.cuda or self.recipe.compile or self._half is not None
+        quick = nullcontext() if plain else quick_convolutions(self.module)
+        with quick, torch.backends.cudnn.flags(benchmark=self.cuda):
             return self._train_epoch(number, max_steps, save)
 
     def _train_epoch(self, number: int, max_steps: int | None, save: Saver | None) -> int:
@@ -164,30 +177,40 @@ class Run:
                     layer.eval()
         each = max(1, math.ceil(len(self._labels) / self.batch_size))
         began, before, first = self.budget.elapsed, self._seen, self._step
+        ahead = self.cuda and not (isinstance(self._images, torch.Tensor) and self._images.is_cuda)
         for images, labels in batches(
-            self._images, self._labels, self.batch_size, self._prepare, order=self._order, first=self._step
-        ):
-            if self.budget.spent or self._step - first == max_steps:
+            self._images, self._labels, self.batch_size, self._prepare,
+            order=self._order, first=self._step, world=self.world, ahead=ahead,
+        ):  # fmt: skip
+            share = self.budget.share if self.budget.seconds is None else self.world.agree(self.budget.share)
+            if share >= 1.0 or self._step - first == max_steps:
                 break
-            self._set_rate(max(((number - 1) * each + self._step) / (self.recipe.epochs * each), self.budget.share))
+            self._set_rate(max(((number - 1) * each + self._step) / (self.recipe.epochs * each), share))
+            count = min(self.batch_size, len(self._labels) - self._step * self.batch_size)
             labels = labels.to(self.device, non_blocking=True)
             smoothing, targets = self.recipe.label_smoothing, labels
             if self._mix is not None and len(labels) % 2 == 0:  # it mixes pairs; its labels are smoothed already
                 images, targets = self._mix(images, labels)
                 smoothing = 0.0
-            loss = train_step(self.module, images, targets, self._optimizer, self._scaler, smoothing)
+            loss = train_step(
+                self._trained, images, targets, self._optimizer, self._scaler, smoothing,
+                half=self._half, weight=len(labels) * self.world.size / count,
+            )  # fmt: skip
             if self._average is not None:
                 self._average.update(self.module)
-            self.loss += loss.double() * len(labels)
-            self._seen += len(labels)
+            self.loss += self.world.total(loss.double() * len(labels))
+            self._seen += count
             self._step += 1
             self._speed = (self._seen - before) / max(self.budget.elapsed - began, 1e-9)
             if not self.history:
                 self.budget.reserve = FORWARD_SHARE * len(self.val) / self._speed
             if self.on_images:
-                self.on_images(len(labels))
+                self.on_images(count)
             if save:
                 save(self.state, False)
+        self.world.align(self.module)
+        if self._average is not None:
+            self.world.align(self._average.module)
         done, self._order = self._step, None
         return done
 
@@ -219,14 +242,14 @@ class Run:
             )
         self._rate = self.recipe.lr / 10
         self.module.load_state_dict(self.best.state if self.best else self._first)
-        self._optimizer = _optimizer(self.module, self.recipe, fused=not self.cuda)
+        self._optimizer = _optimizer(self.module, self.recipe)
         self._average = _average(self.module, self.recipe)
 
     def halve_batch(self) -> bool:
         """Take half as many images a step from now on, since memory is out; tell whether that is possible."""
         import torch
 
-        if self.batch_size <= SMALLEST_BATCH:
+        if self.batch_size <= SMALLEST_BATCH or self.world.size > 1:  # of several processes the others have memory
             return False
         self.batch_size //= 2
         self._order = None
@@ -296,6 +319,7 @@ class Run:
         epoch = Epoch(number, train_loss, loss, accuracy, lr=self._lr, images_per_second=self._speed)
         if self.skewed and len(right):
             epoch = replace(epoch, val_macro_f1=macro_f1(self.val.labels, said))
+        epoch = self.world.agree(epoch)
         if self.best is None or not len(right) or rank(epoch) > rank(self.best.epoch):  # unmeasured: the last counts
             best = _Best(epoch, copy.deepcopy(measured.state_dict()), right)
             self.history.append(epoch)
@@ -351,11 +375,11 @@ def _freeze_body(module: nn.Module) -> list[nn.Parameter]:
     return frozen
 
 
-def _optimizer(module: nn.Module, recipe: Recipe, *, fused: bool) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 
     # torch's fused SGD stops at parameters that get their first gradient later than others
-    more: dict[str, Any] = {"fused": True} if fused and recipe.optimizer == "adamw" else {}
+    more: dict[str, Any] = {"fused": True} if recipe.optimizer == "adamw" else {}
     if recipe.layer_decay != 1:
         more["layer_decay"] = recipe.layer_decay
     optimizer: torch.optim.Optimizer = create_optimizer_v2(

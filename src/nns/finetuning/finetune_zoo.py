@@ -28,6 +28,7 @@ from nns.finetuning import (
     write_handover,
 )
 from nns.finetuning.checkpoint import Checkpoint
+from nns.finetuning.distributed import world
 from nns.finetuning.sizing import epochs_within, input_size
 from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
@@ -66,6 +67,7 @@ class FinetuneReport:
             be fetched.
         seen: What is in the dataset.
         kept: What became of it in the user's history: the id there, ``"off"``, or why it could not be kept.
+        first: Whether this is the process that wrote it; of several that trained together, one is.
     """
 
     card: Card
@@ -75,6 +77,7 @@ class FinetuneReport:
     left_out: tuple[Candidate, ...] = ()
     seen: Seen | None = None
     kept: str = "off"
+    first: bool = True
 
     def __repr__(self) -> str:
         """Return what came out, in one line."""
@@ -284,7 +287,7 @@ def finetune(
     if saved := checkpoint.read():
         sizes = saved["sizes"]
     elif image_size is None and not own_size:
-        sizes = input_sizes(networks, dataset, recipe, left, seed)
+        sizes = world().from_first(lambda: input_sizes(networks, dataset, recipe, left, seed))
     candidates = [
         entrant_of(network, classes, seed=seed, image_size=sizes[network.id], expected=(expected or {}).get(network.id))
         for network in networks
@@ -293,7 +296,7 @@ def finetune(
     winner = next(network for network in networks if network.id == result.winner.id)
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
-    if not result.interrupted:  # after Ctrl-C the same command goes on
+    if not result.interrupted and world().first:  # after Ctrl-C the same command goes on
         checkpoint.remove()
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
     return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
@@ -344,7 +347,7 @@ def hand_over(
         rendering=dataset.used_rendering,
         unreadable=dataset.unread_contents,
     )
-    return card, write_handover(output, result.module, card)
+    return card, write_handover(output, result.module, card) if world().first else Path(output)
 
 
 def export_network(zoo: Zoo, network: str, output: str | os.PathLike[str]) -> tuple[NetworkEntry, Path]:

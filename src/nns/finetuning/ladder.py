@@ -32,6 +32,7 @@ from nns.finetuning._threads import training_threads
 from nns.finetuning.calibration import Calibration, calibrate
 from nns.finetuning.checkpoint import Checkpoint
 from nns.finetuning.choosing import gains
+from nns.finetuning.distributed import world
 from nns.finetuning.measures import macro_f1
 from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe
@@ -139,6 +140,7 @@ class _Ladder:
         self.data_of, self.recipe, self.seconds = data_of, recipe, seconds
         self.keep, self.seed, self.on_event = keep, seed, on_event
         self.checkpoint = checkpoint
+        self.world = world()
         self.started = time.perf_counter()
         self.interrupted = False
         self.rungs: tuple[Rung, ...] = ()
@@ -238,6 +240,7 @@ class _Ladder:
         pace = measure_pace(first.module, data, first.entrant.preprocessing, self.recipe)
         first.test_seconds = pace.test(data)
         count = affordable(len(self.alive), pace.epoch(data), seconds - self.elapsed - first.test_seconds, self.keep)
+        count = self.world.agree(count)
         for climber in self.alive[count:]:
             self._leave(climber, "budget", "the budget has no epoch for it")
         self.alive = self.alive[:count]
@@ -245,7 +248,8 @@ class _Ladder:
     def _halve(self, count: int) -> None:
         if count == len(self.alive):
             return
-        ranked = self._best_first(self.alive)
+        by_id = {climber.entrant.id: climber for climber in self.alive}
+        ranked = [by_id[each] for each in self.world.agree([each.entrant.id for each in self._best_first(self.alive)])]
         self.alive = ranked[:count]
         for climber in ranked[count:]:
             self._leave(climber, "halved", f"validation accuracy {climber.tried().val_accuracy:.3f}")
@@ -269,7 +273,9 @@ class _Ladder:
 
     def _time_is_over(self) -> bool:
         budget = self.training_seconds
-        return budget is not None and self.elapsed >= budget and any(climber.best for climber in self.climbers)
+        if budget is None:
+            return False
+        return self.world.agree(self.elapsed >= budget and any(climber.best for climber in self.climbers))
 
     def _prepare(self, climber: Climber) -> SplitArrays:
         data = self.data_of(climber.entrant.preprocessing)
@@ -285,6 +291,7 @@ class _Ladder:
         if budget is not None:
             used = resume["elapsed"] if resume else 0.0
             seconds = used + max(0.0, budget * rung.until - self.elapsed) / (len(self.alive) - turn)
+            seconds = self.world.agree(seconds)
         self._tell("train", entrant.id, message=entrant.name)
         try:
             result = train(
@@ -308,7 +315,7 @@ class _Ladder:
             raise KeyboardInterrupt
 
     def _save(self, turn: int, run: Callable[[], dict[str, Any]], at_end_of_epoch: bool) -> None:
-        if self.checkpoint and self.checkpoint.due(at_end_of_epoch):
+        if self.checkpoint and self.world.first and self.checkpoint.due(at_end_of_epoch):
             self.checkpoint.write(self._state(turn, run()))
 
     def interrupt(self) -> None:
@@ -383,7 +390,7 @@ class _Ladder:
     def _tell(
         self, kind: EventKind, network: str = "", *, epoch: Epoch | None = None, message: str = "", before: int = 0
     ) -> None:
-        if not self.on_event:
+        if not self.on_event or not self.world.first:
             return
         rung = self.rungs[self.number - 1] if self.number else Rung(len(self.alive), 0, 0.0)
         self.on_event(

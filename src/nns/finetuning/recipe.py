@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nns.errors import PluginError
-from nns.types import Augment, Optimizer
+from nns.types import Augment, Optimizer, Precision
 
 if TYPE_CHECKING:
     from nns.plugins import Registry
@@ -40,6 +40,9 @@ class Recipe:
         patience: Epochs without a better validation accuracy after which training stops; None: never.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         head_only: Train the classifier alone, everything else frozen.
+        precision: Of forward passes and gradients in training: ``"auto"``: bfloat16 on a GPU that has it, else float16
+            with scaled gradients, float32 on the CPU; or one of these by name.
+        compile: Train what ``torch.compile`` makes of the network, which takes a minute or more to make.
     """
 
     epochs: int = 20
@@ -61,6 +64,8 @@ class Recipe:
     patience: int | None = None
     device: str = "auto"
     head_only: bool = False
+    precision: Precision = "auto"
+    compile: bool = False
 
 
 def named_recipe(name: str, registry: Registry | None = None) -> Recipe:

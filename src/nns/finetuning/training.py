@@ -11,6 +11,7 @@ from nns.backends.steps import evaluate
 from nns.errors import UsageError
 from nns.finetuning._run import Epoch, Run
 from nns.finetuning.checkpoint import Saver
+from nns.finetuning.distributed import ALONE
 from nns.finetuning.recipe import Recipe
 from nns.types import Preprocessing, SplitArrays
 
@@ -64,6 +65,21 @@ def resolve_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
+
+
+def check_compile(device: str) -> None:
+    """See that ``torch.compile`` works here, on something small.
+
+    Raises:
+        UsageError: If not; it needs a C++ compiler, for a GPU Triton, and a Python that it knows.
+    """
+    import torch
+
+    try:
+        torch.compile(torch.nn.Linear(2, 2).to(device))(torch.ones(1, 2, device=device))
+    except Exception as error:
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UsageError(f"`compile` cannot be had here, train without it: {why[:300]}") from error
 
 
 def train(
@@ -123,6 +139,7 @@ def train(
         except KeyboardInterrupt:
             if not keep_interrupted:
                 raise
+            run.world = ALONE  # the others may be anywhere
             stopped = "interrupted"
     best = run.best.epoch if run.best else run.measure(len(run.history) + 1)
     assert run.best is not None
@@ -159,7 +176,7 @@ def _epochs(
             save(run.state, True)
         if epoch.val_accuracy < stop_below.get(number, 0.0):
             return "halved"
-        if run.budget.spent and number < run.recipe.epochs:
+        if number < run.recipe.epochs and run.budget.seconds is not None and run.world.agree(run.budget.spent):
             return "budget"
         patience = run.recipe.patience
         if patience is not None and run.best and number - run.best.epoch.epoch >= patience:
