@@ -146,11 +146,11 @@ def _jobs() -> dict[str, Any]:
         data = SplitArrays("noise", tuple("abcdefgh"), split(count, size), split(32, size), None)
         (spec,) = backend.offers(name)
         entrant = Entrant(name, name, lambda: backend.build(spec, 8, 0), backend.preprocessing(spec, size))
-        return lambda: climb([entrant], lambda _: data, Recipe(epochs=3, device="cpu")).threads
+        return lambda: climb([entrant], lambda _: data, Recipe(epochs=2, device="cpu")).threads
 
     large, preprocessing = network("tf_efficientnet_lite0")
     extractor = EfficientNetLite0Extractor()
-    queries, many = images(96, extractor.image_size), images(512, SIZE)
+    queries, many = images(64, extractor.image_size), images(256, SIZE)
     data = planted_zoo(images=20)
     tuned: Any = SimpleNamespace(module=large, card=SimpleNamespace(preprocessing=preprocessing))
 
@@ -159,7 +159,7 @@ def _jobs() -> dict[str, Any]:
         return settled(extractor._network)
 
     def probe() -> int:
-        features_of(backend, large, many, preprocessing)
+        features_of(backend, large, many, preprocessing, batch_size=64)
         return settled(large)
 
     def predict() -> int:
@@ -169,13 +169,13 @@ def _jobs() -> dict[str, Any]:
 
     def fit() -> int:
         with limited_threads(threads_wanted()):  # as Space.fit does, which needs a zoo
-            registry.make("method", "tans", epochs=150, seed=0).fit(data)
+            registry.make("method", "tans", epochs=100, seed=0).fit(data)
         return threads_wanted()
 
     return {
         "search": search,
         "probe": probe,
-        "finetune": finetune("tf_efficientnet_lite0", 192, SIZE),
+        "finetune": finetune("tf_efficientnet_lite0", 96, SIZE),
         "finetune small": finetune("mobilenetv3_small_050", 256, 64),
         "predict": predict,
         "space fit": fit,
