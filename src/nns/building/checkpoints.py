@@ -150,11 +150,9 @@ def add_checkpoint(
             known = f"as {entry.id} under {entry.license!r}, not {license!r}"
             raise UsageError(f"{str(checkpoint)!r} is in the zoo already, {known}")
         return entry
-    measured, dataset = float("nan") if accuracy is None else accuracy, None
+    measured, dataset, found = float("nan") if accuracy is None else accuracy, None, None
     if source.dataset is not None:
         found = _measure(module, source, source.dataset, preprocessing)
-        if on_measured:
-            on_measured(found)
         measured = found.accuracy if accuracy is None else accuracy
         source, dataset = _describe_dataset(zoo, source, source.dataset)
     what = Origin(identity, source.classes, source.name, source.digest)
@@ -163,6 +161,8 @@ def add_checkpoint(
         maker, spec, module, preprocessing, what, measured, provenance, weights=weights
     )
     record = replace(record, entry=replace(record.entry, license=license or NO_LICENSE))
+    if found and on_measured:
+        on_measured(found)
     # both or neither: with a dataset of its own but not the network, a zoo that was whole would not be any more
     zoo.store.add_all([record] if dataset is None else [record, dataset])
     return record.entry
