@@ -88,10 +88,10 @@ class Reliability:
 
     def sentence(self) -> str:
         """Say it to people."""
-        said = f"Probabilities are {self.ece:.1%} off in the mean, {self.ece_noise:.1%} of it by chance"
+        said = f"Probabilities are {self.ece:.1%} off in the mean (chance alone makes {self.ece_noise:.1%})"
         if self.fitted_on:
             images = f"{self.fitted_on:,} validation images"
-            return f"{said} ({self.ece_before:.1%} without the temperature of {self.temperature:.2f}, from {images})."
+            return f"{said}, {self.ece_before:.1%} without the temperature of {self.temperature:.2f} from {images}."
         return f"{said}; no temperature was fitted: a fine-tuning does that from {LEAST_IMAGES} validation images on."
 
 
