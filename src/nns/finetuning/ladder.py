@@ -360,10 +360,10 @@ class _Ladder:
     def _calibrate(self, winner: Entrant, module: nn.Module) -> Calibration | None:
         """Fit the temperature on the validation split; None if Ctrl-C comes."""
         device = resolve_device(self.recipe.device)
-        val = self.data_of(winner.preprocessing).val
-        if not len(val):
-            return Calibration(1.0, 0)
         try:
+            val = self.data_of(winner.preprocessing).val
+            if not len(val):
+                return Calibration(1.0, 0)
             return calibrate(compute_logits(module.to(device), val, winner.preprocessing, device), val.labels)
         except KeyboardInterrupt:
             self.interrupted = True
