@@ -3,11 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/finetune/distilling.py BANK OUT.jsonl [--tasks N] [--seconds 60]
 
 *alone*: the best network within the limit of parameters, fine-tuned for all of the time. Taught: a larger one is
-fine-tuned first for TEACHER_SHARE of the time; the rest is for the small one, whose steps also pay for what the teacher
-says of each batch, augmented as the student sees it. *half*: half of the loss is the cross-entropy of the labels, half
-the divergence from the teacher at temperature 2 (Hinton, Vinyals, Dean 2015); *soft*: the divergence alone (Beyer et
-al. 2022, "Knowledge distillation: A good teacher is patient and consistent"). The clock is the process's, decoding left
-out; epochs are chosen on validation, the test split is read once. Rows go to OUT.jsonl as they come; a rerun goes on.
+fine-tuned first for two fifths of the time; the rest is for the small one, whose steps also pay for what the teacher
+says of each batch (nns.finetuning.teaching). *always*: it is listened to to the end; *better*: as long as it is better
+on validation, as `nns finetune --distill` has it. The clock is the process's, decoding left out; epochs are chosen on
+validation, the test split is read once. Rows go to OUT.jsonl as they come; a rerun goes on.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +21,12 @@ from typing import Any
 import numpy as np
 import recipes
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from nns.bench.bootstrap import compare
 from nns.data import Dataset
-from nns.finetuning import Recipe, _budget, _run, evaluate, train
+from nns.finetuning import Recipe, _budget, evaluate, train
 from nns.finetuning.finetune_zoo import entrant_of
+from nns.finetuning.teaching import TEACHER_SHARE, Teacher
 from nns.types import SplitArrays
 from nns.verbs import open_zoo
 from nns.zoo import Zoo
@@ -42,10 +38,7 @@ LIMITS = {
 }
 """Millions of parameters, to student and teacher in the starter zoo: the first stages of Lite2 (0.45 M), of Lite1
 (0.99 M) and of Lite2 (1.16 M), all generalists; and Lite2 with ImageNet weights (4.8 M)."""
-ARMS = {"alone": 0.0, "half": 0.5, "soft": 1.0}
-"""Share of the teacher in the loss."""
-TEACHER_SHARE = 0.4
-TEMPERATURE = 2.0
+ARMS = ("alone", "always", "better")
 SIZE = 64
 RECIPE = Recipe(epochs=400, device="cpu", augment="affine")
 
@@ -72,7 +65,7 @@ def main() -> None:
                         with args.out.open("a", encoding="utf-8") as rows:
                             rows.write(json.dumps(row) + "\n")
                         print(row, flush=True)
-            _print(recipes._read(args.out), limit, args.seconds)
+            _print(recipes._read(args.out), limit, args.seconds, args.arms.split(","))
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -85,52 +78,26 @@ def _finetune(zoo: Zoo, folder: Path, limit: str, arm: str, seconds: float) -> d
     student, teacher = (
         entrant_of(zoo.network(network), len(data.classes), image_size=SIZE) for network in LIMITS[limit]
     )
-    left, found = seconds, {}
-    if ARMS[arm]:
+    found: dict[str, Any] = {}
+    teaches = None
+    left = seconds
+    if arm != "alone":
         began = time.process_time()
         taught = train(teacher.build(), data, teacher.preprocessing, replace(RECIPE, seconds=TEACHER_SHARE * seconds))
         left = seconds - (time.process_time() - began)
+        best = taught.best if arm == "better" else replace(taught.best, val_accuracy=2.0, val_macro_f1=None)
+        teaches = Teacher(teacher, taught.module, best)
         found = {"teacher_val": taught.val_accuracy, "teacher_epochs": len(taught.history)}
-        assert teacher.preprocessing.mean == student.preprocessing.mean  # one batch serves both
-    with _taught_by(taught.module if ARMS[arm] else None, ARMS[arm]):
-        result = train(student.build(), data, student.preprocessing, replace(RECIPE, seconds=left))
+    result = train(student.build(), data, student.preprocessing, replace(RECIPE, seconds=left), teacher=teaches)
     assert data.test is not None
     _, test = evaluate(result.module, data.test, student.preprocessing)
-    if ARMS[arm]:
-        _, found["teacher_test"] = evaluate(taught.module, data.test, teacher.preprocessing)
+    if teaches is not None:
+        _, found["teacher_test"] = evaluate(teaches.module, data.test, teacher.preprocessing)
     return found | {"val": result.val_accuracy, "test": test, "epochs": len(result.history)}
 
 
-@contextmanager
-def _taught_by(teacher: nn.Module | None, share: float) -> Iterator[None]:
-    """Put a step with a teacher in place of the loop's own."""
-    plain = _run.train_step
-
-    def step(
-        module: nn.Module, images: torch.Tensor, labels: torch.Tensor, optimizer: Any, scaler: Any, smoothing: float
-    ) -> torch.Tensor:
-        with torch.inference_mode():
-            says = F.softmax(teacher(images) / TEMPERATURE, 1)
-        optimizer.zero_grad(set_to_none=True)
-        logits = module(images)
-        loss = share * TEMPERATURE**2 * F.cross_entropy(logits / TEMPERATURE, says.clone())
-        loss = loss + (1 - share) * F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    if teacher is not None:
-        teacher.eval().to(memory_format=torch.channels_last)
-        _run.train_step = step
-    try:
-        yield
-    finally:
-        _run.train_step = plain
-
-
-def _print(rows: list[dict[str, Any]], limit: str, seconds: float) -> None:
+def _print(rows: list[dict[str, Any]], limit: str, seconds: float, arms: list[str]) -> None:
     of = {(row["arm"], row["task"]): row for row in rows if (row["limit"], row["seconds"]) == (limit, seconds)}
-    arms = [arm for arm in ARMS if any(key[0] == arm for key in of)]
     tasks = [task for task in recipes.TASKS if all((arm, task) in of for arm in arms)]
     if not tasks:
         return

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nns.finetuning.finetune_zoo import FinetuneReport
     from nns.history import FineTuning
     from nns.searching import Candidate, SearchResult
+    from nns.types import Limits
 
 _log = logging.getLogger("nns")
 
@@ -187,6 +188,8 @@ def finetune(
     on_event: Callable[[LadderEvent, int], None] | None = None,
     log_to: str | None = None,
     since: float | None = None,
+    distill: bool | str = False,
+    unlabelled: Any = None,
 ) -> FinetuneReport:
     """Train networks of a zoo on a dataset, and write the one that does best to a folder.
 
@@ -226,6 +229,9 @@ def finetune(
         log_to: ``"tensorboard"`` or ``"csv"``, to write each epoch as it ends, for watching; with ``=DIR`` there, else
             beside the output, ``mydata-nns-log``.
         since: When the budget began to run, as :func:`time.perf_counter` has it; None: now.
+        distill: Whether the network that a search without limits finds best is fine-tuned first and teaches them; or
+            which one does, by its id.
+        unlabelled: Images without labels that it teaches, too.
 
     Raises:
         DatasetError: If the data cannot be trained on.
@@ -249,6 +255,8 @@ def finetune(
 
     began = time.perf_counter() if since is None else since
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    if unlabelled is not None and not distill:
+        raise UsageError("`unlabelled` images are taught by another network: ask for `distill`, too")
     where = resolve_device(device)
     recipe = replace(named_recipe(recipe) if isinstance(recipe, str) else recipe, device=device)
     if budget is not None:
@@ -266,7 +274,7 @@ def finetune(
     # a look at the images before training is worth two points, and takes a second (docs/results.md)
     probe = "ridge" if dataset.labelled and len(dataset.classes) > 1 else None
 
-    def search_within_limits(offline: bool) -> SearchResult:
+    def search_within_limits(offline: bool, limits: Limits = limits, tries: int = tries) -> SearchResult:
         return rank(
             dataset, opened, limits,
             tries=tries, device="cpu", seed=seed, offline=offline, probe=probe, probed=PROBED_BEFORE_TRAINING,
@@ -307,11 +315,34 @@ def finetune(
             (tell or _log.warning)(f"left out: {error}")
         return [network for network in chosen if network not in missing], expected, left_out
 
+    def choose_teacher(chosen: Sequence[str]) -> str | None:
+        """Return who teaches them, whose weights are here by then; None if nobody does."""
+        if not distill:
+            return None
+        if distill is True:
+            # whose weights may be used does not change with their size
+            without = limits_of(None, None, None, None, None, license)
+            best = search_within_limits(offline or is_offline(), without, 1).best
+            teacher = best.entry.id
+            if teacher in chosen:
+                (tell or _log.warning)(f"nothing is expected to do better than {teacher[:10]}, so nothing teaches it")
+                return None
+            (tell or _log.info)(f"{teacher[:10]} ({best.entry.spec.name}) is fine-tuned first, and teaches")
+        else:
+            teacher = opened.resolve(distill)
+        check_records(opened, [opened.network(teacher).entry])
+        for error in bring_weights([opened.network(teacher)], progress, tell).values():
+            raise error
+        return teacher
+
     with joined_world(where) as together:
         log = open_log(log_to, target) if log_to is not None and together.first else None
+        if distill and together.size > 1:
+            raise UsageError("`distill` needs one process, not several by torchrun")
         chosen, expected, left_out = together.from_first(lambda: choose(networks))
         if on_chosen:
             on_chosen(chosen)
+        teacher = choose_teacher(chosen)
         (on_data or Seen.log)(dataset.seen)
 
         def note(event: LadderEvent, images: int) -> None:
@@ -323,7 +354,7 @@ def finetune(
         report = train(
             dataset, opened, chosen, target, recipe,
             image_size=image_size, own_size=limits.max_macs is not None or limits.max_latency is not None,
-            seed=seed, on_event=note, since=began, expected=expected,
+            seed=seed, on_event=note, since=began, expected=expected, teacher=teacher, unlabelled=unlabelled,
             on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
         )  # fmt: skip
         if log:

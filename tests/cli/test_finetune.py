@@ -14,7 +14,7 @@ from nns.finetuning._run import Run
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
 DOCUMENT |= {"tried", "left_out"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
-DOCUMENT |= {"dataset", "macro_f1", "calibration", "threads"}
+DOCUMENT |= {"dataset", "macro_f1", "calibration", "threads", "taught_by"}
 EPOCH = {"val_macro_f1", "epoch", "train_loss", "val_loss", "val_accuracy"}
 TRIED = {"network", "val_accuracy", "epochs", "stopped", "rungs"}
 
@@ -207,3 +207,38 @@ def test_a_log_beside_the_network(finetune, tmp_path):
     assert (done.code, done.err) == (
         2, "error: --log-to must be tensorboard or csv, as it is or with =DIR, not 'wandb'\n"
     )  # fmt: skip
+
+
+def test_a_network_teaches_those_that_fit(finetune, nns, small_zoo, tmp_path):
+    rows = sorted(
+        nns("zoo", "ls", small_zoo.path, "--backend", "example", "--json").json["networks"], key=lambda n: n["params"]
+    )
+    small, large = rows[0]["id"], rows[-1]["id"]
+    shutil.copytree(small_zoo.query, tmp_path / "more")
+    done = finetune("--network", small, "--teacher", large, "--unlabelled", tmp_path / "more", "--epochs", 1, limits=())
+    assert (done.code, done.err) == (0, "")
+    taught = done.json["taught_by"]
+    assert (done.json["network"], taught["network"], taught["architecture"]) == (small, large, rows[-1]["architecture"])
+    assert taught["unlabelled"] > 0
+    assert json.loads((tmp_path / "model" / "card.json").read_text())["taught_by"] == taught
+    assert large in (tmp_path / "model" / "README.md").read_text()
+    assert [tried["network"] for tried in done.json["tried"]] == [small]
+    assert not list(tmp_path.glob(".*unfinished"))
+
+
+def test_distill_lets_the_best_of_all_sizes_teach(finetune, search, tmp_path):
+    best = search().json["candidates"]
+    smallest = min(best, key=lambda candidate: candidate["params"])
+    assert smallest["id"] != best[0]["id"]
+    done = finetune("--network", smallest["id"], "--distill", "--epochs", 1, limits=())
+    assert (done.code, done.json["taught_by"]["network"]) == (0, best[0]["id"])
+    done = finetune("--network", best[0]["id"], "--distill", "--epochs", 1, limits=())
+    assert (done.code, done.json["taught_by"]) == (0, None)
+    assert "nothing teaches it" in done.err
+
+
+def test_images_without_labels_are_for_a_teacher(finetune, small_zoo):
+    done = finetune("--unlabelled", small_zoo.query, "--try", 1, "--epochs", 1)
+    assert (done.code, done.out) == (2, "")
+    assert "--unlabelled" in done.err
+    assert "--distill" in done.err

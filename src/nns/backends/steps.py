@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+TEMPERATURE = 2.0
+"""By which logits are divided where one network teaches another: at 1 the wrong classes hardly show."""
+
+
 class Preparation:
     """Makes float images of a batch of uint8 ones: on the device, normalised, augmented, channels last."""
 
@@ -67,18 +71,23 @@ def train_step(
     label_smoothing: float = 0.0,
     half: torch.dtype | None = None,
     weight: float = 1.0,
+    said: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Take one step down the cross-entropy of a batch.
+
+    With a teacher the loss is half that, half the cross-entropy from what it said, both at :data:`TEMPERATURE`, which
+    is its divergence but for what no weight changes (Hinton, Vinyals & Dean 2015, section 2).
 
     Args:
         module: The network, on the device of the batch.
         images: (n, 3, size, size) float32.
-        labels: (n,) int64, or (n, classes) shares.
+        labels: (n,) int64, or (n, classes) shares; of the first n images, if there are more.
         optimizer: Of the network's weights.
         scaler: Of the gradients; float16 needs one that is enabled.
         label_smoothing: 0..1.
         half: Of what the forward pass is computed in, where it is not float32.
         weight: Of the gradients, where others compute a part of the batch.
+        said: What a teacher says of all the images, (at least n, classes) shares at the temperature; None without one.
 
     Returns:
         The mean loss, detached; it stays on the device, as reading it would wait for the step.
@@ -88,7 +97,10 @@ def train_step(
 
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, dtype=half, enabled=half is not None):
-        loss = F.cross_entropy(module(images), labels, label_smoothing=label_smoothing)
+        logits = module(images)
+        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=label_smoothing)
+        if said is not None:  # times its square, so that the gradients of both halves have one scale
+            loss = (loss + TEMPERATURE**2 * F.cross_entropy(logits / TEMPERATURE, said)) / 2
     scaler.scale(loss if weight == 1.0 else loss * weight).backward()  # type: ignore[no-untyped-call]
     scaler.step(optimizer)
     scaler.update()

@@ -47,6 +47,11 @@ def finetune(
         int | None, Option(min=16, max=1024, help="Side of the input; default: by images, network and budget.")
     ] = None,
     patience: Annotated[int | None, Option(min=1, help="Stop after so many epochs that are no better.")] = None,
+    distill: Annotated[
+        bool, Option("--distill", help="Fine-tune the best network first, whatever its size: it teaches the others.")
+    ] = False,
+    teacher: Annotated[str | None, Option(metavar="ID", help="Distill from this network.")] = None,
+    unlabelled: Annotated[Path | None, Option(metavar="DIR", help="Images without labels to distill on, too.")] = None,
     offline: options.Offline = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -106,6 +111,7 @@ def finetune(
             image_size=image_size, device=device, seed=seed, offline=offline, history=not no_history,
             progress=update, tell=note, on_event=_show(update), since=cli.started,
             on_data=say_data(json), log_to=log_to,
+            distill=teacher or distill, unlabelled=unlabelled,
             on_chosen=lambda ids: None if json else note(f"trying {', '.join(ids)}"),
         )  # fmt: skip
     if not done.first:

@@ -13,7 +13,7 @@ import numpy as np
 from nns.finetuning._run import Epoch, rank
 from nns.finetuning.calibration import Calibration
 from nns.finetuning.training import TrainingResult
-from nns.types import Preprocessing, SplitArrays
+from nns.types import Json, Preprocessing, SplitArrays
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +124,7 @@ class LadderResult:
         interrupted: Whether Ctrl-C ended the ladder.
         calibration: By what its logits are divided; None if Ctrl-C left that out.
         threads: Threads that it ran with, on which weights depend in their last digits; 0 if that is not known.
+        taught_by: What there is to say of the network that taught the winner; None: none did.
     """
 
     winner: Entrant
@@ -137,6 +138,7 @@ class LadderResult:
     tried: tuple[Tried, ...]
     interrupted: bool
     macro_f1: float | None = None
+    taught_by: Json | None = None
     calibration: Calibration | None = None
     threads: int = 0
 

@@ -27,7 +27,7 @@ Tells {count} classes apart: {classes}.
 | training | {epochs} on {device}{before}; {seconds:.0f} s with all other candidates |
 | started from | network `{network}` (backend `{backend}`), trained on {source} |
 | licence of the weights | {license} |
-
+{taught}
 ## Use
 
     nns predict {here} IMAGE...
@@ -72,6 +72,14 @@ def _before(card: Card) -> str:
     return f", after {' + '.join(map(str, before))} of the ladder" if before else ""
 
 
+def _taught(card: Card) -> str:
+    if card.taught_by is None:
+        return ""
+    who, unlabelled = card.taught_by, card.taught_by.get("unlabelled")
+    more = f", also on {unlabelled} images without labels" if unlabelled else ""
+    return f"| taught by | network `{_line(str(who.get('network')))}` ({_line(str(who.get('architecture')))}){more} |\n"
+
+
 def readme(card: Card, here: str = "DIR") -> str:
     """Write the read-me."""
     shown = [_line(name) for name in card.classes[:_SHOWN_CLASSES]]
@@ -97,6 +105,7 @@ def readme(card: Card, here: str = "DIR") -> str:
         backend=_line(card.spec.backend),
         source=_line(card.source_dataset),
         license=_line(card.license),
+        taught=_taught(card),
         here=here,
         mean=card.preprocessing.mean,
         std=card.preprocessing.std,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from nns.finetuning.teaching import Lesson, Teacher
+
 MIN_RATE = 0.05
 """Share of the peak learning rate at which the warm-up begins."""
 
@@ -88,6 +90,7 @@ class Run:
         recipe: Recipe,
         device: str,
         on_images: Callable[[int], None] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         """Move the network to the device, freeze what is not trained, make the optimizer."""
         import torch
@@ -107,6 +110,7 @@ class Run:
         self._prepare = Preparation(preprocessing, device, flip=recipe.flip, augment=recipe.augment)
         counts = np.bincount(data.train.labels)
         self.skewed = bool(len(counts)) and counts.max() >= SKEWED * counts[counts > 0].min()
+        self._lesson = _lesson(teacher, preprocessing, device)
         self._mix = _mixup(recipe, len(data.classes))
         self._classes = len(data.classes)
         self._images, self._labels = self._training_tensors(data.train)
@@ -176,6 +180,7 @@ class Run:
                 if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                     layer.eval()
         each = max(1, math.ceil(len(self._labels) / self.batch_size))
+        lesson = self._lesson if self._is_taught else None
         began, before, first = self.budget.elapsed, self._seen, self._step
         ahead = self.cuda and not (isinstance(self._images, torch.Tensor) and self._images.is_cuda)
         for images, labels in batches(
@@ -192,9 +197,13 @@ class Run:
             if self._mix is not None and len(labels) % 2 == 0:  # it mixes pairs; its labels are smoothed already
                 images, targets = self._mix(images, labels)
                 smoothing = 0.0
+            said = None
+            if lesson is not None:
+                images = lesson.add_unlabelled(images, self._prepare)
+                said = lesson.say(images)
             loss = train_step(
                 self._trained, images, targets, self._optimizer, self._scaler, smoothing,
-                half=self._half, weight=len(labels) * self.world.size / count,
+                half=self._half, weight=len(labels) * self.world.size / count, said=said,
             )  # fmt: skip
             if self._average is not None:
                 self._average.update(self.module)
@@ -213,6 +222,13 @@ class Run:
             self.world.align(self._average.module)
         done, self._order = self._step, None
         return done
+
+    @property
+    def _is_taught(self) -> bool:
+        """Whether there is a teacher that is better than this network at its best, on the validation split."""
+        if self._lesson is None:
+            return False
+        return self.best is None or rank(self.best.epoch)[0] < self._lesson.teacher.score
 
     def _draw_order(self) -> torch.Tensor:
         """Draw the images of an epoch: all, or as many of each class where the classes are skewed."""
@@ -395,6 +411,14 @@ def _average(module: nn.Module, recipe: Recipe) -> Any:
     from timm.utils.model_ema import ModelEmaV3
 
     return ModelEmaV3(module, decay=recipe.ema)
+
+
+def _lesson(teacher: Teacher | None, preprocessing: Preprocessing, device: str) -> Lesson | None:
+    if teacher is None:
+        return None
+    from nns.finetuning.teaching import Lesson
+
+    return Lesson(teacher, preprocessing, device)
 
 
 def _mixup(recipe: Recipe, classes: int) -> Any:

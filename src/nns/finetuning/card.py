@@ -53,6 +53,7 @@ class Card:
         recipe: How it was trained.
         seed: Of shuffling and augmentation.
         interrupted: Whether Ctrl-C ended it.
+        taught_by: Network, architecture and validation accuracy of the one that taught it; None: none did.
         threads: Threads that it ran with on the CPU: with as many, the same command gives the same weights; 0: unknown.
         history: Its epochs.
         tried: All candidates, the winner first.
@@ -99,6 +100,7 @@ class Card:
     threads: Count = 0
     backend_from: str = ""
     exports: tuple[str, ...] = ()
+    taught_by: Json | None = None
 
     @property
     def temperature(self) -> float:
@@ -166,6 +168,7 @@ def make_card(
         backend_from=installed_plugins().origin("backend", entry.spec.backend) or origin_of(entry),
         unreadable=None if unreadable is None or len(unreadable) > MAX_UNREADABLE else unreadable,
         threads=result.threads,
+        taught_by=result.taught_by,
     )
 
 

@@ -30,6 +30,7 @@ from nns.finetuning import (
 from nns.finetuning.checkpoint import Checkpoint
 from nns.finetuning.distributed import world
 from nns.finetuning.sizing import epochs_within, input_size
+from nns.finetuning.teaching import TEACHER_SHARE, Unlabelled, fine_tune_teacher
 from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
 from nns.tables import Table, finite
@@ -108,6 +109,7 @@ class FinetuneReport:
             "threads": card.threads,
             "output": str(self.output),
             "interrupted": self.result.interrupted,
+            "taught_by": None if card.taught_by is None else dict(card.taught_by),
             "dataset": None if self.seen is None else self._dataset(self.seen),
             "skipped": [{"path": item.path, "reason": item.reason} for item in self.skipped],
             "left_out": [candidate.to_dict() for candidate in self.left_out],
@@ -228,6 +230,8 @@ def finetune(
     on_decode: Callable[[int, int], None] | None = None,
     since: float | None = None,
     expected: Mapping[str, float] | None = None,
+    teacher: str | None = None,
+    unlabelled: Any = None,
 ) -> FinetuneReport:
     """Fine-tune networks of a zoo on a dataset and write the best to a folder.
 
@@ -247,6 +251,8 @@ def finetune(
         on_decode: ``on_decode(done, total)`` while images are read.
         since: When the budget began to run, as :func:`time.perf_counter` has it; None: now.
         expected: Accuracies that a search expects, by id: what validation says is weighed against them.
+        teacher: A network that is fine-tuned first and teaches them, see :mod:`nns.finetuning.teaching`.
+        unlabelled: Images without labels that it teaches, too, in any form of :meth:`nns.data.Dataset.of`.
 
     Raises:
         DatasetError: If the dataset cannot be trained on.
@@ -268,36 +274,60 @@ def finetune(
         return splits
 
     tell = (lambda event: on_event(event, images)) if on_event else None
-    checkpoint = Checkpoint(
-        Checkpoint.beside(real_path(Path(output).expanduser())),
-        {
-            "data": dataset.digest,
-            "networks": [network.id for network in networks],
-            "recipe": asdict(recipe),
-            "image_size": image_size,
-            "seed": seed,
-            "versions": [version("nns"), version("torch"), version("timm")],
-        },
-    )
+    place = real_path(Path(output).expanduser())
+    settings = {
+        "data": dataset.digest,
+        "networks": [network.id for network in networks],
+        "recipe": asdict(recipe),
+        "image_size": image_size,
+        "seed": seed,
+        "versions": [version("nns"), version("torch"), version("timm")],
+    }
+    extra = None if unlabelled is None else Unlabelled(unlabelled, seed, zoo.registry)
+    taught_by = None if teacher is None else zoo.network(teacher)
+    if taught_by is not None:
+        settings |= {"teacher": taught_by.id, "unlabelled": "" if extra is None else extra.digest}
+    checkpoint = Checkpoint(Checkpoint.beside(place), settings)
+    checkpoint_of_teacher = Checkpoint(Checkpoint.beside(place.with_name(f"{place.name}.teacher")), settings)
     left = None
     if recipe.seconds is not None:
         # what a search took is gone; a network is handed over even if nothing is left
         left = max(LEAST_SECONDS, recipe.seconds - HANDOVER_SECONDS - (time.perf_counter() - began))
-    sizes = dict.fromkeys([network.id for network in networks], image_size)
-    if saved := checkpoint.read():
-        sizes = saved["sizes"]
-    elif image_size is None and not own_size:
-        sizes = world().from_first(lambda: input_sizes(networks, dataset, recipe, left, seed))
-    candidates = [
-        entrant_of(network, classes, seed=seed, image_size=sizes[network.id], expected=(expected or {}).get(network.id))
-        for network in networks
-    ]
-    result = climb(candidates, data_of, recipe, budget_seconds=left, seed=seed, on_event=tell, checkpoint=checkpoint)
+
+    def entrants_of(some: Sequence[Network], within: float | None, saved: Mapping[str, Any] | None) -> list[Entrant]:
+        sizes = dict.fromkeys([network.id for network in some], image_size)
+        if saved:
+            sizes = saved["sizes"]
+        elif image_size is None and not own_size:
+            sizes = world().from_first(lambda: input_sizes(some, dataset, recipe, within, seed))
+        return [
+            entrant_of(
+                network, classes, seed=seed, image_size=sizes[network.id], expected=(expected or {}).get(network.id)
+            )
+            for network in some
+        ]
+
+    who = None
+    if taught_by is not None:
+        within = left and left * TEACHER_SHARE
+        (first,) = entrants_of([taught_by], within, checkpoint_of_teacher.read())
+        who = fine_tune_teacher(
+            first, data_of, recipe,
+            seconds=within, seed=seed, on_event=tell, checkpoint=checkpoint_of_teacher, unlabelled=extra,
+        )  # fmt: skip
+        left = left and max(LEAST_SECONDS, left - who.seconds)
+    result = climb(
+        entrants_of(networks, left, checkpoint.read()), data_of, recipe,
+        budget_seconds=left, seed=seed, on_event=tell, checkpoint=checkpoint, teacher=who,
+    )  # fmt: skip
+    if who is not None:
+        result = replace(result, seconds=result.seconds + who.seconds, taught_by=who.described)
     winner = next(network for network in networks if network.id == result.winner.id)
     cost = count_cost(winner.backend, result.module, result.winner.preprocessing, classes)
     card, folder = hand_over(output, zoo, result, winner.entry, dataset, recipe, seed=seed, cost=cost)
     if not result.interrupted and world().first:  # after Ctrl-C the same command goes on
         checkpoint.remove()
+        checkpoint_of_teacher.remove()
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
     return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
 

@@ -44,6 +44,8 @@ from nns.types import Preprocessing, SplitArrays
 if TYPE_CHECKING:
     from torch import nn
 
+    from nns.finetuning.teaching import Teacher
+
 __all__ = ["Entrant", "LadderEvent", "LadderResult", "Tried", "climb"]
 
 DataOf = Callable[[Preprocessing], SplitArrays]
@@ -59,6 +61,7 @@ def climb(
     seed: int = 0,
     on_event: Callable[[LadderEvent], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    teacher: Teacher | None = None,
 ) -> LadderResult:
     """Fine-tune the entrant that turns out best on the validation split. One entrant is just trained.
 
@@ -85,6 +88,7 @@ def climb(
         keep: Share of the entrants that goes on to the next rung, 0 < keep < 1.
         seed: Of shuffling and augmentation.
         on_event: Called as things happen.
+        teacher: Who teaches them all.
         checkpoint: Where the state is kept while it climbs, and gone on from if it is there; it is left there.
 
     Returns:
@@ -97,6 +101,7 @@ def climb(
     seconds = recipe.seconds if budget_seconds is None else budget_seconds
     _check_arguments(entrants, recipe, seconds, keep)
     ladder = _Ladder(entrants, data_of, replace(recipe, seconds=None), seconds, keep, seed, on_event, checkpoint)
+    ladder.teacher = teacher
     with ladder.threads_within():
         try:
             ladder.run()
@@ -141,6 +146,7 @@ class _Ladder:
         self.keep, self.seed, self.on_event = keep, seed, on_event
         self.checkpoint = checkpoint
         self.world = world()
+        self.teacher: Teacher | None = None
         self.started = time.perf_counter()
         self.interrupted = False
         self.rungs: tuple[Rung, ...] = ()
@@ -304,6 +310,7 @@ class _Ladder:
                 save=partial(self._save, turn),
                 resume=resume,
                 on_trouble=lambda message: self._tell("trouble", entrant.id, message=message),
+                teacher=self.teacher,
             )
         except DivergedError as error:
             self.diverged = error

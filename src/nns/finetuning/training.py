@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from nns.finetuning.teaching import Teacher
+
 __all__ = ["Epoch", "TrainingResult", "evaluate", "resolve_device", "train"]
 
 
@@ -96,6 +98,7 @@ def train(
     save: Saver | None = None,
     resume: Mapping[str, Any] | None = None,
     on_trouble: Callable[[str], None] | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Train a network in place and give it back at its best epoch.
 
@@ -121,6 +124,7 @@ def train(
         save: Called after each step and epoch with what gives the state of the training, to keep it if that is due.
         resume: Such a state: the training goes on from there, on the CPU as if it had never stopped.
         on_trouble: Called with what went wrong and what is done about it.
+        teacher: Who teaches it as long as it is the better of the two, see :mod:`nns.finetuning.teaching`.
         keep_interrupted: Whether Ctrl-C hands back what there is; if not, it is raised.
 
     Returns:
@@ -130,7 +134,7 @@ def train(
         UsageError: If the recipe's device is not there, ``head_only`` finds no linear classifier, or the loss runs away
             twice.
     """
-    run = Run(module, data, preprocessing, recipe, resolve_device(recipe.device), on_images)
+    run = Run(module, data, preprocessing, recipe, resolve_device(recipe.device), on_images, teacher)
     with seeded(seed):
         if resume:
             run.restore(resume)
