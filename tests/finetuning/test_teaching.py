@@ -53,7 +53,7 @@ def test_half_of_the_loss_is_what_the_teacher_says() -> None:
     soft = F.kl_div(F.log_softmax(logits / TEMPERATURE, 1), says, reduction="batchmean") * TEMPERATURE**2
     expected = torch.autograd.grad((hard + soft) / 2, list(net.parameters()))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    train_step(net, images, labels, optimizer, torch.amp.GradScaler("cuda", enabled=False), 0.1, says)
+    train_step(net, images, labels, optimizer, torch.amp.GradScaler("cuda", enabled=False), 0.1, said=says)
     for parameter, gradient in zip(net.parameters(), expected, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad, gradient, atol=1e-6)
