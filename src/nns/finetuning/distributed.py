@@ -173,7 +173,7 @@ def joined_world(device: str) -> Iterator[World]:
         if local >= torch.cuda.device_count():
             raise UsageError(
                 f"torchrun started more processes on this machine than its {torch.cuda.device_count()} GPUs: "
-                f"--nproc-per-node {torch.cuda.device_count()}, or `device` cpu"
+                f"start {torch.cuda.device_count()}, or take `device` cpu"
             )
         torch.cuda.set_device(local)  # so that "cuda" is the process's own
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
