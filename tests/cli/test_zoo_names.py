@@ -81,6 +81,21 @@ def test_hostile_names_stay_names(line, nns, evil, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} <= {"zoo.h5", "zoo.h5.journal"}, "a name became a path"
 
 
+def test_hostile_names_stay_names_in_a_diff(nns, evil, tmp_path):
+    other = tmp_path / "other.h5"
+    spec = ArchitectureSpec(EVIL, EVIL, {EVIL: EVIL}, EVIL)
+    names = {"spec": spec, "source_dataset": EVIL, "license": EVIL, "classes": (EVIL, "b")}
+    with HDF5Store(other) as store:
+        store.add_network(sample_network(2, **names, provenance=Provenance(extra={EVIL: [EVIL] * 2})))
+        store.add_network(sample_network(4, **names))
+        store.add_dataset(sample_dataset(f"{EVIL}, too"))
+    for pair in ((evil, other), (other, evil)):
+        for done in (nns("zoo", "diff", *pair), nns("zoo", "diff", *pair, "--json")):
+            assert (done.code, done.err) == (0, "")
+            assert is_harmless(done.out)
+            assert not any(row.startswith("error: all is well") for row in done.out.splitlines())
+
+
 def test_json_keeps_the_names_as_they_are(nns, evil):
     found = nns("zoo", "show", evil, f"{2:016x}", "--json").json
     assert (found["source_dataset"], found["class_names"]) == (EVIL, [EVIL, "b"])

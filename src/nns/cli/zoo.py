@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from nns.cli import build, import_tans, options, zoo_adding, zoo_writing
+from nns.cli import build, import_tans, options, zoo_adding, zoo_diff, zoo_writing
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -350,6 +350,7 @@ def verify(
 
 
 app.command("merge")(zoo_writing.merge)
+app.command("diff")(zoo_diff.diff)
 app.command("rm")(zoo_writing.rm)
 app.command("gc")(zoo_writing.gc)
 app.command("add")(zoo_adding.add)

@@ -1,5 +1,7 @@
 """The zoo: networks to choose from, read through whatever store keeps them."""
 
+from nns.zoo._compare import diff_zoos
+from nns.zoo._diff import ZooDiff
 from nns.zoo._identity import default_zoo_path, network_id
 from nns.zoo._merge import Conflict, MergeConflictError, Merged, merge_zoos
 from nns.zoo._sizes import WeightsBytes
@@ -13,8 +15,10 @@ __all__ = [
     "Problem",
     "WeightsBytes",
     "Zoo",
+    "ZooDiff",
     "ZooInfo",
     "default_zoo_path",
+    "diff_zoos",
     "merge_zoos",
     "network_id",
     "verify",
