@@ -161,6 +161,8 @@ OWN = {
     "data/room.py": "files of the kernel's",
     "finetuning/exporting.py": "what it wrote itself",
     "finetuning/export_checks.py": "what has been written just now",
+    "finetuning/run_log.py": "a log that it writes",
+    "finetuning/distributed.py": "what a process prints goes nowhere",
     "finetuning/onnx_export.py": "what it wrote itself",
     "networks/latency.py": "/proc/cpuinfo",
     "networks/fingerprints/reference.py": "a picture of this package",

@@ -202,7 +202,8 @@ def test_export_then_add_to_another_zoo(nns, small_zoo, ids, tmp_path):
         "zoo", "add", zoo, folder / "model.safetensors", "--backend", "example", "--architecture",
         shown["architecture"], "--data", small_zoo.folder / shown["source_dataset"], "--image-size", 32, "--json",
     )  # fmt: skip
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert all(line.startswith("warning: ") and "no better than guessing" in line for line in done.err.splitlines())
     assert set(done.json) == ENTRY
     assert (done.json["params"], done.json["classes"]) == (shown["params"], shown["classes"])
     assert nns("zoo", "verify", zoo, "--json").json["networks"] == 1

@@ -233,7 +233,8 @@ def _source(data: Any, zoo: Zoo, classes: Sequence[str] | None = None) -> _Sourc
     if not isinstance(data, str) or can_open(data, zoo.registry) or Path(data).expanduser().exists():
         dataset = Dataset.of(data, registry=zoo.registry)
         if classes is not None and sorted(classes) != sorted(dataset.classes):
-            strange = next(iter(set(classes) ^ set(dataset.classes)), "one twice")
+            given, there = set(classes), set(dataset.classes)
+            strange = next(iter([*sorted(given - there), *sorted(there - given)]), "one twice")
             raise UsageError(f"`classes` are not those of {dataset.name!r}: {strange!r}")
         return _Source(dataset.name, dataset.digest, tuple(classes or dataset.classes), dataset)
     if data in known:
