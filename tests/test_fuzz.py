@@ -168,7 +168,8 @@ def samples(folder, small_zoo):
     from nns.building.references import read_references
     from nns.data.decoding import examine, try_decode
     from nns.finetuning import load_handover
-    from nns.finetuning.finetune_zoo import export_network, networks_of_search
+    from nns.finetuning.finetune_zoo import export_network
+    from nns.finetuning.saved_search import read_search
     from nns.history import FineTuning, History, KnownDataset, KnownResult
     from nns.history.file import read_foreign
     from nns.repro.lock import Lock, read_lock, write_lock
@@ -216,7 +217,7 @@ def samples(folder, small_zoo):
         "zoo": ("zoo.h5", small_zoo.path.read_bytes(), read_zoo),
         "card": ("card.json", (folder / "model" / "card.json").read_bytes(), model),
         "weights": ("model.safetensors", (folder / "model" / "model.safetensors").read_bytes(), model),
-        "search": ("search.json", json.dumps(search).encode(), lambda path: networks_of_search(path, 3)),
+        "search": ("search.json", json.dumps(search).encode(), lambda path: read_search(path, 3).ids),
         "recipe": ("recipe.toml", write_build_file(BuildSettings(data=("a",))).encode(), read_build_file),
         "lock": ("lock.json", (folder / "lock").read_bytes(), read_lock),
         "table": ("table.csv", table.encode(), dataset),

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from nns.errors import UnknownNameError, UsageError, ZooError
-from nns.finetuning.finetune_zoo import networks_of_search
+from nns.finetuning.saved_search import read_search
 from nns.networks.checking import find_lie
 from nns.places import FileWeights, HubWeights
 from nns.plugins import installed_plugins
@@ -71,7 +71,7 @@ def test_a_file_of_ninety_gigabytes_for_a_small_network(kind, small_zoo):
 def test_results_of_searches(document, tmp_path):
     (tmp_path / "search.json").write_text(json.dumps(document))
     with pytest.raises(UsageError) as caught:
-        networks_of_search(tmp_path / "search.json", 3)
+        read_search(tmp_path / "search.json", 3)
     assert len(str(caught.value)) < 300
 
 

@@ -9,8 +9,9 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
     from nns.data import Dataset, Seen
     from nns.finetuning import LadderEvent, Recipe
+    from nns.finetuning.checkpoint import Choice
     from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.finetuning.saved_search import SavedSearch
     from nns.history import FineTuning
     from nns.searching import Candidate, SearchResult
     from nns.types import Limits
@@ -163,7 +166,7 @@ def own_fine_tunings() -> tuple[FineTuning, ...]:
 def finetune(
     data: Any,
     zoo: ZooLike | None = None,
-    networks: SearchResult | Sequence[str] | None = None,
+    networks: SearchResult | SavedSearch | Sequence[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     max_params: Quantity = None,
@@ -201,7 +204,7 @@ def finetune(
     Args:
         data: Labelled images, as for :func:`search`.
         zoo: A zoo or its path; None: that of $NNS_ZOO, else the one that an installed plugin provides.
-        networks: Ids or unique beginnings of them, or what a search answered; None: search.
+        networks: Ids or unique beginnings of them, or what a search answered, now or in a file; None: search.
         output: Folder to write; None: named after the data, ``mydata-nns``, in the current folder, or beside the data
             where that is in it.
         max_params: Parameters, as a number or like ``"5M"``.
@@ -235,7 +238,7 @@ def finetune(
 
     Raises:
         DatasetError: If the data cannot be trained on.
-        NoNetworkError: If no network meets the limits.
+        NoNetworkError: If no network meets the limits, or one that is named does not.
         UsageError: If an argument is wrong, or the folder is taken.
         ZooError: If the zoo says of a network what cannot be.
         WeightsError: If weights cannot be had: of each network that was chosen, or of one that was named.
@@ -244,13 +247,15 @@ def finetune(
     from nns.finetuning import check_target, named_recipe, resolve_device
     from nns.finetuning.choosing import TELLING
     from nns.finetuning.distributed import joined_world
-    from nns.finetuning.finetune_zoo import PROBED_BEFORE_TRAINING
+    from nns.finetuning.finetune_zoo import PROBED_BEFORE_TRAINING, versions
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.finetuning.run_log import open_log
+    from nns.finetuning.saved_search import SavedSearch
     from nns.finetuning.training import check_compile
-    from nns.networks import bring_weights, check_records
+    from nns.networks import bring_weights, check_records, latencies
     from nns.networks.hub import is_offline
     from nns.searching import SearchResult
+    from nns.searching.limits import check_limits
     from nns.searching.ranking import search as rank
 
     began = time.perf_counter() if since is None else since
@@ -270,6 +275,11 @@ def finetune(
     opened = open_zoo(zoo)
     opened.offline |= offline
     named = networks is not None
+    own_size = limits.max_macs is not None or limits.max_latency is not None
+    if isinstance(networks, SavedSearch):
+        own_size |= networks.own_size
+    elif isinstance(networks, SearchResult):
+        own_size |= networks.limits.max_macs is not None or networks.limits.max_latency is not None
     dataset = Dataset.of(data, registry=opened.registry)
     # a look at the images before training is worth two points, and takes a second (docs/results.md)
     probe = "ridge" if dataset.labelled and len(dataset.classes) > 1 else None
@@ -282,31 +292,52 @@ def finetune(
             history=own_fine_tunings() if history else (), progress=progress, tell=tell,
         )  # fmt: skip
 
+    question = {
+        "data": dataset.digest, "zoo": str(real_path(opened.path)), "limits": asdict(limits), "tries": tries,
+        "recipe": asdict(recipe), "image_size": image_size, "seed": seed, "offline": offline,
+        "distill": distill, "versions": versions(),
+    }  # fmt: skip
+    before = None if named else chosen_before(target, question, opened)
+
+    def few_enough(found: Sequence[str]) -> Sequence[str]:
+        """Keep one of a search's networks where validation images cannot tell which is better."""
+        validation = len(dataset.planned_splits(seed=seed).get("val", ()))
+        if len(found) == 1 or validation >= TELLING:
+            return found
+        (tell or _log.warning)(
+            f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell "
+            f"which is better, {TELLING} could"
+        )
+        return found[:1]
+
     def choose(
-        networks: SearchResult | Sequence[str] | None,
+        networks: SearchResult | SavedSearch | Sequence[str] | None,
     ) -> tuple[list[str], dict[str, float], tuple[Candidate, ...]]:
         """Return ids of networks, whose weights are here by then, what is expected of them, and what is left out."""
         left_out: tuple[Candidate, ...] = ()
         expected: dict[str, float] = {}
         if networks is None:
-            dataset.check_readable()  # now: the search may keep in the zoo what it measures
-            networks = search_within_limits(offline or is_offline())
+            # an interrupted run is about what was chosen for it: another search has another time, and other results
+            if before is not None:
+                networks, expected = before.networks, before.expected
+            else:
+                dataset.check_readable()  # now: the search may keep in the zoo what it measures
+                networks = search_within_limits(offline or is_offline())
         if isinstance(networks, SearchResult):
             left_out, found = networks.left_out, networks.together
-            validation = len(dataset.planned_splits(seed=seed).get("val", ()))
-            if len(found) > 1 and validation < TELLING:
-                (tell or _log.warning)(
-                    f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell "
-                    f"which is better, {TELLING} could"
-                )
-                found = found[:1]
-            networks = [candidate.entry.id for candidate in found]
             expected = {candidate.entry.id: candidate.predicted_accuracy for candidate in found}
+            networks = few_enough([candidate.entry.id for candidate in found])
+        elif isinstance(networks, SavedSearch):
+            expected, networks = dict(networks.expected), few_enough(networks.ids)
         chosen = [opened.resolve(network) for network in networks]
         if not chosen:
             raise UsageError("`networks` names none")
         brought = [opened.network(network) for network in chosen]
         check_records(opened, [network.entry for network in brought])  # before anything large is fetched or trained
+        if named:
+            check_limits(
+                [network.entry for network in brought], len(dataset.classes), limits, partial(latencies, opened)
+            )
         missing = bring_weights(brought, progress, tell)
         if missing and (named or len(missing) == len(chosen)):
             error = next(iter(missing.values()))
@@ -319,7 +350,11 @@ def finetune(
         """Return who teaches them, whose weights are here by then; None if nobody does."""
         if not distill:
             return None
-        if distill is True:
+        if before is not None:
+            teacher = before.teacher
+            if teacher is None:
+                return None
+        elif distill is True:
             # whose weights may be used does not change with their size
             without = limits_of(None, None, None, None, None, license)
             best = search_within_limits(offline or is_offline(), without, 1).best
@@ -353,14 +388,30 @@ def finetune(
 
         report = train(
             dataset, opened, chosen, target, recipe,
-            image_size=image_size, own_size=limits.max_macs is not None or limits.max_latency is not None,
-            seed=seed, on_event=note, since=began, expected=expected, teacher=teacher, unlabelled=unlabelled,
+            image_size=image_size, own_size=own_size, question=None if named else question, seed=seed,
+            on_event=note, since=began, expected=expected, teacher=teacher, unlabelled=unlabelled,
             on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
         )  # fmt: skip
         if log:
             log.close()
         kept = keep(report, dataset, opened, seed) if history and together.first else "off"
         return replace(report, left_out=left_out, kept=kept, first=together.first)
+
+
+def chosen_before(target: Path, question: Mapping[str, Any], zoo: Zoo) -> Choice | None:
+    """Return what a search chose for a run that was interrupted before it wrote ``target``: that is what goes on."""
+    from nns.finetuning.checkpoint import Checkpoint
+
+    for file in Checkpoint.files(real_path(target.expanduser())):
+        choice = Checkpoint.chosen_for(file, question)
+        try:
+            if choice is not None:
+                for network in (*choice.networks, *filter(None, [choice.teacher])):
+                    zoo.resolve(network)
+                return choice
+        except NnsError:  # it is no longer in the zoo
+            continue
+    return None
 
 
 def _with_what_is_here(error: WeightsError, search_within_limits: Callable[[bool], SearchResult]) -> WeightsError:

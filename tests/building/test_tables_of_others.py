@@ -6,7 +6,7 @@ import pytest
 
 from nns import UsageError
 from nns.building.references import read_classes, read_references
-from nns.finetuning.finetune_zoo import networks_of_search
+from nns.finetuning.saved_search import read_search
 
 
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -30,4 +30,4 @@ def test_names_of_classes_and_a_search_as_powershell_writes_them(tmp_path, codin
     (tmp_path / "classes.txt").write_bytes("käse\r\nbrot\r\n".encode(coding))
     assert read_classes(tmp_path / "classes.txt") == ("käse", "brot")
     (tmp_path / "search.json").write_bytes('{"candidates": [{"id": "ab"}]}'.encode(coding))
-    assert networks_of_search(tmp_path / "search.json", 3) == ["ab"]
+    assert read_search(tmp_path / "search.json", 3).ids == ("ab",)

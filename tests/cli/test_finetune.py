@@ -243,3 +243,39 @@ def test_images_without_labels_are_for_a_teacher(finetune, small_zoo):
     assert (done.code, done.out) == (2, "")
     assert "--unlabelled" in done.err
     assert "--distill" in done.err
+
+
+def test_a_search_in_a_file_is_tried_as_one_that_has_just_been_made(nns, search, small_zoo, tmp_path):
+    """Limits on MACs hold for the input that they were counted at, and few images try one network."""
+    found = search("--max-macs", "1G")
+    (tmp_path / "search.json").write_text(found.out)
+    done = nns("finetune", small_zoo.query, "--zoo", small_zoo.path, "-o", tmp_path / "model", "--json", "--device",
+               "cpu", "--from", tmp_path / "search.json", "--try", 2, "--epochs", 1)  # fmt: skip
+    assert done.code == 0, done.err
+    assert (len(done.json["tried"]), done.json["macs"]) == (1, found.json["candidates"][0]["macs"])
+    assert "trying one network, not 2" in done.err
+
+
+def test_a_network_that_is_named_beside_limits_must_meet_them(finetune, search, tmp_path):
+    best = search("--backend", "example").json["candidates"][0]
+    for limit in (("--max-params", best["params"] - 1), ("--max-macs", best["macs"] - 1), ("--backend", "timm")):
+        done = finetune("--network", best["id"], "--epochs", 1, limits=limit)
+        assert (done.code, done.out) == (5, ""), done.err
+        assert best["id"][:10] in done.err
+    assert not (tmp_path / "model").exists()
+    assert finetune("--network", best["id"], "--epochs", 1, limits=("--max-params", best["params"])).code == 0
+
+
+def test_an_interrupted_run_goes_on_with_what_was_chosen_for_it(finetune, monkeypatch):
+    """The search looks at what the user's history holds and has time for, and both are others by then."""
+    interrupt_at(monkeypatch, 3)
+    before = finetune("--epochs", 4)
+    assert (before.code, before.json["epochs"]) == (130, 2)
+    monkeypatch.undo()
+    monkeypatch.setattr("nns.searching.ranking.search", lambda *_, **__: pytest.fail("searched again"))
+    after = finetune("--epochs", 4)
+    assert (after.code, after.json["network"]) == (0, before.json["network"]), after.err
+    assert after.json["history"][:2] == before.json["history"]
+    assert "going on where an interrupted run stopped" in after.err
+    monkeypatch.undo()
+    assert "going on" not in finetune("--epochs", 4).err

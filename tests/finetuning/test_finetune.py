@@ -10,7 +10,8 @@ import pytest
 
 from nns import Recipe, UnknownNameError, UsageError, Zoo, finetune, predict
 from nns.data import Dataset
-from nns.finetuning.finetune_zoo import entrant_of, export_network, networks_of_search
+from nns.finetuning.finetune_zoo import entrant_of, export_network
+from nns.finetuning.saved_search import read_search
 from nns.networks import Network
 from nns.types import Preprocessing
 
@@ -56,9 +57,9 @@ def test_another_image_size_keeps_mean_and_deviation(zoo):
 def test_networks_of_a_search(tmp_path):
     path = tmp_path / "search.json"
     path.write_text(json.dumps({"candidates": [{"id": name} for name in "abc"]}))
-    assert networks_of_search(path, 2) == ["a", "b"]
+    assert read_search(path, 2).ids == ("a", "b")
     path.write_text(json.dumps({"candidates": [{"id": name} for name in "abc"], "together": ["a", "x", "c"]}))
-    assert [networks_of_search(path, count) for count in (1, 2, 5)] == [["a"], ["a", "x"], ["a", "x", "c", "b"]]
+    assert [read_search(path, count).ids for count in (1, 2, 5)] == [("a",), ("a", "x"), ("a", "x", "c", "b")]
     for text in (
         "",
         "[]",
@@ -72,10 +73,10 @@ def test_networks_of_a_search(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(UsageError, match=r"search\.json"):
-            networks_of_search(path, 2)
+            read_search(path, 2)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"search\.json"):
-        networks_of_search(path, 2)
+        read_search(path, 2)
 
 
 def test_fine_tuning_and_what_it_hands_over(zoo, plain_zoo, tmp_path):

@@ -82,7 +82,7 @@ def finetune(
     from nns.errors import EXIT_INTERRUPTED, UsageError
     from nns.finetuning import named_recipe
     from nns.finetuning.distributed import quiet_unless_first
-    from nns.finetuning.finetune_zoo import networks_of_search
+    from nns.finetuning.saved_search import SavedSearch, read_search
     from nns.verbs import finetune as run_finetune
 
     if report is not None:
@@ -100,9 +100,9 @@ def finetune(
         lr=how.lr if lr is None else lr,
         compile=compile or how.compile,
     )
-    chosen = [*(network or []), *(more or [])]
+    chosen: SavedSearch | list[str] = [*(network or []), *(more or [])]
     if from_search is not None:
-        chosen = networks_of_search(from_search, tries)
+        chosen = read_search(from_search, tries)
     with quiet_unless_first(), progress_bar() as update:
         done = run_finetune(
             data, zoo, chosen or None, output,

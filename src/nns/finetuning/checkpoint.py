@@ -6,20 +6,33 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nns.files import replacing
 from nns.stores import canonical_json
 from nns.untrusted import WEIGHTS, open_file
 
-if TYPE_CHECKING:
-    pass
-
 EVERY = 45.0
 """Seconds after which one is written within an epoch, so that less than a minute is lost."""
 SHARE = 0.02
 """Share of the time that writing them at the ends of short epochs may take."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a search chose.
+
+    Attributes:
+        networks: Ids of those to try.
+        expected: The accuracies that are expected of them, by id.
+        teacher: Who teaches them; None: nobody.
+    """
+
+    networks: list[str]
+    expected: dict[str, float]
+    teacher: str | None = None
 
 
 class Checkpoint:
@@ -28,12 +41,14 @@ class Checkpoint:
     Args:
         path: The file.
         settings: What a run must have in common with the one that wrote it: data, networks, recipe, seed.
+        choice: What a search chose for it, and for what: see :meth:`chosen_for`.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], choice: Mapping[str, Any] | None = None) -> None:
         """Start the clock; nothing is read or written."""
         self.path = path
-        self.key = hashlib.sha256(canonical_json(settings)).hexdigest()
+        self.key = _key(settings)
+        self.choice = choice
         self._saved = time.perf_counter()
         self._cost = 0.0
 
@@ -42,16 +57,38 @@ class Checkpoint:
         """Name the file for a folder: hidden, and in the same place."""
         return folder.with_name(f".{folder.name}.unfinished")
 
+    @classmethod
+    def files(cls, folder: Path) -> tuple[Path, Path]:
+        """Name the files for a folder: of what is trained for it, and of what teaches that."""
+        return cls.beside(folder), cls.beside(folder.with_name(f"{folder.name}.teacher"))
+
     def read(self) -> dict[str, Any] | None:
         """Return the state; None if there is none, it is of another run, or it is no such file."""
-        import torch
+        document = _read(self.path)
+        state = document.get("state") if document.get("key") == self.key else None
+        return dict(state) if isinstance(state, dict) else None
 
+    @staticmethod
+    def choice_of(question: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+        """Note what a search chose: another may choose otherwise, since it has less time or knows more by then."""
+        return {"question": _key(question), **asdict(choice)}
+
+    @staticmethod
+    def chosen_for(path: Path, question: Mapping[str, Any]) -> Choice | None:
+        """Return what was chosen for an interrupted run; None if there is none.
+
+        Args:
+            path: The file.
+            question: All that the search and the training were asked.
+        """
+        choice = _read(path).get("choice")
+        if not isinstance(choice, dict) or choice.get("question") != _key(question):
+            return None
         try:
-            with open_file(self.path, WEIGHTS) as file:
-                # nothing is unpickled but tensors, numbers and texts
-                document = torch.load(file, map_location="cpu", weights_only=True)
-            return dict(document["state"]) if document["key"] == self.key else None
-        except Exception:  # noqa: BLE001 - torch raises anything over a damaged file, and then there is none
+            expected = {str(network): float(value) for network, value in choice["expected"].items()}
+            teacher = choice["teacher"]
+            return Choice([str(each) for each in choice["networks"]], expected, teacher and str(teacher))
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def due(self, at_end_of_epoch: bool) -> bool:
@@ -65,7 +102,7 @@ class Checkpoint:
 
         began = time.perf_counter()
         with suppress(OSError), replacing(self.path) as temporary:
-            torch.save({"key": self.key, "state": dict(state)}, temporary)
+            torch.save({"key": self.key, "choice": self.choice, "state": dict(state)}, temporary)
         self._saved = time.perf_counter()
         self._cost = self._saved - began
 
@@ -73,6 +110,21 @@ class Checkpoint:
         """Remove the file."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(settings)).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        with open_file(path, WEIGHTS) as file:
+            # nothing is unpickled but tensors, numbers and texts
+            return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception:  # noqa: BLE001 - torch raises anything over a damaged file, and then there is none
+        return {}
 
 
 Saver = Callable[[Callable[[], dict[str, Any]], bool], None]

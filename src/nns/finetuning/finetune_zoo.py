@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.data import Dataset, Skipped
-from nns.documents import parse_json
-from nns.errors import UsageError
 from nns.files import real_path
 from nns.finetuning import (
     Card,
@@ -27,7 +25,7 @@ from nns.finetuning import (
     resolve_device,
     write_handover,
 )
-from nns.finetuning.checkpoint import Checkpoint
+from nns.finetuning.checkpoint import Checkpoint, Choice
 from nns.finetuning.distributed import world
 from nns.finetuning.sizing import epochs_within, input_size
 from nns.finetuning.teaching import TEACHER_SHARE, Unlabelled, fine_tune_teacher
@@ -35,9 +33,6 @@ from nns.networks import Network, count_cost
 from nns.quantities import format_count, format_seconds
 from nns.tables import Table, finite
 from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
-from nns.untrusted import SEARCH, read_file
-
-MAX_ID = 64
 
 if TYPE_CHECKING:
     from torch import nn
@@ -190,32 +185,6 @@ def entrant_of(
     return Entrant(entry.id, entry.spec.name, build, preprocessing, expected)
 
 
-def networks_of_search(path: Path, top: int) -> list[str]:
-    """Read the ids of networks to try from what ``nns search --json`` printed.
-
-    First come those that it says are best tried together, then the other candidates, best first.
-
-    Raises:
-        UsageError: If the file cannot be read or is no search result.
-    """
-    try:
-        document = parse_json(read_file(path, SEARCH))
-        candidates = [str(found["id"]) for found in document["candidates"]]
-        together = document.get("together", [])
-        if not isinstance(together, list):
-            raise TypeError("together")
-        ids = list(dict.fromkeys([*map(str, together), *candidates]))[:top]
-        if any(len(each) > MAX_ID for each in ids):
-            raise ValueError("an id that is none")
-    except OSError as error:
-        raise UsageError(f"cannot read search result {str(path)!r}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{str(path)!r} is not the JSON of a search") from error
-    if not ids:
-        raise UsageError(f"{str(path)!r} holds no candidates")
-    return ids
-
-
 def finetune(
     data: Any,
     zoo: Zoo,
@@ -232,6 +201,7 @@ def finetune(
     expected: Mapping[str, float] | None = None,
     teacher: str | None = None,
     unlabelled: Any = None,
+    question: Mapping[str, Any] | None = None,
 ) -> FinetuneReport:
     """Fine-tune networks of a zoo on a dataset and write the best to a folder.
 
@@ -253,6 +223,7 @@ def finetune(
         expected: Accuracies that a search expects, by id: what validation says is weighed against them.
         teacher: A network that is fine-tuned first and teaches them, see :mod:`nns.finetuning.teaching`.
         unlabelled: Images without labels that it teaches, too, in any form of :meth:`nns.data.Dataset.of`.
+        question: What was asked where a search chose the networks; see :meth:`Checkpoint.chosen_for`.
 
     Raises:
         DatasetError: If the dataset cannot be trained on.
@@ -281,14 +252,18 @@ def finetune(
         "recipe": asdict(recipe),
         "image_size": image_size,
         "seed": seed,
-        "versions": [version("nns"), version("torch"), version("timm")],
+        "versions": versions(),
     }
     extra = None if unlabelled is None else Unlabelled(unlabelled, seed, zoo.registry)
     taught_by = None if teacher is None else zoo.network(teacher)
     if taught_by is not None:
         settings |= {"teacher": taught_by.id, "unlabelled": "" if extra is None else extra.digest}
-    checkpoint = Checkpoint(Checkpoint.beside(place), settings)
-    checkpoint_of_teacher = Checkpoint(Checkpoint.beside(place.with_name(f"{place.name}.teacher")), settings)
+    choice = None
+    if question is not None:
+        choice = Checkpoint.choice_of(
+            question, Choice([network.id for network in networks], dict(expected or {}), teacher)
+        )
+    checkpoint, checkpoint_of_teacher = (Checkpoint(file, settings, choice) for file in Checkpoint.files(place))
     left = None
     if recipe.seconds is not None:
         # what a search took is gone; a network is handed over even if nothing is left
@@ -330,6 +305,11 @@ def finetune(
         checkpoint_of_teacher.remove()
     _, skipped = dataset.splits_at(result.winner.preprocessing.size, seed=seed)
     return FinetuneReport(card, result, folder, skipped, seen=dataset.seen_decoded)
+
+
+def versions() -> list[str]:
+    """Return those of which the weights that come out depend."""
+    return [version("nns"), version("torch"), version("timm")]
 
 
 def input_sizes(

@@ -118,6 +118,22 @@ def feasible(
     return mask, known
 
 
+def check_limits(entries: Sequence[NetworkEntry], classes: int, limits: Limits, latencies: LatencySource) -> None:
+    """Check that networks which nobody searched for meet every limit, with a head for ``classes`` classes.
+
+    Raises:
+        NoNetworkError: If one does not.
+    """
+    for entry in entries:
+        table = NetworkTable.of([entry])
+        try:
+            feasible(table, table.costs(classes), limits, latencies)
+        except NoNetworkError as error:
+            raise NoNetworkError(
+                f"{entry.id[:10]} ({entry.spec.name}) is named beside limits that it does not meet: {error}"
+            ) from None
+
+
 def _no_such_kind(entries: Sequence[NetworkEntry], limits: Limits) -> str:
     backends = ", ".join(sorted({entry.spec.backend for entry in entries}))
     licenses = ", ".join(sorted({entry.license for entry in entries}))
