@@ -41,10 +41,13 @@ PartProgress = Callable[[int, int], None]
 class Preprocessing:
     """How an image becomes a network's input.
 
+    Mean and deviation of ImageNet are the default. Weights that come trained were trained with certain ones, so a
+    backend of such names them (:class:`nns.testing.BackendContract` asks); what nns trains itself may take the default.
+
     Attributes:
         size: Side of the square input in pixels.
-        mean: Mean per channel (RGB, 0..1) that is subtracted.
-        std: Standard deviation per channel (RGB, 0..1) that divides.
+        mean: Mean per channel (RGB, 0..1) that is subtracted; by default (0.485, 0.456, 0.406).
+        std: Standard deviation per channel (RGB, 0..1) that divides; by default (0.229, 0.224, 0.225).
     """
 
     size: int

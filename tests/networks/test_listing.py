@@ -10,7 +10,8 @@ from nns.backends.timm import TimmBackend
 from nns.errors import UnknownNameError, UsageError
 from nns.networks import count_cost
 from nns.networks.listing import list_architectures
-from nns.types import Limits
+from nns.plugins import PretrainedOffer
+from nns.types import ArchitectureSpec, Limits
 
 CLASSES = 10
 SIZE = 32
@@ -98,6 +99,47 @@ def test_attention_is_counted_alike_on_both_devices():
     module = backend.build(item.spec, CLASSES)
     cost = count_cost(backend, module, backend.preprocessing(item.spec, SIZE), CLASSES)
     assert item.macs == cost.macs(CLASSES)
+
+
+class Trained(ExampleBackend):
+    """One offer is among the architectures with other weights, one is beside them."""
+
+    def pretrained(self):
+        (spec,) = self.offers("plain-w8-d3")
+        beside = ArchitectureSpec("example", "zzz-plain", {"width": 8, "depth": 4}, "files")
+        return [PretrainedOffer(each, ("a", "b"), "letters", 0.5) for each in (replace(spec, source="files"), beside)]
+
+    def license(self, spec):
+        return "MIT" if spec.source == "files" else "Apache-2.0"
+
+
+def test_what_comes_trained_is_listed_with_its_licence():
+    trained = [item for item in listed(Trained()) if item.offer]
+    assert [(item.spec.name, item.license, item.offer.dataset) for item in trained] == [
+        ("plain-w8-d3", "MIT", "letters"),
+        ("zzz-plain", "MIT", "letters"),
+    ]
+    assert {item.license for item in listed(Trained()) if not item.offer} == {"Apache-2.0"}
+    assert len(listed(Trained())) == 9 + 2
+    assert listed(Trained(), limits=Limits(license="mit")) == tuple(trained)
+    assert [item.spec.name for item in listed(Trained(), "zzz-*")] == ["zzz-plain"]
+    same = next(item for item in listed(ExampleBackend()) if item.spec.name == "plain-w8-d3")
+    assert trained[0].bytes == same.bytes
+
+
+def test_the_command_prints_what_comes_trained(nns, monkeypatch):
+    import json
+
+    monkeypatch.setattr("nns.backends.timm.CUT_AFTER", (5,))
+    done = nns("architectures", "timm:tf_efficientnet_lite0*", "--json", "--image-size", "32")
+    assert done.code == 0, done.err
+    rows = {row["name"]: row for row in json.loads(done.out)["architectures"]}
+    whole, cut = rows["tf_efficientnet_lite0"], rows["tf_efficientnet_lite0-s5"]
+    assert (whole["pretrained"]["dataset"], whole["pretrained"]["classes"]) == ("imagenet-1k", 1000)
+    assert cut["pretrained"] == {"dataset": "imagenet-1k", "classes": 0, "accuracy": None}
+    assert cut["license"]
+    assert 0 < cut["bytes"] < whole["bytes"]
+    assert "Apache-2.0" in nns("architectures", "example:plain-w8-d3", "--license", "apache-2.0").out
 
 
 def test_misuse():

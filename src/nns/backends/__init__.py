@@ -9,6 +9,18 @@ from nns.backends._base import (
     WorkItem,
     spdx,
 )
+from nns.backends.heads import head_of, name_head
 from nns.backends.loading import load_weights
 
-__all__ = ["Backend", "PretrainedOffer", "ProducedNetwork", "Published", "Trainer", "WorkItem", "load_weights", "spdx"]
+__all__ = [
+    "Backend",
+    "PretrainedOffer",
+    "ProducedNetwork",
+    "Published",
+    "Trainer",
+    "WorkItem",
+    "head_of",
+    "load_weights",
+    "name_head",
+    "spdx",
+]

@@ -62,8 +62,8 @@ class PretrainedOffer:
 
     Attributes:
         spec: The architecture, with its source of weights.
-        classes: Class names of its own head.
-        dataset: Name of the dataset it was trained on.
+        classes: Class names of its own head, in the order of its logits; empty if it comes without a head.
+        dataset: Name of the dataset it was trained on, as ``"imagenet-1k"``.
         accuracy: Published top-1 accuracy there, 0..1; NaN if unknown.
     """
 
@@ -155,7 +155,10 @@ class Backend(ABC):
 
     @abstractmethod
     def replace_head(self, module: nn.Module, classes: int, seed: int = 0) -> nn.Module:
-        """Put a fresh linear head for ``classes`` classes on the network, in place, and return it."""
+        """Put a fresh head for ``classes`` classes on the network, in place, and return it.
+
+        The head is the last linear layer, or what :func:`nns.backends.name_head` says.
+        """
 
     @abstractmethod
     def features(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -171,7 +174,7 @@ class Backend(ABC):
 
     @abstractmethod
     def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:
-        """Return the input of an architecture, at ``image_size`` if that is given."""
+        """Return the input of an architecture, at ``image_size`` if given; of one that comes trained with its mean."""
 
     @abstractmethod
     def topology(self, spec: ArchitectureSpec) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,13 @@ def load_weights(
         module = module()
     _compare(module, spec, state)
     _refuse_odd_numbers(spec, state)
+    given = OrderedDict(state)
+    # the versions of layers' layouts, which a copy and a file drop: torchvision's MNASNet refuses a state without. What
+    # has no own ones has the layout of today, since names and shapes are those of the network
+    given._metadata = getattr(state, "_metadata", None) or module.state_dict()._metadata  # type: ignore[attr-defined]
     try:
-        module.load_state_dict(dict(state))
-    except RuntimeError as error:
+        module.load_state_dict(given)
+    except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()
         raise WeightsError(f"weights do not fit {spec.name!r}: {first[-1].strip()}") from error
     return module.eval()

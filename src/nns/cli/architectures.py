@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from nns.cli import options
 from nns.quantities import counted
+
+if TYPE_CHECKING:
+    from nns.backends import PretrainedOffer
+
+
+def _trained(offer: PretrainedOffer | None) -> dict[str, Any] | None:
+    if offer is None:
+        return None
+    accuracy = None if math.isnan(offer.accuracy) else offer.accuracy
+    return {"dataset": offer.dataset, "classes": len(offer.classes), "accuracy": accuracy}
 
 
 def architectures(
@@ -17,9 +28,10 @@ def architectures(
     max_size: options.MaxSize = None,
     classes: Annotated[int, Option(min=1, help="Classes of the head that is counted.")] = 10,
     image_size: Annotated[int, Option(min=16, help="Side of the images in pixels.")] = 64,
+    license: options.LicenseLimit = None,
     json: options.JsonFlag = False,
 ) -> None:
-    """List architectures that a backend offers, counted, within limits; they need be in no zoo.
+    """List architectures that a backend offers, counted, within limits, also those that come trained; no zoo is needed.
 
     Example: nns architectures 'timm:mobilenetv3*' --max-params 3M
     """
@@ -27,7 +39,7 @@ def architectures(
     from nns.networks.listing import list_architectures
     from nns.quantities import format_bytes, format_count, limits_of
 
-    limits = limits_of(max_params, max_macs, max_size)
+    limits = limits_of(max_params, max_macs, max_size, license=license)
     name, _, glob = pattern.partition(":")
     backend = options.load_registry().backend(name)
     with progress_bar() as update:
@@ -40,21 +52,24 @@ def architectures(
             {
                 "architectures": [
                     {"backend": a.spec.backend, "name": a.spec.name, "source": a.spec.source, "params": a.params,
-                     "macs": a.macs, "bytes": a.bytes}
+                     "macs": a.macs, "bytes": a.bytes, "license": a.license, "pretrained": _trained(a.offer)}
                     for a in found
                 ]
             }
         )  # fmt: skip
         return
     rows = [
-        [a.spec.name, a.spec.source, format_count(a.params), format_count(a.macs), format_bytes(a.bytes)] for a in found
-    ]
-    columns = [("architecture", "left"), ("weights", "left"), ("params", "right"), ("MACs", "right"), ("size", "right")]
+        [a.spec.name, a.spec.source, a.offer.dataset if a.offer else "-", a.license, format_count(a.params),
+         format_count(a.macs), format_bytes(a.bytes)]
+        for a in found
+    ]  # fmt: skip
+    columns = [("architecture", "left"), ("weights", "left"), ("trained on", "left"), ("licence", "left")]
+    columns += [("params", "right"), ("MACs", "right"), ("size", "right")]
     print_table(
         f"{pattern}: {counted(len(rows), 'architecture')}, {counted(classes, 'class')}, {image_size} px",
         columns,
         rows,
-        least=("weights", "MACs", "size"),
+        least=("weights", "MACs", "trained on", "licence"),
     )
     if not rows:
         note("none within the limits")

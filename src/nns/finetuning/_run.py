@@ -378,13 +378,13 @@ def cosine(progress: float, warmup: float) -> float:
 
 
 def _freeze_body(module: nn.Module) -> list[nn.Parameter]:
-    """Freeze everything but the classifier, the last linear layer; give what was frozen."""
-    from torch import nn
+    """Freeze everything but the classifier; give what was frozen."""
+    from nns.backends import head_of
 
-    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    if not linear:
+    layer = head_of(module)
+    if layer is None:
         raise UsageError(f"{type(module).__name__} has no linear classifier; train it without head_only")
-    head = {id(parameter) for parameter in linear[-1].parameters()}
+    head = {id(parameter) for parameter in layer.parameters()}
     frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in head]
     for parameter in frozen:
         parameter.requires_grad_(False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from nns.backends.heads import head_of
 from nns.types import NetworkCost, Preprocessing
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def count_cost(backend: Backend, module: nn.Module, preprocessing: Preprocessing
 
     Args:
         backend: The backend that built the network, for the features before the head.
-        module: The network, with a linear head for ``classes`` classes.
+        module: The network, with a head for ``classes`` classes.
         preprocessing: Its input, for the image size.
         classes: Width of the head that is taken off the counts.
 
@@ -39,7 +41,15 @@ def count_cost(backend: Backend, module: nn.Module, preprocessing: Preprocessing
         feature_dim = int(backend.features(module, image).shape[1])
     # the counter dispatches on tensors that inference mode hides from it
     # and does not know the CPU's fused attention, so attention runs as the matrix products that it is
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    layer, positions = head_of(module), 1
+
+    def see(_: nn.Module, __: object, logits: torch.Tensor) -> None:
+        nonlocal positions
+        positions = logits[0].numel() // max(classes, 1)
+
+    # a convolution as head, before the mean over the pixels, works at each of them; a linear one once
+    hook = layer.register_forward_hook(see) if isinstance(layer, torch.nn.Conv2d) else nullcontext()
+    with hook, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(image)
     head = (feature_dim + 1) * classes
     params = sum(p.numel() for p in module.parameters())
@@ -47,7 +57,7 @@ def count_cost(backend: Backend, module: nn.Module, preprocessing: Preprocessing
     stored = sum(t.numel() * (4 if t.is_floating_point() else t.element_size()) for t in tensors)
     return NetworkCost(
         body_params=params - head,
-        body_macs=counter.get_total_flops() // 2 - feature_dim * classes,
+        body_macs=counter.get_total_flops() // 2 - feature_dim * classes * positions,
         body_bytes=stored - 4 * head,
         feature_dim=feature_dim,
     )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nns.backends.loading import on_meta
-from nns.errors import UsageError
+from nns.errors import UnknownNameError, UsageError
 from nns.networks.counting import count_cost
 from nns.types import ArchitectureSpec, Limits, NetworkCost, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nns.backends import Backend
+    from nns.backends import Backend, PretrainedOffer
 
 REASON_LENGTH = 80
 
@@ -32,12 +33,16 @@ class ArchitectureListing:
         params: Parameters.
         macs: Multiply-accumulates of one image.
         bytes: Bytes of the fp32 weights.
+        license: SPDX name of the licence of the weights.
+        offer: What the backend says of the weights if they come trained; None: they have to be trained or fetched.
     """
 
     spec: ArchitectureSpec
     params: int
     macs: int
     bytes: int
+    license: str
+    offer: PretrainedOffer | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def list_architectures(
     image_size: int,
     on_progress: Callable[[ListingProgress], None] | None = None,
 ) -> tuple[ArchitectureListing, ...]:
-    """List what a backend offers within limits, smallest first.
+    """List what a backend offers within limits, smallest first; what comes trained, too.
 
     Networks are built on PyTorch's meta device, that is without memory for weights and without computing, or
     on the CPU if they cannot be built there. No weights are fetched.
@@ -92,21 +97,36 @@ def list_architectures(
         raise UsageError("a listing counts and does not measure: leave out the limit of the latency")
     if limits.backend is not None and limits.backend != backend.name:
         return ()
-    offered = backend.offers(pattern)
+    trained = {(offer.spec.name, offer.spec.source): offer for offer in _trained(backend, pattern)}
+    try:
+        offered = list(backend.offers(pattern))
+    except UnknownNameError:
+        if not trained:
+            raise
+        offered = []
+    listed = {(spec.name, spec.source) for spec in offered}
+    offered += [offer.spec for key, offer in trained.items() if key not in listed]
     kept: list[ArchitectureListing] = []
     skipped: dict[str, int] = {}
     for done, spec in enumerate(offered, start=1):
         try:
             cost = _within(backend, spec, classes, limits, image_size)
+            license = backend.license(spec) if cost else ""
         except Exception as error:  # noqa: BLE001 - architectures refuse sizes and devices with whatever error they like
             reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"[:REASON_LENGTH]
             skipped[reason] = skipped.get(reason, 0) + 1
             cost = None
         if cost:
-            kept.append(ArchitectureListing(spec, cost.params(classes), cost.macs(classes), cost.bytes(classes)))
+            counts = (cost.params(classes), cost.macs(classes), cost.bytes(classes))
+            offer = trained.get((spec.name, spec.source))
+            kept.append(ArchitectureListing(spec, *counts, license, offer))
         if on_progress:
             on_progress(ListingProgress(done, len(offered), spec.name, len(kept), dict(skipped)))
     return tuple(sorted(kept, key=lambda listing: (listing.params, listing.spec.name)))
+
+
+def _trained(backend: Backend, pattern: str) -> list[PretrainedOffer]:
+    return [offer for offer in backend.pretrained() if fnmatch.fnmatchcase(offer.spec.name, pattern)]
 
 
 def cost_without_weights(

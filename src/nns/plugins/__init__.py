@@ -12,6 +12,7 @@ from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
     from nns.backends import Backend, PretrainedOffer, ProducedNetwork, Trainer, WorkItem
+    from nns.backends.heads import head_of, name_head
     from nns.backends.seeding import seeded
     from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
     from nns.hookspecs import Register, hookimpl
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = homes(
     {
         ".backends": "Backend PretrainedOffer ProducedNetwork Trainer WorkItem",
+        ".backends.heads": "head_of name_head",
         ".backends.seeding": "seeded",
         ".errors": "PluginError UnknownNameError UsageError WeightsError",
         ".hookspecs": "Register hookimpl",
@@ -51,11 +53,13 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "WorkItem",
+    "head_of",
     "hookimpl",
     "install_hint",
     "installed_plugins",
     "is_origin",
     "load_plugins",
+    "name_head",
     "seeded",
 ]
 

@@ -15,8 +15,9 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from nns.backends import Backend, ProducedNetwork
+    from nns.backends import Backend, PretrainedOffer, ProducedNetwork
 
 HEAVY = ("h5py", "ofa", "timm", "torch", "torchvision")
 """What the module of a backend must not import: it is imported by every command, `nns --help` too."""
@@ -133,21 +134,25 @@ class BackendContract:
         assert numpy_before == str(np.random.get_state())
 
     def test_forward(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
-        """Logits are (n, classes); the last linear layer makes them from the features, (n, feature_dim)."""
+        """Logits are (n, classes); the head makes them from the features, (n, feature_dim)."""
         import torch
         from torch import nn
+
+        from nns.backends import head_of
 
         module = backend.build(spec, self.classes).eval()
         images = _noise(2, preprocessing)
         with torch.inference_mode():
             logits = module(images)
             features = backend.features(module, images)
-            head = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+            head: Any = head_of(module)
+            assert head is not None, "no linear layer: name the head by nns.plugins.name_head(module, 'name.of.layer')"
             assert logits.shape == (2, self.classes)
             assert features.dtype == torch.float32
-            assert features.shape == (2, head.in_features)
-            assert head.out_features == self.classes
-            torch.testing.assert_close(head(features), logits)
+            assert features.shape == (2, head.weight.shape[1])
+            assert head.weight.shape[0] == self.classes
+            if isinstance(head, nn.Linear):  # what stands behind another head is the network's own business
+                torch.testing.assert_close(head(features), logits)
 
     def test_replace_head(self, backend: Backend, spec: ArchitectureSpec, preprocessing: Preprocessing) -> None:
         """A new head has the width asked for and follows from the seed; all else stays as it was."""
@@ -242,20 +247,52 @@ class BackendContract:
         assert found.returncode == 0, found.stderr
         assert not found.stdout.split(), f"importing {module} imports {found.stdout.split()}"
 
-    def test_pretrained(self, backend: Backend) -> None:
-        """What is listed as trained comes with its weights and a head for its classes, or with none and no classes."""
-        offers = backend.pretrained()
-        for offer in offers:
+    @pytest.fixture
+    def trained(self, backend: Backend) -> Sequence[PretrainedOffer]:
+        """Return what is listed as trained; skip where that is nothing."""
+        return _trained(backend)
+
+    def test_pretrained_offers(self, backend: Backend, trained: Sequence[PretrainedOffer]) -> None:
+        """Offers are the same each time, each once, and say what they are."""
+        assert repr(list(trained)) == repr(list(backend.pretrained()))  # as text NaN equals itself
+        assert len({(offer.spec.name, offer.spec.source) for offer in trained}) == len(trained), "one is offered twice"
+        for offer in trained:
             assert offer.spec.backend == backend.name
+            assert _survives_json(offer.spec.config)
+            assert offer.spec.source != "random", f"the source of {offer.spec.name!r} names no trained weights"
             assert offer.dataset
             assert len(offer.classes) != 1
+            assert len(set(offer.classes)) == len(offer.classes), f"{offer.spec.name!r} has two classes of one name"
             assert math.isnan(offer.accuracy) or 0 <= offer.accuracy <= 1
-        for offer in offers:
+            assert backend.license(offer.spec).strip()
+
+    def test_pretrained_preprocessing(
+        self, backend: Backend, trained: Sequence[PretrainedOffer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Trained weights want the mean and deviation that they were trained with: those are named, not left out."""
+        init, left = Preprocessing.__init__, []
+
+        def record(self: Preprocessing, size: int, *args: Any, **named: Any) -> None:
+            if len(args) + len(named) < len(("mean", "std")):
+                left.append(size)
+            init(self, size, *args, **named)
+
+        monkeypatch.setattr(Preprocessing, "__init__", record)
+        for offer in trained:
+            for size in (None, self.image_size):
+                backend.preprocessing(offer.spec, size)
+                assert not left, f"name mean and std of {offer.spec.name!r}: the defaults are those of ImageNet"
+
+    def test_pretrained(self, backend: Backend, trained: Sequence[PretrainedOffer]) -> None:
+        """What is listed as trained comes with its weights and a head for its classes, or with none and no classes."""
+        for offer in trained:
             module = backend.load_pretrained(offer)
             preprocessing = backend.preprocessing(offer.spec, self.image_size)
             assert not module.training
             if offer.classes:
-                assert module(_noise(1, preprocessing)).shape == (1, len(offer.classes))
+                assert module(_noise(1, preprocessing)).shape == (1, len(offer.classes)), offer.spec.name
+            again = backend.load(offer.spec, module.state_dict(), len(offer.classes))  # as a zoo will
+            assert not _changed(module, again), offer.spec.name
             fresh = backend.replace_head(module, self.classes, seed=0).eval()
             assert fresh(_noise(1, preprocessing)).shape == (1, self.classes)
 
@@ -310,6 +347,13 @@ class BackendContract:
         work = replace(item, training=replace(item.training, epochs=1))
         data = tiny_split_arrays(self.classes, per_class=4, size=item.image_size)
         return list(backend.produce(work, data, CurveTrainer(), seed=1))
+
+
+def _trained(backend: Backend) -> Sequence[PretrainedOffer]:
+    offers = backend.pretrained()
+    if not offers:
+        pytest.skip("pretrained() lists nothing")
+    return offers
 
 
 def _survives_json(value: object) -> bool:
