@@ -141,12 +141,12 @@ def test_a_loss_that_is_no_number_leads_back_to_good_weights_once(
 ) -> None:
     real, calls, told = _run.train_step, [], []
 
-    def spoiling(module: Any, *args: Any) -> Any:
+    def spoiling(module: Any, *args: Any, **more: Any) -> Any:
         calls.append(1)
         if len(calls) == 20:  # in the second epoch
             with torch.no_grad():
                 next(module.parameters()).fill_(float("nan"))
-        return real(module, *args)
+        return real(module, *args, **more)
 
     monkeypatch.setattr(_run, "train_step", spoiling)
     result = train(entrant_of(8).build(), digits, PREPROCESSING, RECIPE, on_trouble=told.append)
@@ -182,11 +182,11 @@ def test_a_network_that_runs_away_is_out_and_the_others_go_on(data_of: Any, digi
 def test_out_of_memory_halves_the_batch(digits: SplitArrays, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     real, told, sizes = _run.train_step, [], set()
 
-    def small(module: Any, images: torch.Tensor, *args: Any) -> Any:
+    def small(module: Any, images: torch.Tensor, *args: Any, **more: Any) -> Any:
         if len(images) > 8:
             raise error
         sizes.add(len(images))
-        return real(module, images, *args)
+        return real(module, images, *args, **more)
 
     monkeypatch.setattr(_run, "train_step", small)
     result = train(entrant_of(8).build(), digits, PREPROCESSING, RECIPE, on_trouble=told.append)
@@ -196,7 +196,7 @@ def test_out_of_memory_halves_the_batch(digits: SplitArrays, monkeypatch: pytest
 
 
 def test_memory_that_is_never_enough_is_an_error(digits: SplitArrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any) -> None:
+    def never(*_: Any, **more: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(_run, "train_step", never)

@@ -51,11 +51,11 @@ def test_mirrored_only_if_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_layers_move_least() -> None:
     network = timm.create_model("test_efficientnet", num_classes=4)
-    groups = _optimizer(network, replace(RECIPE, layer_decay=0.5), fused=False).param_groups
+    groups = _optimizer(network, replace(RECIPE, layer_decay=0.5)).param_groups
     scales = {id(p): group.get("lr_scale", 1.0) for group in groups for p in group["params"]}
     assert scales[id(network.classifier.weight)] == 1
     assert scales[id(network.conv_stem.weight)] == min(scales.values()) < 0.1
-    plain = _optimizer(network, RECIPE, fused=False).param_groups
+    plain = _optimizer(network, RECIPE).param_groups
     assert all(group.get("lr_scale", 1.0) == 1 for group in plain)
 
 

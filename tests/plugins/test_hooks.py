@@ -366,7 +366,7 @@ def test_nns_register_recipes(install):
     install("ourrecipe", RECIPE)
     registry = load_plugins()
     assert set(registry.names("recipe")) == {"default", "gentle", "tans"}
-    assert named_recipe("default", registry) == Recipe()
+    assert named_recipe("default", registry) == Recipe(augment="affine")
     assert named_recipe("gentle", registry) == Recipe(epochs=5, lr=1e-4)
     tans = named_recipe("tans", registry)
     assert (tans.optimizer, tans.lr, tans.weight_decay, tans.epochs) == ("sgd", 1e-2, 4e-5, 50)

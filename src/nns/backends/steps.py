@@ -55,7 +55,7 @@ def half_precision(precision: Precision, device: str) -> torch.dtype | None:
     import torch
 
     if precision != "auto":
-        return None if precision == "float32" else getattr(torch, precision)
+        return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if device == "cpu":
         return None
     # emulated it is slower than float32
