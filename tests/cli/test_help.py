@@ -16,7 +16,7 @@ from nns.cli.app import app
 def leaves(command, path=()):
     for name, child in sorted(getattr(command, "commands", {}).items()):
         yield from leaves(child, (*path, name))
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "commands") or (getattr(command, "invoke_without_command", False) and path):
         yield path, command
 
 

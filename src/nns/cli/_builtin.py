@@ -27,7 +27,7 @@ COMMANDS = {
     "bench": "bench.app",
     "repro": "repro.app",
     "architectures": "architectures.architectures",
-    "plugins": "plugins.plugins",
+    "plugins": "plugins.app",
 }
 
 

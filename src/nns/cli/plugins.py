@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Exit, Option
+import typer
+from typer import Argument, Exit, Option
 
 from nns.cli import options
 
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
     from nns.plugins import PluginFailure, Registry
 
 
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
 def plugins(
+    context: typer.Context,
     strict: Annotated[
         bool, Option("--strict", help="Also make what plugins from outside register; exit with 1 if anything fails.")
     ] = False,
@@ -24,6 +31,15 @@ def plugins(
 
     Example: nns plugins --strict
     """
+    if context.invoked_subcommand:
+        return
+    from nns.cli.streams import clean_stdout
+
+    with clean_stdout():  # as during a built-in command, which a group is not
+        _list(strict, json)
+
+
+def _list(strict: bool, json: bool) -> None:
     from nns.cli.output import print_json
     from nns.hookspecs import INTERFACE
     from nns.plugins import PluginFailure
@@ -48,6 +64,25 @@ def plugins(
         _show(registry, failures)
     if strict and failures:
         raise Exit(1)
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, Argument(metavar="NAME", help="Of the distribution, e.g. acme-nets.")],
+    kind: Annotated[
+        str, Option("--kind", metavar="KIND", help="backend, extractor, probe, format, method, command or zoo.")
+    ],
+    output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Where its folder is made.")] = Path(),
+) -> None:
+    """Write a plugin of a kind to begin with: pyproject, module, contract test, README; its tests pass.
+
+    Example: nns plugins new acme-nets --kind backend
+    """
+    from nns.cli.output import note, print_lines
+    from nns.plugins.starting import start_plugin
+
+    print_lines("\n".join(map(str, start_plugin(name, kind, output))))
+    note(f"next: pip install -e {output / name} && pytest {output / name}")
 
 
 def _show(registry: Registry, failures: Sequence[PluginFailure]) -> None:
