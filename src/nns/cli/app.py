@@ -26,7 +26,7 @@ class Group(TyperGroup):
         Raises:
             UsageError: If there is one; it would be taken for no limit, or for the current folder.
         """
-        for before, given in zip(["", *args], args, strict=False):
+        for before, given in zip(["", *args], () if ctx.resilient_parsing else args, strict=False):  # else completion
             name, equals, value = given.partition("=")
             if not given.strip():
                 raise UsageError(f"{before if before.startswith('-') else 'an argument'} is empty{UNSET}")

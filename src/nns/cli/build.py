@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 
 if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
@@ -22,7 +22,12 @@ def build(
     ] = None,
     data: Annotated[list[str] | None, Option(metavar="DATA", help="Datasets to train on: --data A B C.")] = None,
     backend: Annotated[
-        list[str] | None, Option(metavar="NAME", help="Backends, or BACKEND:PATTERN of architectures.")
+        list[str] | None,
+        Option(
+            metavar="NAME",
+            help="Backends, or BACKEND:PATTERN of architectures.",
+            autocompletion=completion.installed_backends,
+        ),
     ] = None,
     recipe: Annotated[Path | None, Option(metavar="FILE.toml", help="Settings from a file, instead of --data.")] = None,
     networks: Annotated[int | None, Option(min=1, help="Networks to train in all (default 400).")] = None,
@@ -32,10 +37,21 @@ def build(
     pretrained: Annotated[
         bool | None, Option("--pretrained/--no-pretrained", help="Whether ImageNet networks enter as they are.")
     ] = None,
-    weights: Annotated[str | None, Option(metavar="fp32|fp16", help="Precision of the stored weights (fp32).")] = None,
+    weights: Annotated[
+        str | None,
+        Option(
+            metavar="fp32|fp16",
+            help="Precision of the stored weights (fp32).",
+            autocompletion=completion.one_of("fp32|fp16"),
+        ),
+    ] = None,
     strategy: Annotated[
         str | None,
-        Option(metavar="pareto|random|all", help="How pairs of dataset and network are chosen (pareto)."),
+        Option(
+            metavar="pareto|random|all",
+            help="How pairs of dataset and network are chosen (pareto).",
+            autocompletion=completion.one_of("pareto|random|all"),
+        ),
     ] = None,
     transfers: Annotated[
         int | None,
@@ -54,7 +70,14 @@ def build(
     threads: Annotated[
         int | None, Option(min=1, help="Threads of each worker; default: as OMP_NUM_THREADS says, else one.")
     ] = None,
-    device: Annotated[str, Option(metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
+    device: Annotated[
+        str,
+        Option(
+            metavar="auto|cpu|cuda",
+            help="What to train on.",
+            autocompletion=completion.one_of("auto|cpu|cuda"),
+        ),
+    ] = "cpu",
     seed: Annotated[int | None, Option(help="Seed of everything random (default 0).")] = None,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Say what would be trained, how long and how large; train nothing.")

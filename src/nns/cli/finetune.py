@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.cli.pages import check_report
 
 if TYPE_CHECKING:
@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
 def finetune(
     data: options.Data,
-    more: Annotated[list[str] | None, Argument(metavar="MORE", help="More of --network.", show_default=False)] = None,
+    more: Annotated[
+        list[str] | None,
+        Argument(metavar="MORE", help="More of --network.", show_default=False, autocompletion=completion.networks),
+    ] = None,
     zoo: options.ZooOption = None,
     network: Annotated[
-        list[str] | None, Option(metavar="ID", help="Networks to start from: --network A B; the best is kept.")
+        list[str] | None,
+        Option(
+            metavar="ID",
+            help="Networks to start from: --network A B; the best is kept.",
+            autocompletion=completion.networks,
+        ),
     ] = None,
     from_search: Annotated[
         Path | None, Option("--from", metavar="SEARCH.json", help="What `nns search --json` printed.")
@@ -50,7 +58,10 @@ def finetune(
     distill: Annotated[
         bool, Option("--distill", help="Fine-tune the best network first, whatever its size: it teaches the others.")
     ] = False,
-    teacher: Annotated[str | None, Option(metavar="ID", help="Distill from this network.")] = None,
+    teacher: Annotated[
+        str | None,
+        Option(metavar="ID", help="Distill from this network.", autocompletion=completion.networks),
+    ] = None,
     unlabelled: Annotated[Path | None, Option(metavar="DIR", help="Images without labels to distill on, too.")] = None,
     offline: options.Offline = False,
     device: options.Device = "auto",

@@ -13,10 +13,12 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.cli.pages import check_report
 from nns.files import replacing
 from nns.quantities import counted
+
+FORMATS = "safetensors|onnx|pt2"
 
 SHOWN_EVERY = 32
 
@@ -154,7 +156,10 @@ def evaluate(
 
 def export(
     folder: Folder,
-    format: Annotated[str, Option(metavar="safetensors|onnx|pt2", help="What to write.")],
+    format: Annotated[
+        str,
+        Option(metavar=FORMATS, help="What to write.", autocompletion=completion.one_of(FORMATS)),
+    ],
     int8: Annotated[bool, Option("--int8", help="Of ONNX also a file in 8-bit integers; needs --data.")] = False,
     data: Annotated[
         str | None, Option(metavar="DATA", help="Its images: to quantise by, and to compare the files on.")

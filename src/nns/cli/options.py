@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from nns.cli import completion
+
 if TYPE_CHECKING:
     from nns.plugins import Registry
     from nns.zoo import Zoo
@@ -43,16 +45,45 @@ MaxLatency = Annotated[
     Option("--max-latency", metavar="TIME", help="One image on this machine, e.g. 10ms.", rich_help_panel=LIMITS),
 ]
 BackendLimit = Annotated[
-    str | None, Option("--backend", metavar="NAME", help="Only networks of this backend.", rich_help_panel=LIMITS)
+    str | None,
+    Option(
+        "--backend",
+        metavar="NAME",
+        help="Only networks of this backend.",
+        rich_help_panel=LIMITS,
+        autocompletion=completion.backends,
+    ),
 ]
 LicenseLimit = Annotated[
     str | None,
-    Option("--license", metavar="NAME", help="Only networks under this licence.", rich_help_panel=LIMITS),
+    Option(
+        "--license",
+        metavar="NAME",
+        help="Only networks under this licence.",
+        rich_help_panel=LIMITS,
+        autocompletion=completion.licenses,
+    ),
 ]
 Offline = Annotated[bool, Option("--offline", help="Fetch no weights: take what is on this disk.")]
-Executor = Annotated[str, Option("--executor", metavar="local|ray", help="Where the training runs.")]
+Executor = Annotated[
+    str,
+    Option(
+        "--executor",
+        metavar="local|ray",
+        help="Where the training runs.",
+        autocompletion=completion.one_of("local|ray"),
+    ),
+]
 Address = Annotated[str | None, Option("--address", help="Of a ray cluster; auto: the one this machine belongs to.")]
-Device = Annotated[str, Option("--device", metavar="auto|cpu|cuda", help="Where to run.")]
+Device = Annotated[
+    str,
+    Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        help="Where to run.",
+        autocompletion=completion.one_of("auto|cpu|cuda"),
+    ),
+]
 
 
 def open_zoo(path: Path | None) -> Zoo:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def search(
     license: options.LicenseLimit = None,
     top: Annotated[int, Option(metavar="K", help="Candidates to list.")] = 10,
     classes: Annotated[int | None, Option(min=1, help="Classes of the head, if DATA has no labels.")] = None,
-    space: Annotated[str | None, Option(metavar="NAME", help="Fitted space to rank by.")] = None,
+    space: Annotated[
+        str | None,
+        Option(metavar="NAME", help="Fitted space to rank by.", autocompletion=completion.spaces),
+    ] = None,
     probe: Annotated[bool, Option("--probe", help="Re-rank the best twenty by a linear probe on your images.")] = False,
     probe_seconds: Annotated[float, Option(min=0.1, metavar="S", help="Time for --probe at most.")] = 10.0,
     explain: Annotated[

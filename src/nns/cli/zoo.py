@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from nns.cli import build, import_tans, options, zoo_adding, zoo_diff, zoo_writing
+from nns.cli import build, completion, import_tans, options, zoo_adding, zoo_diff, zoo_writing
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ID_SHOWN = 10
 
 LEAST = ("MACs", "on disk", "license", "size", "latency", "trained on", "params")
 """Headings of `ls` by how soon a narrow terminal goes without them; that by which it is sorted stays."""
+
+SORTS = "params|macs|size|accuracy|dataset|architecture|id"
 
 SHOWN = 20
 """Names, or transfers, that a table shows at most."""
@@ -41,12 +43,16 @@ def ls(
     backend: options.BackendLimit = None,
     license: options.LicenseLimit = None,
     dataset: Annotated[
-        str | None, Option(metavar="NAME", help="Only networks trained on it.", rich_help_panel=options.LIMITS)
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Only networks trained on it.",
+            rich_help_panel=options.LIMITS,
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     on_disk: Annotated[bool, Option("--on-disk", help="Only networks whose weights are on this disk.")] = False,
-    sort: Annotated[
-        str, Option(metavar="params|macs|size|accuracy|dataset|architecture|id", help="Order.")
-    ] = "dataset",
+    sort: Annotated[str, Option(metavar=SORTS, help="Order.", autocompletion=completion.one_of(SORTS))] = "dataset",
     reverse: Annotated[bool, Option("--reverse", help="The other way round.")] = False,
     limit: Annotated[int | None, Option(min=1, metavar="N", help="Rows at most.")] = None,
     device: options.Device = "auto",
@@ -205,7 +211,14 @@ def _some(names: Sequence[str]) -> str:
 @app.command("show")
 def show(
     zoo: options.ZooArgument,
-    network: Annotated[str, Argument(metavar="ID", help="Id of a network or supernet, or a unique beginning of it.")],
+    network: Annotated[
+        str,
+        Argument(
+            metavar="ID",
+            help="Id of a network or supernet, or a unique beginning of it.",
+            autocompletion=completion.networks_and_supernets,
+        ),
+    ],
     json: options.JsonFlag = False,
 ) -> None:
     """Show one network or supernet: numbers, provenance, classes, what it takes, transfers, latencies.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def add(
     checkpoint: Annotated[
         Path | None, Argument(metavar="CHECKPOINT", help=".safetensors, or a state dict of torch.", show_default=False)
     ] = None,
-    backend: Annotated[str | None, Option(metavar="NAME", help="Backend that builds it.")] = None,
+    backend: Annotated[
+        str | None,
+        Option(metavar="NAME", help="Backend that builds it.", autocompletion=completion.installed_backends),
+    ] = None,
     architecture: Annotated[str | None, Option(metavar="NAME", help="Architecture, as the backend names it.")] = None,
     data: Annotated[str | None, Option(metavar="DATA", help="Dataset it was trained on: DATA, or a name.")] = None,
     image_size: Annotated[int | None, Option(min=1, help="Side of its images in pixels.")] = None,
@@ -212,7 +215,12 @@ def fetch(
     zoo: options.ZooArgument,
     networks: Annotated[
         list[str] | None,
-        Argument(metavar="ID...", help="Ids, or unique beginnings of them; none: all.", show_default=False),
+        Argument(
+            metavar="ID...",
+            help="Ids, or unique beginnings of them; none: all.",
+            show_default=False,
+            autocompletion=completion.networks,
+        ),
     ] = None,
     pin: Annotated[
         bool, Option("--pin", help="Write into the zoo what was found: revision, digest, and a fingerprint.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -62,9 +62,17 @@ def merge(
 def rm(
     zoo: options.ZooArgument,
     networks: Annotated[
-        list[str] | None, Argument(metavar="ID...", help="Ids of networks or supernets, or unique beginnings of them.")
+        list[str] | None,
+        Argument(
+            metavar="ID...",
+            help="Ids of networks or supernets, or unique beginnings of them.",
+            autocompletion=completion.networks_and_supernets,
+        ),
     ] = None,
-    dataset: Annotated[str | None, Option(metavar="NAME", help="All that were trained on this dataset.")] = None,
+    dataset: Annotated[
+        str | None,
+        Option(metavar="NAME", help="All that were trained on this dataset.", autocompletion=completion.datasets),
+    ] = None,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
     json: options.JsonFlag = False,
 ) -> None:
@@ -193,7 +201,14 @@ def _parts(garbage: Garbage) -> list[str]:
 
 def export(
     zoo: options.ZooArgument,
-    network: Annotated[str, Argument(metavar="ID", help="A network's id, or a unique beginning of it.")],
+    network: Annotated[
+        str,
+        Argument(
+            metavar="ID",
+            help="A network's id, or a unique beginning of it.",
+            autocompletion=completion.networks,
+        ),
+    ],
     output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     json: options.JsonFlag = False,
 ) -> None:
