@@ -179,12 +179,13 @@ def test_only_what_differs_is_parsed(tmp_path, monkeypatch):
     assert parsed == [59, 59]
 
 
-def test_all_are_counted_and_some_are_listed(tmp_path):
+def test_all_are_counted_and_some_are_listed(nns, tmp_path):
     a = zoo(tmp_path / "a.h5", [sample_network(number) for number in range(30)])
     b = zoo(tmp_path / "b.h5", [sample_network(number, 1) for number in range(30)])
     found = diff_zoos(a, b, limit=3)
     assert (found.counts["retrained"], len(found.listed)) == (30, 3)
-    assert "27 networks more" in found.table.caption
+    assert "27 networks more: `limit` lists them" in found.table.caption
+    assert "27 networks more: --limit lists them" in nns("zoo", "diff", a, b, "--limit", 3).out
 
 
 def test_a_number_that_differs_under_an_equal_digest_is_seen(tmp_path, monkeypatch):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import in_options, options
 from nns.quantities import counted
 
 SHOWN = 20
@@ -41,4 +42,5 @@ def diff(
     elif found.same:
         note(f"{a} and {b} hold the same: {counted(found.equal, 'network')}, digest {found.a.digest}")
     else:
-        render_table(found.table)
+        table = found.table
+        render_table(replace(table, caption=in_options(table.caption)))

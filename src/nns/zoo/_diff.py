@@ -166,7 +166,7 @@ class ZooDiff:
             lines.append(f"transfers: {', '.join(changes)}")
         for what, counts in (("network", self.counts), ("supernet", self.supernet_counts)):
             left = sum(counts.values()) - sum(each.what == what for each in self.listed)
-            lines += [f"{counted(left, what)} more"] if left else []
+            lines += [f"{counted(left, what)} more: `limit` lists them"] if left else []
         return lines
 
 
