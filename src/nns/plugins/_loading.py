@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +15,7 @@ import pluggy
 
 from nns import hookspecs
 from nns.errors import PluginError
+from nns.plugins._output import prints_to_stderr
 from nns.plugins._registry import Registry
 
 ENTRY_POINT_GROUP = "nns"
@@ -114,7 +113,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Registry:
         owner = f"{_distribution(point)}:{point.name}"
         began = perf_counter()
         try:
-            with redirect_stdout(sys.stderr):  # stdout is for the result of whoever imports nns
+            with prints_to_stderr():
                 registered = _register(point, owner, tables)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything; `nns plugins` reports it
             for table in tables.values():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import MissingZooError, NnsError, PluginError, UnknownNameError
+from nns.plugins._output import prints_to_stderr
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class Registry:
         """
         for kind, name in plugin.registered:
             try:
-                with redirect_stdout(sys.stderr):
+                with prints_to_stderr():
                     made = self.backend(name) if kind == "backend" else self.make(kind, name)
                 if kind == "zoo" and not Path(str(made)).is_file():
                     raise PluginError(f"there is no file {str(made)!r}")
