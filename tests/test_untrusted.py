@@ -171,6 +171,7 @@ OWN = {
     "demo/data.py": "files of this package, and of the package that the demo is about",
     "cli/build_log.py": "a log that it writes",
     "cli/app.py": "what is installed",
+    "plugins/_output.py": "the standard streams",
     "cli/streams.py": "the standard streams",
     "building/folder.py": "its own claims, whose descriptors it locks",
     "tans/supernets.py": "the output of a process of its own",

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import AbstractContextManager, redirect_stdout
-from typing import TextIO
-
-_copy: TextIO | None = None
+from typing import Any
 
 
-def prints_to_stderr() -> AbstractContextManager[TextIO]:
+def prints_to_stderr() -> AbstractContextManager[Any]:
     """Return the context in which what is printed goes to stderr.
 
-    It goes through a copy of the stream that stays open: a log that a plugin starts writes to it ever after, and a
-    plugin that wraps ``sys.stdout`` closes what is below it once its wrapper is gone.
+    It goes there through a stream of its own: a plugin that wraps ``sys.stdout`` closes what is below the wrapper once
+    that is gone, and everybody's stderr with it.
     """
-    global _copy
     try:
-        if sys.stderr is not sys.__stderr__:
-            return redirect_stdout(sys.stderr)  # somebody has put their own in its place
-        if _copy is None or _copy.closed or _copy.buffer.closed:
-            _copy = os.fdopen(os.dup(sys.stderr.fileno()), "w", 1, sys.stderr.encoding, sys.stderr.errors)
+        stream: Any = open(sys.stderr.fileno(), "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - a log that a plugin starts writes to it ever after
     except (OSError, ValueError, AttributeError):  # there is none, or none with a descriptor
-        return redirect_stdout(sys.stderr)
-    return redirect_stdout(_copy)
+        stream = sys.stderr
+    return redirect_stdout(stream)
