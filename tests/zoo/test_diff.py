@@ -228,6 +228,7 @@ def test_the_command(nns, tmp_path):
     assert (ran.code, ran.err) == (0, "")
     assert f"{a} → {b}: 1 added, 1 removed, 1 retrained, 1 equal" in ran.out
     assert "12.0% → 50.0%" in ran.out
+    assert all(name(number) in ran.out for number in (2, 4, 5))  # as many digits as tell them apart
     assert "accuracy moved in 1 network: by +38.0 points" in ran.out
     document = nns("zoo", "diff", a, b, "--json").json
     assert document["same"] is False

@@ -14,7 +14,7 @@ KINDS = ("added", "removed", "retrained", "changed")
 """What may have happened to a network or a supernet: ``changed`` ones have the weights that they had."""
 
 ID_SHOWN = 10
-"""Digits of an id in the table."""
+"""Digits of an id in the table, or as many more as it takes to tell those that are listed apart."""
 
 NAMED = 6
 """Fields of a network that the table names at most."""
@@ -139,18 +139,22 @@ class ZooDiff:
         """What differs, a row each; the caption has the numbers that moved, and what is not listed."""
         columns = [("what", "left"), ("", "left"), ("name", "left"), ("architecture", "left")]
         columns += [("trained on", "left"), ("accuracy", "right"), ("differs", "left")]
-        rows = [self._row(each) for each in (*self.listed, *self.datasets, *self.spaces)]
+        ids = {each.name for each in self.listed} | {each.was for each in self.listed}
+        digits = ID_SHOWN
+        while len({name[:digits] for name in ids}) < len(ids):
+            digits += 1
+        rows = [self._row(each, digits) for each in (*self.listed, *self.datasets, *self.spaces)]
         counts = [f"{count} {kind}" for kind, count in self.counts.items() if count]
         title = f"{self.a.path} → {self.b.path}: " + ", ".join([*counts, f"{self.equal} equal"])
         return Table(title, columns, rows, "\n".join(self._captions()), ("trained on", "architecture", "differs"))
 
-    def _row(self, each: Difference) -> list[str]:
+    def _row(self, each: Difference, digits: int) -> list[str]:
         fields = dict(each.fields or {})
         accuracy = fields.pop("accuracy", None)
         names = list(fields)
         more = f", {len(names) - NAMED} more" if len(names) > NAMED else ""
-        name = each.name[:ID_SHOWN] if each.about else each.name
-        name = f"{each.was[:ID_SHOWN]} → {name}" if each.was else name
+        name = each.name[:digits] if each.about else each.name
+        name = f"{each.was[:digits]} → {name}" if each.was else name
         shown = " → ".join(map(_percent, accuracy)) if accuracy else ""
         return [each.what, each.kind, name, each.about, each.dataset, shown, ", ".join(names[:NAMED]) + more]
 
