@@ -172,6 +172,7 @@ OWN = {
     "cli/build_log.py": "a log that it writes",
     "cli/app.py": "what is installed",
     "plugins/_output.py": "the standard streams",
+    "plugins/starting.py": "templates of this package",
     "cli/streams.py": "the standard streams",
     "building/folder.py": "its own claims, whose descriptors it locks",
     "tans/supernets.py": "the output of a process of its own",

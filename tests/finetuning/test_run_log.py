@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -89,7 +90,12 @@ def test_what_a_row_says(data_of: DataOf, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_interrupted_each_epoch_is_there_once(kind: type[RunLog], data_of: DataOf, tmp_path: Path) -> None:
+def test_interrupted_each_epoch_is_there_once(
+    kind: type[RunLog], data_of: DataOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # TensorBoard reads files in the order of the seconds in their names: nobody starts again within one
+    now, later = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: now() + later[0])
     log = kind(tmp_path / "whole")
     climbed(log, data_of)
     expected = epochs_of(log)
@@ -98,6 +104,7 @@ def test_interrupted_each_epoch_is_there_once(kind: type[RunLog], data_of: DataO
         try:
             climbed(log, data_of, checkpoint=KilledAt(tmp_path / "run", {}, 17))
         except Killed:
+            later[0] += 2.0
             if log.folder.joinpath("log.csv").exists():
                 with (log.folder / "log.csv").open("a") as file:
                     file.write("2026-11-29T1")  # what a kill leaves of a row
