@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import recipes
 import torch
 
 from nns.backends.steps import predict_classes
@@ -31,20 +32,6 @@ from nns.finetuning.finetune_zoo import entrant_of
 from nns.searching import search
 from nns.types import Limits
 from nns.zoo import Zoo
-
-TASKS = (
-    "icons-elementary-contexts",
-    "emoji-twitter-people",
-    "emoji-facebook-category",
-    "glyphs-runic-letters",
-    "glyphs-bengali-letters",
-    "fontstyle-weight-letters",
-    "photos-solar-grade-mono",
-    "icons-gnome-colors-contexts",
-    "photos-solar-defect-poly",
-    "fontstyle-family-hangul",
-)
-"""Those of recipes.py: none is among the twelve of tasks.txt."""
 
 LIMIT = 5_000_000
 
@@ -66,7 +53,7 @@ def main() -> None:
     if args.command == "table":
         _table(_read(args.work / "rows.jsonl"))
         return
-    tasks = args.tasks.read_text(encoding="utf-8").split() if args.tasks else list(TASKS)
+    tasks = args.tasks.read_text(encoding="utf-8").split() if args.tasks else list(recipes.TASKS)
     torch.set_num_threads(1)
     with Zoo(args.zoo) as zoo:
         zoo.offline = True

@@ -509,3 +509,8 @@ class Limits:
     max_latency: float | None = None
     backend: str | None = None
     license: str | None = None
+
+    @property
+    def hold_for_one_size(self) -> bool:
+        """Whether a network that meets them may miss them with a larger input than it was counted at."""
+        return self.max_macs is not None or self.max_latency is not None

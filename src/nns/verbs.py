@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 EPOCHS_WITHIN_BUDGET = 50
 """Epochs at most where only a budget of time is given."""
 PROBE_SHARE = 0.05
-"""Share of a budget that this may take."""
+"""Share of a budget that a look at the images before training may take."""
 
 
 def open_zoo(zoo: ZooLike | None = None) -> Zoo:
@@ -275,11 +275,11 @@ def finetune(
     opened = open_zoo(zoo)
     opened.offline |= offline
     named = networks is not None
-    own_size = limits.max_macs is not None or limits.max_latency is not None
+    own_size = limits.hold_for_one_size
     if isinstance(networks, SavedSearch):
         own_size |= networks.own_size
     elif isinstance(networks, SearchResult):
-        own_size |= networks.limits.max_macs is not None or networks.limits.max_latency is not None
+        own_size |= networks.limits.hold_for_one_size
     dataset = Dataset.of(data, registry=opened.registry)
     # a look at the images before training is worth two points, and takes a second (docs/results.md)
     probe = "ridge" if dataset.labelled and len(dataset.classes) > 1 else None
@@ -301,8 +301,10 @@ def finetune(
 
     def few_enough(found: Sequence[str]) -> Sequence[str]:
         """Keep one of a search's networks where validation images cannot tell which is better."""
+        if len(found) == 1:
+            return found
         validation = len(dataset.planned_splits(seed=seed).get("val", ()))
-        if len(found) == 1 or validation >= TELLING:
+        if validation >= TELLING:
             return found
         (tell or _log.warning)(
             f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell "

@@ -17,6 +17,7 @@ from nns.building.pairs import CLASSES, check_spread
 from nns.building.plan import is_of, plan_architectures
 from nns.building.preparing import named_datasets
 from nns.building.worker import CurveTrainer, Place, train_supernet
+from nns.data.splits import VAL_SHARE
 from nns.errors import DatasetError, UsageError
 from nns.networks import Origin, count_cost, describe_network
 from nns.plugins import installed_plugins
@@ -43,9 +44,6 @@ DOUBT = 0.05
 
 REPEATS = 2
 """How often each is timed; the fastest counts, since what else runs on the machine only ever slows it."""
-
-VALIDATION = 0.15
-"""Share of a dataset that is set apart for validation, unless it has splits."""
 
 EVALUATED = 1 / 3
 """What a validation image costs, in training images: no backward pass."""
@@ -367,7 +365,7 @@ class _Timing:
 def _size(name: str, dataset: Dataset, limit: int | None) -> DatasetSize:
     given = Counter(item.split for item in dataset.items)
     labelled = len(dataset) - given["test"]
-    validation = given["val"] or round(VALIDATION * labelled)
+    validation = given["val"] or round(VAL_SHARE * labelled)
     return DatasetSize(name, len(dataset.classes), min(labelled - validation, limit or labelled), validation)
 
 

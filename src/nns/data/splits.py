@@ -18,6 +18,9 @@ from nns.data.sampling import draw_key
 from nns.errors import DatasetError, UsageError
 from nns.types import SplitName
 
+VAL_SHARE, TEST_SHARE = 0.15, 0.15
+"""Of each class, where a dataset has no splits of its own."""
+
 
 def assign_splits(
     labels: Sequence[int],

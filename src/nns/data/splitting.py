@@ -16,7 +16,7 @@ from nns.data.on_demand import ImagesOnDemand
 from nns.data.parallel import Progress, decode_each
 from nns.data.pixels import Pixels
 from nns.data.room import array_for, move_rows
-from nns.data.splits import assign_splits, split_members
+from nns.data.splits import TEST_SHARE, VAL_SHARE, assign_splits, split_members
 from nns.errors import DatasetError
 from nns.files import release_pages
 from nns.types import LabelledArrays, SplitArrays, SplitName
@@ -95,8 +95,8 @@ class Splitting(Pixels):
         *,
         seed: int = 0,
         workers: int | None = None,
-        val: float = 0.15,
-        test: float = 0.15,
+        val: float = VAL_SHARE,
+        test: float = TEST_SHARE,
         progress: Progress | None = None,
     ) -> tuple[SplitArrays, tuple[Skipped, ...]]:
         """Decode all images of a labelled dataset at one size, split into train, val and test.
@@ -162,8 +162,8 @@ class Splitting(Pixels):
         size: int,
         *,
         seed: int = 0,
-        val: float = 0.15,
-        test: float = 0.15,
+        val: float = VAL_SHARE,
+        test: float = TEST_SHARE,
         unreadable: Collection[str] | None = None,
         progress: Progress | None = None,
     ) -> tuple[dict[SplitName, NDArray[np.int64]], tuple[Skipped, ...]]:
@@ -199,7 +199,7 @@ class Splitting(Pixels):
         in no other split are in ``train``.
         """
         try:
-            return self._members(np.arange(len(self)), (), 0.15, 0.15, seed)
+            return self._members(np.arange(len(self)), (), VAL_SHARE, TEST_SHARE, seed)
         except DatasetError:
             return split_members([item.split or "train" for item in self.items])
 

@@ -126,6 +126,7 @@ def _compare(
     ranked = found.candidates
     largest = max(ranked, key=lambda c: (c.params, -c.rank))
     drawn = ranked[int(np.random.default_rng(seed).integers(len(ranked)))]
+    sizes = input_sizes([zoo.network(each.entry.id) for each in (ranked[0], largest, drawn)], data, recipe)
     runs: list[DemoRun] = []
 
     def data_of(preprocessing: Preprocessing) -> SplitArrays:
@@ -138,8 +139,7 @@ def _compare(
             runs.append(replace(same, choice=choice))
             continue
         network = zoo.network(picked.entry.id)
-        size = input_sizes([network], data, recipe)[network.id]
-        climber = entrant_of(network, found.dataset.classes or 0, seed=seed, image_size=size)
+        climber = entrant_of(network, found.dataset.classes or 0, seed=seed, image_size=sizes[network.id])
         runs.append(DemoRun(choice, picked, climb([climber], data_of, recipe, seed=seed)))
         if runs[-1].result.interrupted:
             raise KeyboardInterrupt

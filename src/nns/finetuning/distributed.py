@@ -103,7 +103,7 @@ class World:
         return DistributedDataParallel(module, static_graph=True)  # so that a layer may get no gradient
 
     def align(self, module: nn.Module) -> None:
-        """Give all processes the first one's statistics of batch norms: in the last step each saw images of its own."""
+        """Copy the first process's statistics of batch norms to all: in the last step each saw images of its own."""
         if self.size > 1:
             from torch import distributed
 

@@ -30,7 +30,7 @@ from nns.finetuning.distributed import world
 from nns.finetuning.sizing import epochs_within, input_size
 from nns.finetuning.teaching import TEACHER_SHARE, Unlabelled, fine_tune_teacher
 from nns.networks import Network, count_cost
-from nns.quantities import format_count, format_seconds
+from nns.quantities import counted, format_count, format_seconds
 from nns.tables import Table, finite
 from nns.types import NetworkCost, NetworkEntry, Preprocessing, SplitArrays
 
@@ -145,7 +145,7 @@ class FinetuneReport:
 
 
 def _with_threads(card: Card) -> str:
-    return f" with {card.threads} thread{'s' * (card.threads > 1)}" if card.threads and card.device == "cpu" else ""
+    return f" with {counted(card.threads, 'thread')}" if card.threads and card.device == "cpu" else ""
 
 
 def _percent(share: float) -> str:
@@ -317,8 +317,8 @@ def input_sizes(
 ) -> dict[str, int]:
     """Choose the side of each network's input, by id; ``seconds`` are for all of them."""
     classes, side = len(dataset.classes), dataset.shorter_side()
-    images = len(dataset.planned_splits(seed=seed)["train"])
     device = resolve_device(recipe.device)
+    images = 0 if seconds is None else len(dataset.planned_splits(seed=seed)["train"])
     sizes = {}
     for network in networks:
         within = None if seconds is None else epochs_within(network, classes, images, seconds / len(networks), device)
