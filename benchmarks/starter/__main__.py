@@ -49,6 +49,7 @@ def main() -> None:
     evaluate.add_argument("--tasks", type=Path, help="names of tasks (benchmarks/finetune/tasks.txt)")
     shelf = steps.add_parser("shelf", help="write the networks of the starter zoo")
     shelf.add_argument("--out", type=Path, required=True, help="the zoo")
+    shelf.add_argument("--shorter", action="store_true", help="add the first stages of the taught ones to a zoo")
     results = steps.add_parser("results", help="add results of fine-tunings to the starter zoo")
     results.add_argument("--bank", type=Path, required=True)
     results.add_argument("--cells", type=Path, required=True, help="cells of `nns bench make`")
@@ -103,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.step == "shelf":
         from starter import shelf
 
-        shelf.main(work / "weights", options.out)
+        shelf.main(work / "weights", options.out, options.shorter)
     else:
         from starter import evaluate
 

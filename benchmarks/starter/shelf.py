@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nns.backends.timm.trunks import base_and_stages
 from nns.networks.describing import Origin, describe_network
 from nns.networks.weights import packaged_weights
 from nns.places import HubWeights
@@ -24,6 +25,8 @@ from starter.exporting import load_trunk
 REFERENCES = Path(__file__).with_name("references.csv")
 PICTURES = "starter-pictures"
 """What the stored networks were taught with: the pictures of step 1. Of a specialist the name says which of them."""
+FEWEST = 3
+"""Stages of the shortest network that is cut from a taught one."""
 SIZE = 64
 """Pixels that stored and packaged networks look at unless they are told otherwise: what they were taught with."""
 PUBLISHED = {
@@ -37,13 +40,20 @@ PUBLISHED = {
 SPDX = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause", "cc-by-4.0": "CC-BY-4.0"}
 
 
-def main(weights: Path, out: Path) -> None:
+def main(weights: Path, out: Path, shorter: bool = False) -> None:
     """Write the networks that are not in the zoo yet.
 
     Args:
         weights: Folder of exported networks.
         out: The zoo.
+        shorter: Only the first stages of the taught networks that are in it.
     """
+    if shorter:
+        with Zoo(out) as zoo:
+            records = list(_shorter(zoo))
+            zoo.store.add_all(records)
+        print(f"{len(records)} added, {out.stat().st_size:,} bytes")
+        return
     with Zoo(out, must_exist=False) as zoo:
         present = set(zoo.store.ids())
         for records in (list(_references()), list(_packaged(present)), list(_taught(weights, present))):
@@ -121,6 +131,28 @@ def _taught(weights: Path, present: set[str]) -> Iterator[NetworkRecord]:
         preprocessing = Preprocessing(SIZE, lites.MEAN, lites.STD)
         origin = Origin(identity, (), trained_on, "")
         yield describe_network(backend, spec, module, preprocessing, origin, float("nan"), provenance, half=True)
+
+
+def _shorter(zoo: Zoo) -> Iterator[NetworkRecord]:
+    """Describe the first stages, from :data:`FEWEST` on, of each taught EfficientNet-Lite of a zoo."""
+    backend = installed_plugins().backend("timm")
+    present = set(zoo.store.ids())
+    for network in zoo.networks():
+        base, whole = base_and_stages(network.spec.name)
+        if not network.entry.source_dataset.startswith("starter-") or whole is None:
+            continue
+        state = network.load(classes=2).state_dict()
+        for stages in range(FEWEST, whole):
+            spec = replace(network.spec, name=f"{base}-s{stages}")
+            identity = network_id(spec, network.entry.source_dataset, 0, {"first_stages_of": network.id})
+            if identity in present:
+                continue
+            module = backend.replace_head(backend.build(spec, 2, 0), 0).eval()
+            module.load_state_dict({name: state[name] for name in module.state_dict()})
+            provenance = replace(network.entry.provenance, extra={"first_stages_of": network.id})
+            origin = Origin(identity, (), network.entry.source_dataset, "")
+            about = (backend, spec, module, network.entry.preprocessing, origin, float("nan"), provenance)
+            yield describe_network(*about, half=True)
 
 
 def _name(architecture: str) -> str:
