@@ -92,7 +92,7 @@ def test_the_same_input_and_seed_give_the_same_answer(search):
 
 
 def test_a_probe_reorders_the_best_by_what_it_finds(search, monkeypatch):
-    monkeypatch.setattr("nns.searching.ranking.PROBED", 10)  # the zoo has but twelve
+    monkeypatch.setattr("nns.searching.searcher.PROBED", 10)  # the zoo has but twelve
     plain, probed = search("--top", 12).json, search("--top", 12, "--probe", "--probe-seconds", 600).json
     assert all(candidate["probe"] is None for candidate in plain["candidates"])
     assert {c["id"] for c in probed["candidates"][:10]} == {c["id"] for c in plain["candidates"][:10]}

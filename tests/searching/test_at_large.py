@@ -66,13 +66,14 @@ def test_never_from_scratch_before_imagenet_on_images_of_another_kind(small_zoo,
 
 
 def test_far_from_everything_known_the_prior_s_best_is_one_of_those_chosen_together(small_zoo, monkeypatch):
-    from nns.searching import candidates, ranking
+    from nns.searching import candidates
+    from nns.searching.neighbours import Surroundings
 
-    real = ranking.neighbourhood
+    real = Surroundings.of
     monkeypatch.setattr(candidates, "choose_together", lambda order, *_: list(order)[5:8])
     with Zoo(small_zoo.path) as zoo:
         for far in (True, False):
-            monkeypatch.setattr(ranking, "neighbourhood", lambda *a, far=far: replace(real(*a), far=far))
+            monkeypatch.setattr(Surroundings, "of", lambda *a, far=far: replace(real(*a), far=far))
             found = search(str(small_zoo.query), zoo)
             assert len(found.together) == 3
             assert (found.static_choice.entry.id in {each.entry.id for each in found.together}) is far

@@ -5,8 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from nns.searching.neighbours import neighbourhood
+from nns.searching.neighbours import Surroundings
 from nns.types import DatasetRecord
+
+
+def neighbourhood(query, zoo, count=3):
+    return Surroundings(zoo).of(query, count)
 
 
 class FakeZoo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,44 +52,79 @@ class Neighbourhood:
     far: bool
 
 
-def neighbourhood(query: DatasetRecord, zoo: Zoo, count: int = 3) -> Neighbourhood:
-    """Find the datasets of a zoo that are most like a query; the query itself, if it is there, is left out."""
-    records = [record for record in zoo.datasets() if record.digest != query.digest and len(record.features)]
-    records = [record for record in records if record.features.shape[1] == query.features.shape[1]]
-    if not records or not len(query.features):
-        return Neighbourhood((), float("nan"), True)
-    distances, usual = _distances(query, records)
-    order = np.argsort(distances, kind="stable")[:count]
-    best = _winners(zoo, {records[i].digest for i in order})
-    nearest = tuple(
-        Neighbour(records[i].name, float(distances[i]), *best.get(records[i].digest, ("", float("nan")))) for i in order
-    )
-    return Neighbourhood(nearest, usual, bool(nearest[0].distance > usual))
+class Surroundings:
+    """The datasets of a zoo, among which queries lie."""
+
+    def __init__(self, zoo: Zoo) -> None:
+        """Read them, and the results on them."""
+        self._zoo = zoo
+        self._records = [record for record in zoo.datasets() if len(record.features)]
+        self._means = [np.asarray(record.features, np.float64).mean(axis=0) for record in self._records]
+        self._known: dict[str, list[tuple[str, float]]] = {}
+        for transfer in zoo.store.transfers():
+            self._known.setdefault(transfer.dataset_digest, []).append((transfer.network_id, transfer.accuracy))
+        self._winners: dict[str, tuple[str, float]] = {}
+        self._places: dict[tuple[int, ...], _Places] = {}
+
+    def of(self, query: DatasetRecord, count: int = 3) -> Neighbourhood:
+        """Find the datasets that are most like a query; the query itself, if it is there, is left out."""
+        width = query.features.shape[1]
+        rows = [
+            row
+            for row, record in enumerate(self._records)
+            if record.digest != query.digest and record.features.shape[1] == width
+        ]
+        if not rows or not len(query.features):
+            return Neighbourhood((), float("nan"), True)
+        places = self._places_of(tuple(rows))
+        distances: NDArray[np.float64] = 1 - places.units @ _unit(
+            np.asarray(query.features, np.float64).mean(axis=0) - places.centre
+        )
+        order = np.argsort(distances, kind="stable")[:count].tolist()
+        nearest = tuple(
+            Neighbour(self._records[rows[i]].name, float(distances[i]), *self._winner(self._records[rows[i]].digest))
+            for i in order
+        )
+        return Neighbourhood(nearest, places.usual, bool(nearest[0].distance > places.usual))
+
+    def _places_of(self, rows: tuple[int, ...]) -> _Places:
+        """Place datasets among each other; kept for all of them alone, as a search leaves out one at most."""
+        if rows in self._places:
+            return self._places[rows]
+        places = _Places.of(np.stack([self._means[row] for row in rows]))
+        if len(rows) == len(self._records):
+            self._places[rows] = places
+        return places
+
+    def _winner(self, digest: str) -> tuple[str, float]:
+        """Return the best known network of a dataset: of those trained on it and of transfers to it."""
+        if digest not in self._winners:
+            own = self._zoo.store.best_trained_on(digest)
+            known = [*self._known.get(digest, ()), *([(own.id, own.accuracy)] if own is not None else ())]
+            known = [(network, accuracy) for network, accuracy in known if np.isfinite(accuracy)]
+            # of equals the smaller id
+            best = min(known, key=lambda each: (-each[1], each[0]), default=("", float("nan")))
+            self._winners[digest] = best[0], float(best[1])
+        return self._winners[digest]
 
 
-def _distances(query: DatasetRecord, records: Sequence[DatasetRecord]) -> tuple[NDArray[np.float64], float]:
-    """Return the distances of the query to all, and the usual distance of a dataset to its nearest."""
-    means = np.stack([np.asarray(record.features, np.float64).mean(axis=0) for record in records])
-    centre = means.mean(axis=0)
-    rows = _unit(means - centre)
-    distances: NDArray[np.float64] = 1 - rows @ _unit(np.asarray(query.features, np.float64).mean(axis=0) - centre)
-    if len(records) < 3:
-        return distances, float("nan")
-    between = 1 - rows @ rows.T
-    np.fill_diagonal(between, np.inf)
-    return distances, float(np.quantile(between.min(axis=1), FAR_QUANTILE))
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Directions of d datasets from their centre, (d, D), that centre, and the usual distance to the nearest."""
 
+    units: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    usual: float
 
-def _winners(zoo: Zoo, digests: Collection[str]) -> dict[str, tuple[str, float]]:
-    """Return the best known network of some datasets by digest: of their own networks and of transfers to them."""
-    own = {digest: zoo.store.best_trained_on(digest) for digest in digests}
-    known = [(digest, entry.id, entry.accuracy) for digest, entry in own.items() if entry is not None]
-    known += [(record.dataset_digest, record.network_id, record.accuracy) for record in zoo.store.transfers()]
-    best: dict[str, tuple[str, float]] = {}
-    for digest, network, accuracy in sorted(row for row in known if row[0] in digests):
-        if np.isfinite(accuracy) and (digest not in best or accuracy > best[digest][1]):
-            best[digest] = (network, float(accuracy))
-    return best
+    @classmethod
+    def of(cls, means: NDArray[np.float64]) -> _Places:
+        centre = means.mean(axis=0)
+        units = _unit(means - centre)
+        if len(means) < 3:
+            return cls(units, centre, float("nan"))
+        between = 1 - units @ units.T
+        np.fill_diagonal(between, np.inf)
+        return cls(units, centre, float(np.quantile(between.min(axis=1), FAR_QUANTILE)))
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
