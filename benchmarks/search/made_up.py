@@ -34,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     random = np.random.default_rng(0)
     with Zoo(args.zoo, must_exist=False) as zoo:
-        zoo.store.add_networks(network(number, b"") for number in range(args.networks))
+        zoo.store.add_all(network(number, b"") for number in range(args.networks))
         digests = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(args.datasets)]
         for number, digest in enumerate(digests):
             features = random.standard_normal((IMAGES, FEATURES), np.float32)
@@ -42,7 +42,7 @@ def main() -> None:
             classes = tuple(f"class {k}" for k in range(14))
             name = f"dataset-{number}"
             zoo.store.add_dataset(DatasetRecord(name, digest, classes, features, labels, 300, zoo.extractor.name))
-        ids = zoo.ids()
+        ids = zoo.store.ids()
         pairs = random.choice(args.networks * args.datasets, args.networks // 2 + 1, replace=False).tolist()
         rows = [(*divmod(pair, args.datasets), float(random.uniform(0.3, 0.9))) for pair in pairs]
         zoo.store.put_transfers(

@@ -12,6 +12,7 @@ would expect, and carries the exit code with which the command line ends::
     ├── NoNetworkError(LookupError)   5   nothing within the limits
     ├── ReproError(AssertionError)    6   a reproducibility check failed
     ├── WeightsError(RuntimeError)    7   weights that cannot be had: offline, refused, wrong bytes
+    ├── ServerError(ConnectionError)  8   a server of searches that refuses, or answers nonsense or nothing
     └── PluginError(RuntimeError)     1   a plugin is broken
 """
 
@@ -95,6 +96,12 @@ class WeightsError(NnsError, RuntimeError):
     """Weights cannot be had: offline, refused, no such file, other bytes than are meant, wrong shapes."""
 
     exit_code = 7
+
+
+class ServerError(NnsError, ConnectionError):
+    """A server of searches that cannot be asked, refuses, or answers what is no answer."""
+
+    exit_code = 8
 
 
 class PluginError(NnsError, RuntimeError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -30,6 +31,17 @@ UNREADABLE = ""
 """Content digest of a source that cannot be opened."""
 
 _Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedImage:
+    """An image file that is on no disk, as one that was sent here: its content is that of the file."""
+
+    content: bytes
+
+    def open(self) -> Image.Image:
+        """Open it without decoding it; raises whatever Pillow raises on a bad file."""
+        return open_bytes(self.content)
 
 
 def read_file(path: Path) -> tuple[bytes, _Stamp]:
@@ -129,6 +141,8 @@ class ImageReader:
             Hex sha256 of the file's bytes, or of mode, size and pixels of an image that is no file;
             :data:`UNREADABLE` where it cannot be opened.
         """
+        if isinstance(source, ReceivedImage):
+            return sha256(source.content).hexdigest()
         try:
             if not isinstance(source, Path):
                 return _digest_of_pixels(source.open)
