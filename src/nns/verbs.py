@@ -5,19 +5,16 @@ Each opens what it is given, then makes one call; the command line goes through 
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nns.errors import NnsError, UsageError, WeightsError, ZooError
+from nns.errors import NnsError, UsageError, ZooError
 from nns.files import real_path
-from nns.quantities import Quantity, counted, duration_of, limits_of
+from nns.quantities import Quantity, duration_of, limits_of
 from nns.threads import threads_wanted
 from nns.zoo import Zoo, default_zoo_path
 
@@ -25,14 +22,11 @@ if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
     from nns.data import Dataset, Seen
     from nns.finetuning import LadderEvent, Recipe
-    from nns.finetuning.checkpoint import Choice
     from nns.finetuning.finetune_zoo import FinetuneReport
     from nns.finetuning.saved_search import SavedSearch
     from nns.history import FineTuning
-    from nns.searching import Candidate, SearchResult
-    from nns.types import Limits
+    from nns.searching import SearchResult
 
-_log = logging.getLogger("nns")
 
 ZooLike = Zoo | str | os.PathLike[str]
 Progress = Callable[[str, int, int], None]
@@ -40,8 +34,6 @@ Progress = Callable[[str, int, int], None]
 
 EPOCHS_WITHIN_BUDGET = 50
 """Epochs at most where only a budget of time is given."""
-PROBE_SHARE = 0.05
-"""Share of a budget that a look at the images before training may take."""
 
 
 def open_zoo(zoo: ZooLike | None = None) -> Zoo:
@@ -245,18 +237,11 @@ def finetune(
     """
     from nns.data import Dataset, Seen
     from nns.finetuning import check_target, named_recipe, resolve_device
-    from nns.finetuning.choosing import TELLING
+    from nns.finetuning.chooser import Asked, Chooser
     from nns.finetuning.distributed import joined_world
-    from nns.finetuning.finetune_zoo import PROBED_BEFORE_TRAINING, versions
     from nns.finetuning.finetune_zoo import finetune as train
     from nns.finetuning.run_log import open_log
-    from nns.finetuning.saved_search import SavedSearch
     from nns.finetuning.training import check_compile
-    from nns.networks import bring_weights, check_records, latencies
-    from nns.networks.hub import is_offline
-    from nns.searching import SearchResult
-    from nns.searching.limits import check_limits
-    from nns.searching.ranking import search as rank
 
     began = time.perf_counter() if since is None else since
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
@@ -274,112 +259,19 @@ def finetune(
     check_target(target)
     opened = open_zoo(zoo)
     opened.offline |= offline
-    named = networks is not None
-    own_size = limits.hold_for_one_size
-    if isinstance(networks, SavedSearch):
-        own_size |= networks.own_size
-    elif isinstance(networks, SearchResult):
-        own_size |= networks.limits.hold_for_one_size
     dataset = Dataset.of(data, registry=opened.registry)
-    # a look at the images before training is worth two points, and takes a second (docs/results.md)
-    probe = "ridge" if dataset.labelled and len(dataset.classes) > 1 else None
-
-    def search_within_limits(offline: bool, limits: Limits = limits, tries: int = tries) -> SearchResult:
-        return rank(
-            dataset, opened, limits,
-            tries=tries, device="cpu", seed=seed, offline=offline, probe=probe, probed=PROBED_BEFORE_TRAINING,
-            probe_seconds=math.inf if recipe.seconds is None else PROBE_SHARE * recipe.seconds,
-            history=own_fine_tunings() if history else (), progress=progress, tell=tell,
-        )  # fmt: skip
-
-    question = {
-        "data": dataset.digest, "zoo": str(real_path(opened.path)), "limits": asdict(limits), "tries": tries,
-        "recipe": asdict(recipe), "image_size": image_size, "seed": seed, "offline": offline,
-        "distill": distill, "versions": versions(),
-    }  # fmt: skip
-    before = None if named else chosen_before(target, question, opened)
-
-    def few_enough(found: Sequence[str]) -> Sequence[str]:
-        """Keep one of a search's networks where validation images cannot tell which is better."""
-        if len(found) == 1:
-            return found
-        validation = len(dataset.planned_splits(seed=seed).get("val", ()))
-        if validation >= TELLING:
-            return found
-        (tell or _log.warning)(
-            f"trying one network, not {len(found)}: {counted(validation, 'validation image')} cannot tell "
-            f"which is better, {TELLING} could"
-        )
-        return found[:1]
-
-    def choose(
-        networks: SearchResult | SavedSearch | Sequence[str] | None,
-    ) -> tuple[list[str], dict[str, float], tuple[Candidate, ...]]:
-        """Return ids of networks, whose weights are here by then, what is expected of them, and what is left out."""
-        left_out: tuple[Candidate, ...] = ()
-        expected: dict[str, float] = {}
-        if networks is None:
-            # an interrupted run is about what was chosen for it: another search has another time, and other results
-            if before is not None:
-                networks, expected = before.networks, before.expected
-            else:
-                dataset.check_readable()  # now: the search may keep in the zoo what it measures
-                networks = search_within_limits(offline or is_offline())
-        if isinstance(networks, SearchResult):
-            left_out, found = networks.left_out, networks.together
-            expected = {candidate.entry.id: candidate.predicted_accuracy for candidate in found}
-            networks = few_enough([candidate.entry.id for candidate in found])
-        elif isinstance(networks, SavedSearch):
-            expected, networks = dict(networks.expected), few_enough(networks.ids)
-        chosen = [opened.resolve(network) for network in networks]
-        if not chosen:
-            raise UsageError("`networks` names none")
-        brought = [opened.network(network) for network in chosen]
-        check_records(opened, [network.entry for network in brought])  # before anything large is fetched or trained
-        if named:
-            check_limits(
-                [network.entry for network in brought], len(dataset.classes), limits, partial(latencies, opened)
-            )
-        missing = bring_weights(brought, progress, tell)
-        if missing and (named or len(missing) == len(chosen)):
-            error = next(iter(missing.values()))
-            raise error if named else _with_what_is_here(error, search_within_limits)
-        for error in missing.values():
-            (tell or _log.warning)(f"left out: {error}")
-        return [network for network in chosen if network not in missing], expected, left_out
-
-    def choose_teacher(chosen: Sequence[str]) -> str | None:
-        """Return who teaches them, whose weights are here by then; None if nobody does."""
-        if not distill:
-            return None
-        if before is not None:
-            teacher = before.teacher
-            if teacher is None:
-                return None
-        elif distill is True:
-            # whose weights may be used does not change with their size
-            without = limits_of(None, None, None, None, None, license)
-            best = search_within_limits(offline or is_offline(), without, 1).best
-            teacher = best.entry.id
-            if teacher in chosen:
-                (tell or _log.warning)(f"nothing is expected to do better than {teacher[:10]}, so nothing teaches it")
-                return None
-            (tell or _log.info)(f"{teacher[:10]} ({best.entry.spec.name}) is fine-tuned first, and teaches")
-        else:
-            teacher = opened.resolve(distill)
-        check_records(opened, [opened.network(teacher).entry])
-        for error in bring_weights([opened.network(teacher)], progress, tell).values():
-            raise error
-        return teacher
-
+    asked = Asked(
+        networks, limits, recipe, tries, image_size, seed, offline, distill, own_fine_tunings if history else tuple
+    )
+    chooser = Chooser(dataset, opened, target, asked, progress, tell)
     with joined_world(where) as together:
-        log = open_log(log_to, target) if log_to is not None and together.first else None
         if distill and together.size > 1:
             raise UsageError("`distill` needs one process, not several by torchrun")
-        chosen, expected, left_out = together.from_first(lambda: choose(networks))
+        log = open_log(log_to, target) if log_to is not None and together.first else None
+        chosen = together.from_first(chooser.networks)
         if on_chosen:
-            on_chosen(chosen)
-        teacher = choose_teacher(chosen)
+            on_chosen(chosen.networks)
+        teacher = chooser.teacher(chosen.networks)
         (on_data or Seen.log)(dataset.seen)
 
         def note(event: LadderEvent, images: int) -> None:
@@ -389,42 +281,15 @@ def finetune(
                 log(event)
 
         report = train(
-            dataset, opened, chosen, target, recipe,
-            image_size=image_size, own_size=own_size, question=None if named else question, seed=seed,
-            on_event=note, since=began, expected=expected, teacher=teacher, unlabelled=unlabelled,
+            dataset, opened, chosen.networks, target, recipe,
+            image_size=image_size, own_size=chooser.own_size, question=chooser.question, seed=seed,
+            on_event=note, since=began, expected=chosen.expected, teacher=teacher, unlabelled=unlabelled,
             on_decode=(lambda done, total: progress("reading images", done, total)) if progress else None,
         )  # fmt: skip
         if log:
             log.close()
         kept = keep(report, dataset, opened, seed) if history and together.first else "off"
-        return replace(report, left_out=left_out, kept=kept, first=together.first)
-
-
-def chosen_before(target: Path, question: Mapping[str, Any], zoo: Zoo) -> Choice | None:
-    """Return what a search chose for a run that was interrupted before it wrote ``target``: that is what goes on."""
-    from nns.finetuning.checkpoint import Checkpoint
-
-    for file in Checkpoint.files(real_path(target.expanduser())):
-        choice = Checkpoint.chosen_for(file, question)
-        try:
-            if choice is not None:
-                for network in (*choice.networks, *filter(None, [choice.teacher])):
-                    zoo.resolve(network)
-                return choice
-        except NnsError:  # it is no longer in the zoo
-            continue
-    return None
-
-
-def _with_what_is_here(error: WeightsError, search_within_limits: Callable[[bool], SearchResult]) -> WeightsError:
-    """Add to why nothing could be fetched which network on this disk would be tried."""
-    try:
-        best = search_within_limits(True).best
-    except NnsError:  # there is none
-        return error
-    return WeightsError(
-        f"{error}. Of those on this disk {best.entry.id[:10]} ({best.entry.spec.name}) is the first: `offline` tries it"
-    )
+        return replace(report, left_out=chosen.left_out, kept=kept, first=together.first)
 
 
 def keep(report: FinetuneReport, dataset: Dataset, zoo: Zoo, seed: int) -> str:

@@ -14,7 +14,7 @@ from nns.finetuning._run import Run
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
 DOCUMENT |= {"tried", "left_out"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
-DOCUMENT |= {"dataset", "macro_f1", "calibration", "threads", "taught_by"}
+DOCUMENT |= {"dataset", "macro_f1", "calibration", "only_class", "threads", "taught_by"}
 EPOCH = {"val_macro_f1", "epoch", "train_loss", "val_loss", "val_accuracy"}
 TRIED = {"network", "val_accuracy", "epochs", "stopped", "rungs"}
 
@@ -258,12 +258,42 @@ def test_a_search_in_a_file_is_tried_as_one_that_has_just_been_made(nns, search,
 
 def test_a_network_that_is_named_beside_limits_must_meet_them(finetune, search, tmp_path):
     best = search("--backend", "example").json["candidates"][0]
-    for limit in (("--max-params", best["params"] - 1), ("--max-macs", best["macs"] - 1), ("--backend", "timm")):
+    for limit in (
+        ("--max-params", best["params"] - 1),
+        ("--max-macs", best["macs"] - 1),
+        ("--max-latency", "1us"),
+        ("--backend", "timm"),
+    ):
         done = finetune("--network", best["id"], "--epochs", 1, limits=limit)
         assert (done.code, done.out) == (5, ""), done.err
         assert best["id"][:10] in done.err
     assert not (tmp_path / "model").exists()
     assert finetune("--network", best["id"], "--epochs", 1, limits=("--max-params", best["params"])).code == 0
+
+
+def test_a_network_that_has_learned_nothing_says_so(finetune, nns, small_zoo, tmp_path):
+    done = finetune("--epochs", 1, "--lr", 1e-9, "--head-only")
+    assert done.json["only_class"] in {"8", "9"}, done.json
+    seen = nns("finetune", small_zoo.query, "--zoo", small_zoo.path, "-o", tmp_path / "again", "--epochs", 1, "--lr",
+               1e-9, "--head-only", "--device", "cpu", "--max-params", "300k")  # fmt: skip
+    said = f"It says {done.json['only_class']!r} of every validation image: it has learned nothing yet."
+    assert said in " ".join(seen.out.split()), seen.out
+
+
+def test_an_input_size_beside_limits_of_macs_and_latency_must_meet_them(finetune, search, tmp_path):
+    best = search("--backend", "example").json["candidates"][0]
+    own = ("--max-macs", best["macs"])
+    for given in ((), ("--network", best["id"])):
+        done = finetune(*given, "--epochs", 1, "--image-size", 64, limits=own)
+        assert (done.code, done.out) == (5, ""), done.err
+        assert "at image_size=64 it takes" in done.err
+        assert "leave image_size out" in done.err
+    slow = finetune("--network", best["id"], "--epochs", 1, "--image-size", 1024, limits=("--max-latency", "5ms"))
+    assert (slow.code, slow.out) == (5, ""), slow.err
+    assert not (tmp_path / "model").exists()
+    more = finetune("--network", best["id"], "--epochs", 1, "--image-size", 64, limits=("--max-macs", "1G"))
+    assert (more.code, more.json["image_size"]) == (0, 64), more.err
+    assert more.json["macs"] > best["macs"]
 
 
 def test_an_interrupted_run_goes_on_with_what_was_chosen_for_it(finetune, monkeypatch):

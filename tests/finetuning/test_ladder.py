@@ -59,6 +59,13 @@ def test_as_many_candidates_as_the_budget_has_epochs_for() -> None:
     assert affordable(10, epoch_seconds=1.0, seconds=0.1, keep=0.5) == 1
 
 
+def test_what_calls_everything_one_class_says_so(data_of: DataOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert climb(four()[:1], data_of, RECIPE).only_class is None
+    compute = ladder.compute_logits
+    monkeypatch.setattr(ladder, "compute_logits", lambda *args: compute(*args) * 0 + [0.0, 1.0, *[0.0] * 8])
+    assert climb(four()[:1], data_of, RECIPE).only_class == 1
+
+
 def test_the_better_half_goes_on(data_of: DataOf) -> None:
     recorder = Recorder()
     result = climb(four(), data_of, RECIPE, on_event=recorder)

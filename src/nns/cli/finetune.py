@@ -164,6 +164,8 @@ def _show(update: Any) -> Any:
             note(event.message)
         elif event.kind == "train":
             update(f"{event.rung}/{event.rungs} {event.network}", 0, event.epochs)
+        elif event.kind == "test":
+            update("testing", 0, None, event.message)
         if event.kind == "epoch" and event.epoch is not None:
             key = f"{event.rung}/{event.rungs} {event.network}"
             done[key] = done.get(key, 0) + 1

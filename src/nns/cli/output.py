@@ -125,6 +125,8 @@ def _plain(text: str) -> Text:
 
 SAY_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal, and before the first."""
+SAY_AGAIN = 6
+"""Times as long until a line that has not changed is said once more."""
 
 
 @contextmanager
@@ -137,9 +139,12 @@ def _said_progress() -> Iterator[Callable[..., None]]:
     said, ended, began = [""], Event(), perf_counter()
 
     def say() -> None:
+        before, again = "", 0
         while not ended.wait(SAY_EVERY):
-            if said[0]:
-                note(f"{said[0]} · {format_seconds(perf_counter() - began)}")
+            again = 0 if said[0] != before else again + 1
+            before = said[0]
+            if before and again % SAY_AGAIN == 0:
+                note(f"{before} · {format_seconds(perf_counter() - began)}")
 
     def update(what: str, done: int, total: int | None, note: str = "") -> None:
         counted = f": {done}" + ("" if total is None else f" of {total}") if done or total else ""

@@ -124,6 +124,7 @@ class LadderResult:
         interrupted: Whether Ctrl-C ended the ladder.
         calibration: By what its logits are divided; None if Ctrl-C left that out.
         threads: Threads that it ran with, on which weights depend in their last digits; 0 if that is not known.
+        only_class: What the winner says of every validation image, if that is one class: it has learned nothing yet.
         taught_by: What there is to say of the network that taught the winner; None: none did.
     """
 
@@ -141,6 +142,7 @@ class LadderResult:
     taught_by: Json | None = None
     calibration: Calibration | None = None
     threads: int = 0
+    only_class: int | None = None
 
 
 @dataclass

@@ -83,6 +83,11 @@ class FinetuneReport:
     def _repr_html_(self) -> str:
         return self.table().html()
 
+    @property
+    def only_class(self) -> str | None:
+        """What the network says of every validation image, if that is one class: it has learned nothing yet."""
+        return None if self.result.only_class is None else self.card.classes[self.result.only_class]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document of ``nns finetune``."""
         card = self.card
@@ -98,6 +103,7 @@ class FinetuneReport:
             "test_accuracy": None if card.test_accuracy is None else finite(card.test_accuracy),
             "macro_f1": None if card.macro_f1 is None else finite(card.macro_f1),
             "epochs": card.epochs,
+            "only_class": self.only_class,
             "calibration": None if card.calibration is None else asdict(card.calibration),
             "seconds": round(self.result.seconds, 3),
             "device": card.device,
@@ -134,12 +140,15 @@ class FinetuneReport:
         rows = [[tried.network, _percent(tried.val_accuracy), tried.trained(), tried.stopped] for tried in card.tried]
         test = "no test split" if card.test_accuracy is None else f"test accuracy {card.test_accuracy:.1%}"
         test += "" if card.macro_f1 is None else f", macro F1 {card.macro_f1:.1%}"
+        said = ""
+        if self.only_class is not None:
+            said = f"\nIt says {self.only_class!r} of every validation image: it has learned nothing yet. Train longer."
         return Table(
             f"{card.spec.name}, {format_count(card.params)} parameters: "
             f"validation accuracy {card.val_accuracy:.1%}, {test}",
             [("tried", "left"), ("validation accuracy", "right"), ("epochs", "right"), ("ended", "left")],
             rows,
-            f"{format_seconds(self.result.seconds)} on {card.device}{_with_threads(card)}.",
+            f"{format_seconds(self.result.seconds)} on {card.device}{_with_threads(card)}.{said}",
             ("epochs", "ended"),
         )
 

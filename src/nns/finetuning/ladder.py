@@ -149,6 +149,7 @@ class _Ladder:
         self.teacher: Teacher | None = None
         self.started = time.perf_counter()
         self.interrupted = False
+        self.only_class: int | None = None
         self.rungs: tuple[Rung, ...] = ()
         self.number = self.entered = 0
         self.diverged: DivergedError | None = None
@@ -362,6 +363,7 @@ class _Ladder:
             macro_f1=macro_f1,
             calibration=calibration,
             threads=self.threads,
+            only_class=self.only_class,
         )
 
     def _calibrate(self, winner: Entrant, module: nn.Module) -> Calibration | None:
@@ -371,7 +373,10 @@ class _Ladder:
             val = self.data_of(winner.preprocessing).val
             if not len(val):
                 return Calibration(1.0, 0)
-            return calibrate(compute_logits(module.to(device), val, winner.preprocessing, device), val.labels)
+            logits = compute_logits(module.to(device), val, winner.preprocessing, device)
+            if len(said := np.unique(logits.argmax(1))) == 1 < len(np.unique(val.labels)):
+                self.only_class = int(said[0])
+            return calibrate(logits, val.labels)
         except KeyboardInterrupt:
             self.interrupted = True
             return None

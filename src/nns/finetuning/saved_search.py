@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nns.documents import parse_json
 from nns.errors import UsageError
 from nns.untrusted import SEARCH, read_file
+
+if TYPE_CHECKING:
+    from nns.searching import SearchResult
 
 MAX_ID = 64
 
@@ -28,6 +31,12 @@ class SavedSearch:
     ids: tuple[str, ...]
     expected: Mapping[str, float]
     own_size: bool
+
+    @classmethod
+    def of(cls, result: SearchResult) -> SavedSearch:
+        """Note of a search's answer the networks that are best tried together."""
+        expected = {found.entry.id: found.predicted_accuracy for found in result.together}
+        return cls(tuple(expected), expected, result.limits.hold_for_one_size)
 
 
 def read_search(path: Path, top: int) -> SavedSearch:

@@ -9,13 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nns.backends.convolutions import quick_convolutions
 from nns.backends.seeding import seeded
+from nns.errors import NoNetworkError
+from nns.networks.latency import measure_latency
+from nns.networks.listing import cost_without_weights
+from nns.quantities import format_count, format_seconds
 
 if TYPE_CHECKING:
     from nns.networks import Network
+    from nns.types import Limits
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
 SMALL = 64
@@ -82,3 +88,34 @@ def epochs_within(network: Network, classes: int, images: int, seconds: float, d
             taken.append(time.perf_counter() - began)
     each = max(min(taken), 1e-6) / IMAGES  # the first pays for allocations, and others for what else runs here
     return lambda size: seconds / (max(1, images) * each * (size / usual) ** 2)
+
+
+def check_at_size(network: Network, size: int, classes: int, limits: Limits) -> None:
+    """Check that a network meets the limits that depend on its input at another size than its own.
+
+    Args:
+        network: The network; its weights are not read.
+        size: Side of the input in pixels.
+        classes: Of the head.
+        limits: Of them, MACs and latency.
+
+    Raises:
+        NoNetworkError: If it does not.
+        UsageError: If it does not run at that size.
+    """
+    backend, own = network.backend, network.entry.preprocessing.size
+    preprocessing = backend.preprocessing(network.spec, size)
+    takes = ""
+    if limits.max_macs is not None:
+        cost = cost_without_weights(backend, network.spec, preprocessing, [""] * classes)
+        if (macs := cost.macs(classes)) > limits.max_macs:
+            takes = f"{format_count(macs)} MACs, and {format_count(limits.max_macs)} are allowed"
+    if not takes and limits.max_latency is not None:
+        module = backend.build(replace(network.spec, source="random"), classes)
+        if (seconds := measure_latency(module, preprocessing)) > limits.max_latency:
+            takes = f"{format_seconds(seconds)}, and {format_seconds(limits.max_latency)} are allowed"
+    if takes:
+        raise NoNetworkError(
+            f"{network.id[:10]} ({network.spec.name}) meets the limits at its own {own} px; at image_size={size} it "
+            f"takes {takes}: leave image_size out, or raise the limit"
+        )
