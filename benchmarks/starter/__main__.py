@@ -55,6 +55,10 @@ def main() -> None:
     results.add_argument("--cells", type=Path, required=True, help="cells of `nns bench make`")
     results.add_argument("--zoo", type=Path, required=True, help="the zoo that they are of")
     results.add_argument("--out", type=Path, required=True, help="the starter zoo")
+    results.add_argument("--add", nargs="*", default=[], metavar="ID", help="networks of --zoo that it gets, too")
+    results.add_argument(
+        "--images", type=int, default=48, help="of a new dataset whose features it keeps"
+    )
     run(parser.parse_args())
 
 
@@ -100,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.step == "results":
         from starter import results
 
-        results.main(options.bank, options.cells, options.zoo, options.out)
+        results.main(options.bank, options.cells, options.zoo, options.out, options.add, options.images)
     elif options.step == "shelf":
         from starter import shelf
 
