@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from nns.backends.convolutions import quick_convolutions
-from nns.backends.seeding import seeded
 from nns.finetuning.recipe import Recipe
+from nns.finetuning.timing import training_step
 from nns.threads import measured_threads, threads_given
 from nns.types import Preprocessing
 
@@ -37,23 +36,13 @@ def training_threads(
         budget: Seconds for everything.
     """
     import torch
-    from torch.nn import functional as F
 
     if device != "cpu" or threads_given() or torch.get_num_threads() == 1:
         return torch.get_num_threads()
-    module = copy.deepcopy(module).to(memory_format=torch.channels_last).train()
-    size = preprocessing.size
-
-    def step(units: int) -> None:
-        with torch.set_grad_enabled(not recipe.head_only):
-            drawn = torch.randn(IMAGES * units, 3, size, size).to(memory_format=torch.channels_last)
-            loss = F.cross_entropy(module(drawn), torch.zeros(len(drawn), dtype=torch.long))
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
 
     def whole(unit: float) -> float:
         epochs = recipe.epochs * images * unit / IMAGES
         return epochs if budget is None else min(budget, epochs)
 
-    with seeded(0), quick_convolutions(module):
-        return measured_threads(step, max(1, recipe.batch_size // IMAGES), whole)
+    with training_step(copy.deepcopy(module), preprocessing.size, head_only=recipe.head_only) as step:
+        return measured_threads(lambda units: step(IMAGES * units), max(1, recipe.batch_size // IMAGES), whole)

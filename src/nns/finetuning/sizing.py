@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nns.backends.convolutions import quick_convolutions
-from nns.backends.seeding import seeded
 from nns.errors import NoNetworkError
+from nns.finetuning.timing import training_step
 from nns.networks.latency import measure_latency
 from nns.networks.listing import cost_without_weights
 from nns.quantities import format_count, format_seconds
@@ -71,20 +69,12 @@ def epochs_within(network: Network, classes: int, images: int, seconds: float, d
         seconds: For all of it.
         device: ``"cpu"`` or ``"cuda"``.
     """
-    import torch
-    from torch.nn import functional as F
-
     usual = network.backend.preprocessing(network.spec, USUAL).size
-    module = network.load(classes).to(device).to(memory_format=torch.channels_last).train()
-    labels = torch.zeros(IMAGES, dtype=torch.long, device=device)
     taken = []
-    with nullcontext() if device == "cuda" else quick_convolutions(module), seeded(0):
-        drawn = torch.randn(IMAGES, 3, usual, usual, device=device).to(memory_format=torch.channels_last)
+    with training_step(network.load(classes), usual, device) as step:
         for _ in range(STEPS):
             began = time.perf_counter()
-            loss = F.cross_entropy(module(drawn), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            float(loss.detach())  # waits for the GPU
+            step(IMAGES)
             taken.append(time.perf_counter() - began)
     each = max(min(taken), 1e-6) / IMAGES  # the first pays for allocations, and others for what else runs here
     return lambda size: seconds / (max(1, images) * each * (size / usual) ** 2)
