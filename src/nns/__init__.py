@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         ZooError,
     )
     from nns.finetuning import Recipe, export, predict
-    from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.finetuning.report import FinetuneReport
     from nns.hookspecs import hookimpl
     from nns.plugins import Registry, load_plugins
     from nns.searching import Candidate, SearchResult
@@ -53,7 +53,7 @@ _HOMES = homes(
         "errors": "DatasetError MissingZooError NnsError NoNetworkError PluginError ReproError "
         "UnknownNameError UsageError WeightsError ZooError",
         "finetuning": "Recipe export predict",
-        "finetuning.finetune_zoo": "FinetuneReport",
+        "finetuning.report": "FinetuneReport",
         "hookspecs": "hookimpl",
         "plugins": "Registry load_plugins",
         "searching": "Candidate SearchResult",

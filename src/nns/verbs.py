@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nns.building import BuildEvent, BuildReport, BuildSettings
     from nns.data import Dataset, Seen
     from nns.finetuning import LadderEvent, Recipe
-    from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.finetuning.report import FinetuneReport
     from nns.finetuning.saved_search import SavedSearch
     from nns.history import FineTuning
     from nns.searching import SearchResult

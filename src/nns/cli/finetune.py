@@ -13,7 +13,7 @@ from nns.cli.pages import check_report
 
 if TYPE_CHECKING:
     from nns.finetuning import LadderEvent
-    from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.finetuning.report import FinetuneReport
 
 
 def finetune(

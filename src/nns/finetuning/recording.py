@@ -12,7 +12,7 @@ from nns.history.records import MAX_RESULTS, now, weights_of
 if TYPE_CHECKING:
     from nns.data import Dataset
     from nns.finetuning._climber import Tried
-    from nns.finetuning.finetune_zoo import FinetuneReport
+    from nns.finetuning.report import FinetuneReport
     from nns.zoo import Zoo
 
 

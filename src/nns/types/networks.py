@@ -1,40 +1,24 @@
-"""What passes between the stages: frozen dataclasses, without torch, timm or h5py.
-
-Sizes are plain integers: ``params`` counts scalars, ``macs`` counts multiply-accumulates of one forward
-pass of one image, ``bytes`` counts bytes of the weights as fp32, latencies are seconds.
-"""
+"""What a network is: its architecture, what it costs, where it comes from, what a zoo says of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nns.places import STORED, StoredWeights, Weights
+from nns.types.aliases import Json, Optimizer, Settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Json = Mapping[str, Any]
-Settings = TypeVar("Settings")
-Optimizer = Literal["adamw", "sgd"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Augment = Literal["crop", "affine"]
 
 MAX_SIDE = 4096
 """Largest input in pixels that a record may ask for."""
 
 MAX_CHANNEL = 1e6
 """Largest mean and deviation of a channel that a record may have."""
-SplitName = Literal["train", "val", "test"]
-
-Progress = Callable[[str, int, int], None]
-"""``progress(what, done, total)``, called as things go on."""
-
-PartProgress = Callable[[int, int], None]
-"""``progress(done, total)`` of one thing."""
 
 
 @dataclass(frozen=True)
@@ -339,178 +323,3 @@ class SupernetRecord:
 
     entry: NetworkEntry
     weights: bytes
-
-
-@dataclass(frozen=True)
-class TransferRecord:
-    """How well a network of the zoo did after fine-tuning on another dataset: one cell of the transfer matrix.
-
-    Network, dataset and recipe together are the key.
-
-    Attributes:
-        network_id: The network that the fine-tuning started from.
-        dataset: Name of the dataset.
-        dataset_digest: Its content digest.
-        accuracy: Top-1 accuracy on its validation split afterwards, 0..1.
-        epochs: Epochs trained.
-        recipe: Settings of the fine-tuning, seed included: JSON-able; timing keys are kept but are no content.
-    """
-
-    network_id: str
-    dataset: str
-    dataset_digest: str
-    accuracy: float
-    epochs: int
-    recipe: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How weights are kept.
-
-    Attributes:
-        decoded: Bytes of the weights of all networks and supernets, each counted whole.
-        stored: Bytes they take in the file.
-        codecs: Name of a codec to the number of frames, their decoded and their stored bytes.
-    """
-
-    decoded: int
-    stored: int
-    codecs: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-
-    @property
-    def ratio(self) -> float:
-        """Decoded bytes for each stored one; 1 if nothing is stored."""
-        return self.decoded / self.stored if self.stored else 1.0
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """What a collection of garbage removed.
-
-    Attributes:
-        supernets: Ids of supernets that no network refers to any more.
-        latencies: Measured latencies of networks that are gone.
-        transfers: Transfers of networks that are gone.
-        files: Names of files that crashes had left in the journal.
-        bytes_before: Bytes of the file and its journal before.
-        bytes_after: And after.
-    """
-
-    supernets: tuple[str, ...] = ()
-    latencies: int = 0
-    transfers: int = 0
-    files: tuple[str, ...] = ()
-    bytes_before: int = 0
-    bytes_after: int = 0
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
-    """A dataset that a zoo knows: its query features, not its images.
-
-    Attributes:
-        name: Name given when the zoo was built.
-        digest: Content digest of the images and labels.
-        classes: Class names.
-        features: Query features of up to ten images a class, (n, feature_dim) float32.
-        labels: Class index of each feature row, (n,) int64; -1 where unlabelled.
-        images: Number of images of the whole dataset.
-        extractor: Name of the frozen extractor that made the features.
-        extractor_from: Distribution and version that it came from, as ``acme==0.2``; empty if unknown.
-    """
-
-    name: str
-    digest: str
-    classes: tuple[str, ...]
-    features: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    images: int
-    extractor: str
-    extractor_from: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class SpaceRecord:
-    """A fitted space as it is stored.
-
-    Attributes:
-        name: Key under ``/spaces``.
-        method: Registered method that reads it.
-        settings: JSON-able constructor arguments.
-        tensors: Weights in safetensors format.
-        network_ids: Networks embedded at fit time, in the order of ``embeddings``.
-        embeddings: Their embeddings, (n, dim) float32.
-        report: Held-out recall, ranks, predictor error, seconds: JSON-able.
-    """
-
-    name: str
-    method: str
-    settings: Json
-    tensors: bytes
-    network_ids: tuple[str, ...]
-    embeddings: NDArray[np.float32]
-    report: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class LatencyRecord:
-    """Measured latency of one network on one device: median seconds of one image, batch 1."""
-
-    network_id: str
-    device: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class LabelledArrays:
-    """Decoded images of one split.
-
-    Attributes:
-        images: (n, 3, size, size) uint8, RGB.
-        labels: (n,) int64 class index.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class SplitArrays:
-    """A dataset decoded at one size, split; ``test`` is None where the dataset has none."""
-
-    name: str
-    classes: tuple[str, ...]
-    train: LabelledArrays
-    val: LabelledArrays
-    test: LabelledArrays | None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Hard limits of a search; None means no limit.
-
-    Attributes:
-        max_params: Parameters.
-        max_macs: Multiply-accumulates of one image.
-        max_size: Bytes of the fp32 weights.
-        max_latency: Seconds for one image on ``device``.
-        backend: Only networks of this backend.
-        license: Only networks under this licence (compared without case).
-    """
-
-    max_params: int | None = None
-    max_macs: int | None = None
-    max_size: int | None = None
-    max_latency: float | None = None
-    backend: str | None = None
-    license: str | None = None
-
-    @property
-    def hold_for_one_size(self) -> bool:
-        """Whether a network that meets them may miss them with a larger input than it was counted at."""
-        return self.max_macs is not None or self.max_latency is not None
