@@ -294,6 +294,9 @@ def test_an_input_size_beside_limits_of_macs_and_latency_must_meet_them(finetune
     more = finetune("--network", best["id"], "--epochs", 1, "--image-size", 64, limits=("--max-macs", "1G"))
     assert (more.code, more.json["image_size"]) == (0, 64), more.err
     assert more.json["macs"] > best["macs"]
+    smaller = finetune("--epochs", 1, "--image-size", 64, limits=("--max-macs", more.json["macs"] - 1))
+    assert (smaller.code, smaller.json["image_size"]) == (0, 64), smaller.err
+    assert smaller.json["macs"] < more.json["macs"], "the search's first does not fit at that size, another does"
 
 
 def test_an_interrupted_run_goes_on_with_what_was_chosen_for_it(finetune, monkeypatch):

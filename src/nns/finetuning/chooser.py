@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nns.errors import NnsError, UsageError, WeightsError
+from nns.errors import NnsError, NoNetworkError, UsageError, WeightsError
 from nns.files import real_path
 from nns.finetuning import choosing
 from nns.finetuning.checkpoint import Checkpoint, Choice
@@ -142,7 +142,7 @@ class Chooser:
             self.dataset.check_readable()  # now: the search may keep in the zoo what it measures
             asked = self._search(self._is_offline)
         if isinstance(asked, SearchResult):
-            left_out, asked = asked.left_out, SavedSearch.of(asked)
+            left_out, asked = asked.left_out, self._that_fit(asked)
         expected: Mapping[str, float] = {}
         if isinstance(asked, SavedSearch):
             expected, asked = asked.expected, asked.ids if self._before else self._few_enough(asked.ids)
@@ -205,6 +205,26 @@ class Chooser:
             history=asked.history(), progress=self._progress, tell=self._tell,
         )  # fmt: skip
 
+    def _that_fit(self, found: SearchResult) -> SavedSearch:
+        """Note what a search found; where an input size is given beside limits that depend on it, what meets them at it."""
+        size, limits, classes = self.asked.image_size, self.asked.limits, len(self.dataset.classes)
+        if size is None or not limits.hold_for_one_size:
+            return SavedSearch.of(found)
+        fits: dict[str, float] = {}
+        problem: NoNetworkError | None = None
+        for candidate in (*found.together, *found.candidates):
+            try:
+                check_at_size(self.zoo.network(candidate.entry.id), size, classes, limits)
+            except NoNetworkError as error:
+                problem = problem or error
+                continue
+            fits[candidate.entry.id] = candidate.predicted_accuracy
+            if len(fits) == len(found.together):
+                break
+        if problem and not fits:
+            raise problem
+        return SavedSearch(tuple(fits), fits, own_size=False)
+
     def _few_enough(self, found: Sequence[str]) -> Sequence[str]:
         """Keep one of a search's networks where validation images cannot tell which is better."""
         if len(found) == 1:
@@ -225,7 +245,7 @@ class Chooser:
         check_records(self.zoo, entries)
         if named:
             check_limits(entries, classes, limits, partial(latencies, self.zoo, device="cpu"))
-        if self.asked.image_size is not None and limits.hold_for_one_size:
+        if named and self.asked.image_size is not None and limits.hold_for_one_size:
             for network in networks:
                 check_at_size(network, self.asked.image_size, classes, limits)
 
