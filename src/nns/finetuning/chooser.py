@@ -206,7 +206,7 @@ class Chooser:
         )  # fmt: skip
 
     def _that_fit(self, found: SearchResult) -> SavedSearch:
-        """Note what a search found; where an input size is given beside limits that depend on it, what meets them at it."""
+        """Note what a search found; of it, what also meets the limits at an input size that is given."""
         size, limits, classes = self.asked.image_size, self.asked.limits, len(self.dataset.classes)
         if size is None or not limits.hold_for_one_size:
             return SavedSearch.of(found)
