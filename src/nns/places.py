@@ -20,6 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 """Hosts for which ``http`` is an address, too, as tests and mirrors on one machine need."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_BEGINNING = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 _REPO_PART = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[-.](?![-.]))*(?<![-.])"
 _REPO = re.compile(rf"{_REPO_PART}/{_REPO_PART}", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", re.ASCII)
@@ -37,12 +38,13 @@ def check_path(path: object, what: str) -> None:
         raise ValueError(f"file {path!r:.80} is not below its {what}")
 
 
-def _check_content(size: object, sha256: object, *, known: bool) -> None:
+def _check_content(size: object, sha256: object, *, known: bool, part: bool = False) -> None:
     unknown = not known
     if not (unknown and size is None) and (type(size) is not int or not 0 <= size <= MAX_WEIGHTS_BYTES):
         raise ValueError(f"bytes {size!r:.40} are not those of a file of at most {MAX_WEIGHTS_BYTES // 10**9} GB")
-    if not (unknown and sha256 is None) and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        raise ValueError(f"sha256 {sha256!r:.80} is not that of a file: 64 hex digits")
+    pattern, digits = (_BEGINNING, "8 to 64") if part else (_SHA256, "64")
+    if not (unknown and sha256 is None) and not (isinstance(sha256, str) and pattern.fullmatch(sha256)):
+        raise ValueError(f"sha256 {sha256!r:.80} is not that of a file: {digits} hex digits")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class AddressWeights:
     Attributes:
         url: The address: one of :data:`SCHEMES`.
         bytes: Size of the file, as far as known.
-        sha256: Hex digest of the file, as far as known.
+        sha256: Hex digest of the file, as far as known: whole, or the beginning of it that file names of PyTorch have.
     """
 
     kind: ClassVar = "address"
@@ -151,7 +153,7 @@ class AddressWeights:
             raise ValueError(f"address {self.url!r:.80} has no host, or more in it than host and path")
         if not parts.path.strip("/") or ".." in parts.path.split("/"):
             raise ValueError(f"address {self.url!r:.80} names no file")
-        _check_content(self.bytes, self.sha256, known=False)
+        _check_content(self.bytes, self.sha256, known=False, part=True)
 
     @property
     def host(self) -> str:

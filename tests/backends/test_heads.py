@@ -17,7 +17,7 @@ from nns.finetuning._run import _freeze_body
 from nns.networks import count_cost
 from nns.plugins import ArchitectureSpec, Backend, Preprocessing, PretrainedOffer, Training, WorkItem, seeded
 from nns.testing import BackendContract
-from nns.testing._backend import _trained
+from nns.testing._pretrained import trained_offers
 
 HALF = (0.5, 0.5, 0.5)
 SPECS = tuple(ArchitectureSpec("squeeze", name, {"trained": 1}, "files") for name in ("squeezenet1_1", "squeezenet1_0"))
@@ -179,5 +179,5 @@ def test_a_backend_that_names_no_mean_is_asked_to(monkeypatch):
 
 def test_nothing_trained_is_skipped_not_passed():
     with pytest.raises(pytest.skip.Exception, match="lists nothing"):
-        _trained(ExampleBackend())
-    assert _trained(Squeeze())
+        trained_offers(ExampleBackend())
+    assert trained_offers(Squeeze())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nns.backends.loading import load_weights
+from nns.places import RemoteWeights
 from nns.types import ArchitectureSpec, Json, PartProgress, Preprocessing, SplitArrays, Training
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ class PretrainedOffer:
         classes: Class names of its own head, in the order of its logits; empty if it comes without a head.
         dataset: Name of the dataset it was trained on, as ``"imagenet-1k"``.
         accuracy: Published top-1 accuracy there, 0..1; NaN if unknown.
+        weights: Where they are to be fetched from; None if they are at hand, for :meth:`Backend.load_pretrained`.
     """
 
     spec: ArchitectureSpec
     classes: tuple[str, ...]
     dataset: str
     accuracy: float
+    weights: RemoteWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,15 @@ class Backend(ABC):
         """
 
     def pretrained(self) -> Sequence[PretrainedOffer]:
-        """List networks whose trained weights are at hand without a download; by default none."""
+        """List networks whose weights come trained; by default none.
+
+        Those at hand enter a zoo that is built. ``nns zoo add --offered`` adds others, too, and refers to the place
+        that an offer names: what is fetched from there is read by :meth:`read_weights`.
+        """
         return ()
 
     def load_pretrained(self, offer: PretrainedOffer) -> nn.Module:
-        """Build a network of :meth:`pretrained` with its trained weights and its own head.
+        """Build a network of :meth:`pretrained` whose weights are at hand, with these and its own head.
 
         Raises:
             WeightsError: If the weights cannot be had.

@@ -15,7 +15,7 @@ import numpy as np
 
 from nns.building.pairs import CLASSES, check_spread
 from nns.building.plan import is_of, plan_architectures
-from nns.building.preparing import named_datasets
+from nns.building.preparing import at_hand, named_datasets
 from nns.building.worker import CurveTrainer, Place, train_supernet
 from nns.data.splits import VAL_SHARE
 from nns.errors import DatasetError, UsageError
@@ -346,7 +346,7 @@ class _Timing:
     def pretrained(self) -> list[PretrainedOffer]:
         """List the networks that come trained."""
         names = {name.partition(":")[0] for name in self.settings.backends if self.settings.pretrained}
-        return [offer for name in sorted(names) for offer in self.registry.backend(name).pretrained()]
+        return [offer for name in sorted(names) for offer in at_hand(self.registry.backend(name))]
 
     def pretrained_bytes(self) -> int:
         """Count the bytes of the networks that come trained."""

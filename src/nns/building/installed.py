@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nns.building.offers import describe_offer
 from nns.errors import MissingZooError
 from nns.files import replacing
-from nns.networks.listing import cost_without_weights
-from nns.networks.origins import with_origin
-from nns.networks.weights import packaged_weights
-from nns.places import StoredWeights
 from nns.stores import canonical_json
-from nns.types import NetworkEntry, NetworkRecord, Provenance
-from nns.zoo import Zoo, network_id
+from nns.types import NetworkRecord
+from nns.zoo import Zoo
 
 if TYPE_CHECKING:
     from nns.backends import Backend, PretrainedOffer
@@ -50,7 +46,8 @@ def installed_zoo(registry: Registry) -> Path:
     if not path.exists():
         # of several processes at once each makes the same
         with replacing(path) as temporary, Zoo(temporary, must_exist=False, registry=registry) as zoo:
-            zoo.store.add_all([_describe(backend, offer) for backend, offer, _ in offers])
+            records = [NetworkRecord(describe_offer(backend, offer, SIZE), None, b"") for backend, offer, _ in offers]
+            zoo.store.add_all(records)
     return path
 
 
@@ -63,24 +60,3 @@ def _offers(registry: Registry) -> Iterator[tuple[Backend, PretrainedOffer, tupl
         except Exception:  # noqa: BLE001 - `nns plugins` says what is wrong with it
             continue
         yield from ((backend, offer, place) for offer, place in offers if place is not None)
-
-
-def _describe(backend: Backend, offer: PretrainedOffer) -> NetworkRecord:
-    recipe = {"image_size": SIZE, "pretrained": True}
-    preprocessing = backend.preprocessing(offer.spec, SIZE)
-    known = offer.dataset == "imagenet-1k" and not math.isnan(offer.accuracy)
-    entry = NetworkEntry(
-        id=network_id(offer.spec, offer.dataset, 0, recipe),
-        spec=offer.spec,
-        cost=cost_without_weights(backend, offer.spec, preprocessing, offer.classes),
-        preprocessing=preprocessing,
-        classes=offer.classes,
-        source_dataset=offer.dataset,
-        source_digest="",
-        accuracy=offer.accuracy,
-        license=backend.license(offer.spec),
-        provenance=with_origin(Provenance.of(recipe), offer.spec.backend),
-        weights=packaged_weights(backend, offer.spec) or StoredWeights(),
-        published={"imagenet": offer.accuracy} if known else {},
-    )
-    return NetworkRecord(entry, None, b"")

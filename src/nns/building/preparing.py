@@ -90,10 +90,15 @@ def describe_datasets(
     return described
 
 
+def at_hand(backend: Backend) -> list[PretrainedOffer]:
+    """List what a backend offers with weights that need not be fetched."""
+    return [offer for offer in backend.pretrained() if offer.weights is None]
+
+
 def describe_pretrained(
     settings: BuildSettings, store: HDF5Store, prepared: HDF5Store, registry: Registry
 ) -> tuple[list[str], list[NetworkRecord]]:
-    """Describe the networks that come trained, as far as a zoo lacks them.
+    """Describe the networks that come trained, with weights at hand, as far as a zoo lacks them.
 
     Args:
         settings: Which backends, which size of images, which precision of weights.
@@ -108,7 +113,7 @@ def describe_pretrained(
     ids, described = [], []
     for name in {backend.partition(":")[0] for backend in settings.backends}:
         backend = registry.backend(name)
-        for offer in backend.pretrained():
+        for offer in at_hand(backend):
             recipe: dict[str, Any] = {"image_size": settings.image_size, "pretrained": True}
             if settings.weights == "fp16":
                 recipe["weights"] = "fp16"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nns.backends import Published, spdx
 from nns.building.checkpoints import NO_LICENSE, Measured, add_checkpoint, find_spec
+from nns.building.copying import with_weights
 from nns.data import Dataset
 from nns.data.formats import can_open
 from nns.documents import columns_twice, decode_text, open_csv
@@ -85,7 +86,13 @@ class Added:
 
 
 def add_references(
-    zoo: Zoo, references: Sequence[Reference], limits: Limits | None = None, progress: PartProgress | None = None
+    zoo: Zoo,
+    references: Sequence[Reference],
+    limits: Limits | None = None,
+    progress: PartProgress | None = None,
+    *,
+    copy: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Added:
     """Add many networks, in one process and, those of hubs, in one step; what fails is left out and told.
 
@@ -94,6 +101,8 @@ def add_references(
         references: The networks.
         limits: Networks of hubs beyond them, each with its own head, are left out.
         progress: Called with networks done and networks in all.
+        copy: Store the weights in the zoo, which fetches those of hubs; else they stay where they are.
+        tell: Called with host, size and licence of what is fetched.
     """
     entries: dict[str, NetworkEntry] = {}
     records: dict[str, NetworkRecord] = {}
@@ -107,14 +116,15 @@ def add_references(
             progress(done, len(references))
         try:
             if reference.hub is None:
-                entry = _add_file(zoo, reference, datasets, partial(setitem, measured, reference.name))
+                entry = _add_file(zoo, reference, datasets, partial(setitem, measured, reference.name), copy)
             else:
                 record = describe_reference(zoo, reference)
                 entry = record.entry
-                if limits is not None and not _within(entry, limits):
+                if limits is not None and not within(entry, limits):
                     beyond.append(reference.name)
                     continue
-                records.setdefault(entry.id, record)
+                if entry.id not in before | set(records):
+                    records[entry.id] = with_weights(zoo, record, tell) if copy else record
             entries[entry.id] = entry
         except NnsError as error:
             failures[reference.name] = error
@@ -125,7 +135,7 @@ def add_references(
 
 
 def _add_file(
-    zoo: Zoo, reference: Reference, datasets: dict[str, Any], on_measured: Callable[[Measured], None]
+    zoo: Zoo, reference: Reference, datasets: dict[str, Any], on_measured: Callable[[Measured], None], copy: bool
 ) -> NetworkEntry:
     """Add a file; of the data of many files each is opened once."""
     if reference.file is None or reference.backend is None or reference.architecture is None or reference.data is None:
@@ -136,7 +146,7 @@ def _add_file(
         datasets[data] = Dataset.of(data, registry=zoo.registry) if is_there else data
     return add_checkpoint(
         zoo, reference.file, reference.backend, reference.architecture, datasets[data],
-        image_size=reference.image_size, license=reference.license, reference=True, classes=reference.classes,
+        image_size=reference.image_size, license=reference.license, reference=not copy, classes=reference.classes,
         accuracy=reference.accuracy, mean=reference.mean, std=reference.std, on_measured=on_measured,
     )  # fmt: skip
 
@@ -332,7 +342,8 @@ def pinned(zoo: Zoo, ids: Iterable[str]) -> int:
     return len(records)
 
 
-def _within(entry: NetworkEntry, limits: Limits) -> bool:
+def within(entry: NetworkEntry, limits: Limits) -> bool:
+    """Return whether a network, counted with its own head, is within limits of sizes and licence."""
     classes = len(entry.classes)
     counts = (
         (entry.cost.params(classes), limits.max_params),

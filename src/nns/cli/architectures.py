@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -18,7 +19,12 @@ def _trained(offer: PretrainedOffer | None) -> dict[str, Any] | None:
     if offer is None:
         return None
     accuracy = None if math.isnan(offer.accuracy) else offer.accuracy
-    return {"dataset": offer.dataset, "classes": len(offer.classes), "accuracy": accuracy}
+    place = {} if offer.weights is None else {"weights_at": {"kind": offer.weights.kind, **asdict(offer.weights)}}
+    return {"dataset": offer.dataset, "classes": len(offer.classes), "accuracy": accuracy, **place}
+
+
+def _published(offer: PretrainedOffer | None) -> str:
+    return "-" if offer is None or math.isnan(offer.accuracy) else f"{offer.accuracy:.1%}"
 
 
 def architectures(
@@ -59,17 +65,17 @@ def architectures(
         )  # fmt: skip
         return
     rows = [
-        [a.spec.name, a.spec.source, a.offer.dataset if a.offer else "-", a.license, format_count(a.params),
-         format_count(a.macs), format_bytes(a.bytes)]
+        [a.spec.name, a.spec.source, a.offer.dataset if a.offer else "-", _published(a.offer), a.license,
+         format_count(a.params), format_count(a.macs), format_bytes(a.bytes)]
         for a in found
     ]  # fmt: skip
-    columns = [("architecture", "left"), ("weights", "left"), ("trained on", "left"), ("licence", "left")]
-    columns += [("params", "right"), ("MACs", "right"), ("size", "right")]
+    columns = [("architecture", "left"), ("weights", "left"), ("trained on", "left"), ("accuracy", "right")]
+    columns += [("licence", "left"), ("params", "right"), ("MACs", "right"), ("size", "right")]
     print_table(
         f"{pattern}: {counted(len(rows), 'architecture')}, {counted(classes, 'class')}, {image_size} px",
         columns,
         rows,
-        least=("weights", "MACs", "trained on", "licence"),
+        least=("weights", "MACs", "accuracy", "trained on", "licence"),
     )
     if not rows:
         note("none within the limits")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from nns.cli import build, completion, import_tans, options, zoo_adding, zoo_diff, zoo_writing
+from nns.cli import build, completion, import_tans, options, zoo_adding, zoo_diff, zoo_fetching, zoo_writing
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -367,6 +367,6 @@ app.command("diff")(zoo_diff.diff)
 app.command("rm")(zoo_writing.rm)
 app.command("gc")(zoo_writing.gc)
 app.command("add")(zoo_adding.add)
-app.command("fetch")(zoo_adding.fetch)
+app.command("fetch")(zoo_fetching.fetch)
 app.command("import-tans")(import_tans.import_tans)
 app.command("export")(zoo_writing.export)

@@ -1,8 +1,9 @@
-"""``nns zoo``: add, fetch: networks that were trained elsewhere, and weights that are elsewhere."""
+"""``nns zoo add``: networks that were trained elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -15,7 +16,6 @@ from nns.quantities import counted
 if TYPE_CHECKING:
     from nns.building.checkpoints import Measured
     from nns.building.references import Added, Reference
-    from nns.networks import Network
     from nns.types import Limits, NetworkEntry
     from nns.zoo import Zoo
 
@@ -64,12 +64,24 @@ def add(
         str | None,
         Option(metavar="ORG", help="All image classifiers of an organisation.", rich_help_panel=ELSEWHERE),
     ] = None,
+    offered: Annotated[
+        str | None,
+        Option(
+            metavar="BACKEND[:PATTERN]",
+            help="What a backend offers trained, by a glob.",
+            rich_help_panel=ELSEWHERE,
+            autocompletion=completion.installed_backends,
+        ),
+    ] = None,
+    copy: Annotated[
+        bool, Option("--copy", help="Store the weights in ZOO, fetched if need be.", rich_help_panel=ELSEWHERE)
+    ] = False,
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,
     json: options.JsonFlag = False,
 ) -> None:
-    """Add a network that was trained elsewhere; with --hub, --reference, --table, --hub-author its weights stay there.
+    """Add a network trained elsewhere. With the options below its weights stay there, unless --copy is given.
 
     Of a network on the hub its config.json is fetched and asked what the weights are, but not the weights. A table has
     the columns hub, file, backend, architecture, data, license, accuracy, image_size, mean, std, classes, as far as
@@ -78,13 +90,15 @@ def add(
     Example: nns zoo add zoo.h5 birds.safetensors --backend timm --architecture mobilenetv3_small_100 --data ./birds
 
     Example: nns zoo add zoo.h5 --hub timm/mobilenetv3_small_100.lamb_in1k
+
+    Example: nns zoo add zoo.h5 --offered 'torchvision:resnet*' --max-params 30M
     """
     from nns.building.references import Reference, read_classes, read_references, references_of, share, three
     from nns.errors import UsageError
     from nns.quantities import limits_of
     from nns.zoo import Zoo
 
-    ways = {"CHECKPOINT": checkpoint, "--hub": hub, "--table": table, "--hub-author": hub_author}
+    ways = {"CHECKPOINT": checkpoint, "--hub": hub, "--table": table, "--hub-author": hub_author, "--offered": offered}
     if len(given := [name for name, value in ways.items() if value is not None]) != 1:
         raise UsageError(f"give one of {', '.join(ways)}" + (f", not {' and '.join(given)}" if given else ""))
     named = {"backend": backend, "architecture": architecture, "data": data}
@@ -92,7 +106,9 @@ def add(
         raise UsageError(f"a checkpoint needs --{missing[0]}")
     if reference and checkpoint is None:
         raise UsageError("--reference is of a CHECKPOINT")
-    limits = limits_of(max_params, max_macs, max_size, None, None, license if hub_author else None)
+    if reference and copy:
+        raise UsageError("give --reference or --copy, not both")
+    limits = limits_of(max_params, max_macs, max_size, None, None, license if hub_author or offered else None)
     about = Reference(
         backend=backend, architecture=architecture, data=data, license=license, image_size=image_size,
         accuracy=None if accuracy is None else _read(share, accuracy),
@@ -106,11 +122,13 @@ def add(
         elif hub is not None:
             from dataclasses import replace
 
-            added = _add_many(opened, [replace(about, hub=hub)], limits)
+            added = _add_many(opened, [replace(about, hub=hub)], limits, copy)
             _say_added(_single(added, hub), bool(added.known), json)
+        elif offered is not None:
+            _add_offered(opened, offered, about, limits, copy, json)
         else:
             many = read_references(table) if table is not None else references_of(str(hub_author))
-            added = _add_many(opened, many, limits)
+            added = _add_many(opened, many, limits, copy)
             _report(added, len(many), json)
 
 
@@ -166,12 +184,29 @@ def _in_options(text: str) -> str:
     return text.replace("the order of classes", "the order of classes (--classes)")
 
 
-def _add_many(zoo: Zoo, references: Sequence[Reference], limits: Limits) -> Added:
+def _add_many(zoo: Zoo, references: Sequence[Reference], limits: Limits, copy: bool) -> Added:
     from nns.building.references import add_references
-    from nns.cli.output import progress_bar
+    from nns.cli.output import note, progress_bar
 
     with progress_bar() as update:
-        return add_references(zoo, references, limits, lambda done, total: update("adding networks", done, total))
+        return add_references(zoo, references, limits, partial(update, "adding networks"), copy=copy, tell=note)
+
+
+def _add_offered(zoo: Zoo, offered: str, about: Reference, limits: Limits, copy: bool, json: bool) -> None:
+    """Add what a backend offers; what it says of its networks holds."""
+    from nns.building.offers import add_offers, find_offers
+    from nns.cli.output import note, progress_bar
+    from nns.errors import UsageError
+
+    for name in ("backend", "architecture", "data", "accuracy", "mean", "std", "classes"):
+        if getattr(about, name) is not None:
+            raise UsageError(f"--{name} is not for --offered: the backend says it")
+    name, _, pattern = offered.partition(":")
+    offers = find_offers(zoo.registry.backend(name), pattern or "*")
+    with progress_bar() as update:
+        report = partial(update, "adding networks")
+        added = add_offers(zoo, offers, limits, about.image_size, copy=copy, progress=report, tell=note)
+    _report(added, len(offers), json)
 
 
 def _single(added: Added, name: str) -> NetworkEntry:
@@ -209,76 +244,3 @@ def _report(added: Added, asked: int, json: bool) -> None:
         note(f"added {new} of {counted(asked, 'network')}{known}{beyond}, {len(failures)} failed")
     if failures and not added.entries:
         raise typer.Exit(next(iter(added.failures.values())).exit_code)
-
-
-def fetch(
-    zoo: options.ZooArgument,
-    networks: Annotated[
-        list[str] | None,
-        Argument(
-            metavar="ID...",
-            help="Ids, or unique beginnings of them; none: all.",
-            show_default=False,
-            autocompletion=completion.networks,
-        ),
-    ] = None,
-    pin: Annotated[
-        bool, Option("--pin", help="Write into the zoo what was found: revision, digest, and a fingerprint.")
-    ] = False,
-    max_params: options.MaxParams = None,
-    max_macs: options.MaxMacs = None,
-    max_size: options.MaxSize = None,
-    backend: options.BackendLimit = None,
-    license: options.LicenseLimit = None,
-    offline: options.Offline = False,
-    json: options.JsonFlag = False,
-) -> None:
-    """Bring weights that are elsewhere onto this disk. Exits with 7 if some cannot be had; the others are kept.
-
-    Example: nns zoo fetch zoo.h5 3f2a 77b0
-    """
-    from nns.building.references import pinned
-    from nns.cli.output import note, print_json, progress_bar
-    from nns.errors import WeightsError
-    from nns.networks import bring_weights
-    from nns.quantities import limits_of
-    from nns.searching.listing import list_networks
-
-    limits = limits_of(max_params, max_macs, max_size, None, backend, license)
-    with options.open_zoo(zoo) as opened:
-        opened.offline = offline
-        within = {entry.id for entry in list_networks(opened, limits)}
-        ids = [opened.resolve(each) for each in networks] if networks else opened.store.ids()
-        chosen = [opened.network(each) for each in dict.fromkeys(ids) if each in within]
-        chosen = [each for each in chosen if each.place.where != "zoo"]
-        missing = [each for each in chosen if not each.on_disk]
-        _announce(chosen, missing)
-        with progress_bar() as update:
-            failures = bring_weights(missing, update, note)
-        for each in missing:  # nobody to ask for them: a package that is not installed, a file that is gone
-            if each.id not in failures and not each.on_disk:
-                failures[each.id] = WeightsError(f"{each.place.where} is not here, and nobody can be asked for it")
-        here = [each.id for each in chosen if each.id not in failures]
-        changed = pinned(opened, here) if pin else 0
-    if json:
-        rows = [{"id": network, "what": str(error)} for network, error in failures.items()]
-        print_json({"fetched": len(missing) - len(rows), "on_disk": len(here), "pinned": changed, "failures": rows})
-    else:
-        for network, error in failures.items():
-            note(f"{network}: {error}")
-        note(f"fetched {counted(len(missing) - len(failures), 'network')}" + f", pinned {changed}" * pin)
-    if failures:
-        raise typer.Exit(WeightsError.exit_code)
-
-
-def _announce(chosen: Sequence[Network], missing: Sequence[Network]) -> None:
-    from nns.cli.output import note
-    from nns.quantities import format_bytes
-
-    sizes = [each.place.bytes for each in missing]
-    known, unknown = sum(size for size in sizes if size is not None), sizes.count(None)
-    unsaid = f", and {unknown} of unknown size" if unknown else ""
-    note(
-        f"{counted(len(chosen), 'network')} with weights outside of the zoo, {len(missing)} of them not on this disk"
-        + (f": {format_bytes(known)}{unsaid} to fetch" if missing else "")
-    )

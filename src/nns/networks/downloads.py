@@ -148,6 +148,6 @@ def problem_of(path: Path, known: Content) -> str | None:
     size = path.stat().st_size
     if known.bytes is not None and size != known.bytes:
         return f"{size} bytes where {known.bytes} are meant"
-    if known.sha256 is not None and (found := digest_of(path)) != known.sha256:
-        return f"sha256 {found} where {known.sha256} is meant"
+    if known.sha256 is not None and not (found := digest_of(path)).startswith(known.sha256):
+        return f"sha256 {found} where {known.sha256}{'' if known.whole else '…'} is meant"
     return None

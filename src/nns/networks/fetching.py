@@ -65,12 +65,14 @@ class RemoteFile(ABC, Generic[Where]):
     def known(self) -> Content:
         """What it must hold: what the zoo says, and where that says nothing, what was found at the first fetch."""
         said = self._said
-        if said.sha256 is not None and said.bytes is not None:
+        if said.whole and said.bytes is not None:
             return said
         pin = read_pins().get(self.where, Content())
+        # a pin completes what is said, and contradicts it never: then the file that was pinned is not the one meant
+        fits = pin.sha256 is not None and pin.sha256.startswith(said.sha256 or "")
         return Content(
-            pin.bytes if said.bytes is None else said.bytes,
-            pin.sha256 if said.sha256 is None else said.sha256,
+            pin.bytes if said.bytes is None and fits else said.bytes,
+            pin.sha256 if fits else said.sha256,
             pin.revision or said.revision,
         )
 
@@ -99,7 +101,7 @@ class RemoteFile(ABC, Generic[Where]):
             return None
         if problem := problem_of(path, self.known):
             raise WeightsError(f"{path} is not what {self.where} is to be ({problem}); remove it, and fetch it anew")
-        if self.known.sha256 is None:  # from a cache that somebody else filled
+        if not self.known.whole:  # from a cache that somebody else filled
             self._pin(Content(path.stat().st_size, digest_of(path), self._commit(path)))
         return path
 
@@ -124,7 +126,7 @@ class RemoteFile(ABC, Generic[Where]):
             raise WeightsError(
                 f"{self.where} is not on this disk, and nothing may be fetched here (offline); `nns zoo fetch` does it"
             )
-        new = self.known.sha256 is None
+        new = not self.known.whole
         try:
             path, found = self._bring(progress)
         except WeightsError:
@@ -205,7 +207,7 @@ class CachedFile(RemoteFile[Where]):
                     unfinished.unlink()
                     raise WeightsError(f"{self.host} sent other bytes than {self.where} is to be ({problem})")
                 unfinished.rename(place)
-        return place, Content(place.stat().st_size, known.sha256 or digest_of(place))
+        return place, Content(place.stat().st_size, known.sha256 if known.whole else digest_of(place))
 
     @abstractmethod
     def _write(self, file: object, path: Path, progress: PartProgress | None) -> None:

@@ -108,10 +108,18 @@ def list_architectures(
     offered += [offer.spec for key, offer in trained.items() if key not in listed]
     kept: list[ArchitectureListing] = []
     skipped: dict[str, int] = {}
+    counted: dict[str, NetworkCost | None] = {}  # of one architecture there may be weights of several trainings
     for done, spec in enumerate(offered, start=1):
         try:
-            cost = _within(backend, spec, classes, limits, image_size)
-            license = backend.license(spec) if cost else ""
+            license = backend.license(spec)
+            size = backend.preprocessing(spec, image_size)
+            key = repr((spec.name, spec.config, size.size))
+            if limits.license is not None and license.casefold() != limits.license.casefold():
+                cost = None
+            elif key in counted:
+                cost = counted[key]
+            else:
+                cost = counted[key] = _within(backend, spec, classes, limits, image_size)
         except Exception as error:  # noqa: BLE001 - architectures refuse sizes and devices with whatever error they like
             reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"[:REASON_LENGTH]
             skipped[reason] = skipped.get(reason, 0) + 1
@@ -162,8 +170,6 @@ def _within(
     """Count one architecture, None if it is beyond a limit."""
     import torch
 
-    if limits.license is not None and backend.license(spec).casefold() != limits.license.casefold():
-        return None
     try:
         with torch.device("meta"):
             return _count(backend, spec, classes, limits, image_size)

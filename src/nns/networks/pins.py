@@ -14,6 +14,9 @@ from nns.files import write_whole
 from nns.places import MAX_WEIGHTS_BYTES
 from nns.untrusted import PINS, read_file
 
+DIGITS = 64
+"""Hex digits of a sha256."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
@@ -24,13 +27,18 @@ class Content:
 
     Attributes:
         bytes: Its size.
-        sha256: Its hex digest.
+        sha256: Its hex digest, or the beginning of it.
         revision: The commit that it is of, where it is in a repository.
     """
 
     bytes: int | None = None
     sha256: str | None = None
     revision: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the digest is known to its end."""
+        return self.sha256 is not None and len(self.sha256) == DIGITS
 
     @classmethod
     def of(cls, value: Any) -> Content:

@@ -5,7 +5,7 @@ Nothing of nns imports this package. See docs/plugins.md.
 
 import pytest
 
-MODULES = ("backend", "extractor", "format", "probe", "space")
+MODULES = ("backend", "extractor", "format", "pretrained", "probe", "space")
 pytest.register_assert_rewrite(*(f"nns.testing._{name}" for name in MODULES))
 
 from nns.testing._backend import BackendContract  # noqa: E402 - after pytest knows which modules to rewrite

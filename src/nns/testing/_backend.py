@@ -10,12 +10,10 @@ An implementer derives from :class:`BackendContract` and supplies one fixture, t
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,13 +22,11 @@ import pytest
 
 from nns.errors import UnknownNameError, UsageError, WeightsError
 from nns.testing._data import tiny_split_arrays
+from nns.testing._pretrained import PretrainedContract, changed, noise, survives_json
 from nns.types import ArchitectureSpec, Preprocessing
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from nns.backends import Backend, PretrainedOffer, ProducedNetwork
+    from nns.backends import Backend, ProducedNetwork
 
 HEAVY = ("h5py", "ofa", "timm", "torch", "torchvision")
 """What the module of a backend must not import: it is imported by every command, `nns --help` too."""
@@ -39,7 +35,7 @@ LOOKED_AT = 20
 """Architectures of a backend that the cheap tests look at."""
 
 
-class BackendContract:
+class BackendContract(PretrainedContract):
     """Tests that every backend must pass. Supply a fixture ``backend``.
 
     Attributes:
@@ -76,7 +72,7 @@ class BackendContract:
         assert len(set(names)) == len(names), "two architectures have one name"
         for spec in offered[:LOOKED_AT]:
             assert spec.backend == backend.name
-            assert _survives_json(spec.config)
+            assert survives_json(spec.config)
             assert spec in backend.offers(spec.name)
 
     def test_offers_nothing_of_that_name(self, backend: Backend) -> None:
@@ -97,8 +93,8 @@ class BackendContract:
                 assert item.backend == backend.name
                 assert 0 < item.image_size <= self.image_size
                 assert item.seconds > 0
-                assert _survives_json(item.training.to_json())
-                assert all(spec.backend == backend.name and _survives_json(spec.config) for spec in item.specs)
+                assert survives_json(item.training.to_json())
+                assert all(spec.backend == backend.name and survives_json(spec.config) for spec in item.specs)
 
     def test_describing(self, backend: Backend) -> None:
         """Preprocessing, topology and licence are there for every architecture."""
@@ -116,8 +112,8 @@ class BackendContract:
     def test_build(self, backend: Backend, spec: ArchitectureSpec) -> None:
         """Random weights follow from the seed alone."""
         first, again, other = (backend.build(spec, self.classes, seed) for seed in (3, 3, 4))
-        assert not _changed(first, again)
-        assert _changed(first, other)
+        assert not changed(first, again)
+        assert changed(first, other)
 
     def test_build_refuses(self, backend: Backend, spec: ArchitectureSpec) -> None:
         """An architecture that is none of this backend's is the caller's mistake."""
@@ -141,7 +137,7 @@ class BackendContract:
         from nns.backends import head_of
 
         module = backend.build(spec, self.classes).eval()
-        images = _noise(2, preprocessing)
+        images = noise(2, preprocessing)
         with torch.inference_mode():
             logits = module(images)
             features = backend.features(module, images)
@@ -159,7 +155,7 @@ class BackendContract:
         import torch
 
         module = backend.build(spec, self.classes, seed=1).eval()
-        images = _noise(2, preprocessing)
+        images = noise(2, preprocessing)
         for classes in (self.classes, self.classes + 4):
             before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
             with torch.inference_mode():
@@ -168,10 +164,10 @@ class BackendContract:
             with torch.inference_mode():
                 assert module(images).shape == (2, classes)
                 assert torch.equal(features, backend.features(module, images))
-            changed = _changed(before, module)
+            differing = changed(before, module)
             head = (features.shape[1] + 1) * classes
-            assert 0 < sum(module.state_dict()[name].numel() for name in changed) <= head, sorted(changed)
-            assert not _changed(
+            assert 0 < sum(module.state_dict()[name].numel() for name in differing) <= head, sorted(differing)
+            assert not changed(
                 module, backend.replace_head(backend.build(spec, self.classes, seed=1), classes, seed=classes)
             )
 
@@ -184,7 +180,7 @@ class BackendContract:
         for tensor in module.state_dict().values():
             if tensor.is_floating_point():  # as training would, batch-norm statistics too
                 tensor += 0.01 * torch.rand(tensor.shape, generator=generator)
-        images = _noise(2, preprocessing)
+        images = noise(2, preprocessing)
         loaded = backend.load(spec, module.state_dict(), self.classes)
         assert not loaded.training
         with torch.inference_mode():
@@ -247,55 +243,6 @@ class BackendContract:
         assert found.returncode == 0, found.stderr
         assert not found.stdout.split(), f"importing {module} imports {found.stdout.split()}"
 
-    @pytest.fixture
-    def trained(self, backend: Backend) -> Sequence[PretrainedOffer]:
-        """Return what is listed as trained; skip where that is nothing."""
-        return _trained(backend)
-
-    def test_pretrained_offers(self, backend: Backend, trained: Sequence[PretrainedOffer]) -> None:
-        """Offers are the same each time, each once, and say what they are."""
-        assert repr(list(trained)) == repr(list(backend.pretrained()))  # as text NaN equals itself
-        assert len({(offer.spec.name, offer.spec.source) for offer in trained}) == len(trained), "one is offered twice"
-        for offer in trained:
-            assert offer.spec.backend == backend.name
-            assert _survives_json(offer.spec.config)
-            assert offer.spec.source != "random", f"the source of {offer.spec.name!r} names no trained weights"
-            assert offer.dataset
-            assert len(offer.classes) != 1
-            assert len(set(offer.classes)) == len(offer.classes), f"{offer.spec.name!r} has two classes of one name"
-            assert math.isnan(offer.accuracy) or 0 <= offer.accuracy <= 1
-            assert backend.license(offer.spec).strip()
-
-    def test_pretrained_preprocessing(
-        self, backend: Backend, trained: Sequence[PretrainedOffer], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Trained weights want the mean and deviation that they were trained with: those are named, not left out."""
-        init, left = Preprocessing.__init__, []
-
-        def record(self: Preprocessing, size: int, *args: Any, **named: Any) -> None:
-            if len(args) + len(named) < len(("mean", "std")):
-                left.append(size)
-            init(self, size, *args, **named)
-
-        monkeypatch.setattr(Preprocessing, "__init__", record)
-        for offer in trained:
-            for size in (None, self.image_size):
-                backend.preprocessing(offer.spec, size)
-                assert not left, f"name mean and std of {offer.spec.name!r}: the defaults are those of ImageNet"
-
-    def test_pretrained(self, backend: Backend, trained: Sequence[PretrainedOffer]) -> None:
-        """What is listed as trained comes with its weights and a head for its classes, or with none and no classes."""
-        for offer in trained:
-            module = backend.load_pretrained(offer)
-            preprocessing = backend.preprocessing(offer.spec, self.image_size)
-            assert not module.training
-            if offer.classes:
-                assert module(_noise(1, preprocessing)).shape == (1, len(offer.classes)), offer.spec.name
-            again = backend.load(offer.spec, module.state_dict(), len(offer.classes))  # as a zoo will
-            assert not _changed(module, again), offer.spec.name
-            fresh = backend.replace_head(module, self.classes, seed=0).eval()
-            assert fresh(_noise(1, preprocessing)).shape == (1, self.classes)
-
     def test_produce(self, backend: Backend) -> None:
         """A plan is carried out: the networks it names, in order, the same each time with one seed."""
         import torch
@@ -308,11 +255,11 @@ class BackendContract:
             for network, same in zip(first, again, strict=True):
                 preprocessing = backend.preprocessing(network.spec, item.image_size)
                 assert not network.module.training
-                assert network.module(_noise(2, preprocessing)).shape == (2, self.classes)
+                assert network.module(noise(2, preprocessing)).shape == (2, self.classes)
                 assert 0 <= network.accuracy <= 1
-                assert _survives_json(network.provenance)
+                assert survives_json(network.provenance)
                 assert network.accuracy == same.accuracy
-                assert not _changed(network.module, same.module)
+                assert not changed(network.module, same.module)
 
     def test_supernets(self, backend: Backend) -> None:
         """What is cut from a stored supernet is the same whatever was cut before; backends without one pass.
@@ -329,7 +276,7 @@ class BackendContract:
             trained = backend.train_supernet(work, data, seed=1, device="cpu")
             assert {tensor.device.type for tensor in trained.module.state_dict().values()} == {"cpu"}
             assert trained.spec == item.supernet
-            assert _survives_json(trained.provenance)
+            assert survives_json(trained.provenance)
             state = {name: tensor.clone() for name, tensor in trained.module.state_dict().items()}
             loaded = backend.load_supernet(trained.spec, state, self.classes)
             together = list(backend.cut(work, loaded, data))
@@ -337,7 +284,7 @@ class BackendContract:
             for spec, network in reversed(list(zip(item.specs, together, strict=True))):
                 (alone,) = backend.cut(replace(work, specs=(spec,)), loaded, data)
                 assert alone.accuracy == network.accuracy
-                assert not _changed(alone.module, network.module)
+                assert not changed(alone.module, network.module)
 
     def _produce(self, backend: Backend, item: object) -> list[ProducedNetwork]:
         from nns.backends import WorkItem
@@ -347,33 +294,3 @@ class BackendContract:
         work = replace(item, training=replace(item.training, epochs=1))
         data = tiny_split_arrays(self.classes, per_class=4, size=item.image_size)
         return list(backend.produce(work, data, CurveTrainer(), seed=1))
-
-
-def _trained(backend: Backend) -> Sequence[PretrainedOffer]:
-    offers = backend.pretrained()
-    if not offers:
-        pytest.skip("pretrained() lists nothing")
-    return offers
-
-
-def _survives_json(value: object) -> bool:
-    """Return whether a value is the same after it was written as JSON, tuples read back as lists."""
-    written = json.dumps(value, allow_nan=False, sort_keys=True)
-    return json.dumps(json.loads(written), sort_keys=True) == written
-
-
-def _noise(images: int, preprocessing: Preprocessing) -> torch.Tensor:
-    """Make (images, 3, size, size) float32."""
-    import torch
-
-    size = preprocessing.size
-    return torch.randn(images, 3, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def _changed(before: nn.Module | dict[str, torch.Tensor], after: nn.Module) -> set[str]:
-    """Name the tensors of ``after`` that ``before`` lacks or has otherwise."""
-    import torch
-
-    old = before if isinstance(before, dict) else before.state_dict()
-    new = after.state_dict()
-    return {name for name, tensor in new.items() if name not in old or not torch.equal(old[name], tensor)}
