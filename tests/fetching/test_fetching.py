@@ -238,6 +238,34 @@ def test_an_address(hub, zoo_of, lite0, monkeypatch, known):
     network.load()
 
 
+def test_an_address_of_which_the_beginning_of_the_digest_is_known(hub, zoo_of, lite0, monkeypatch):
+    monkeypatch.setenv("NNS_ALLOW_HTTP", "1")
+    url = f"{hub.endpoint}/plain/net.safetensors"
+    hub.plain["net.safetensors"] = lite0
+    zoo_of(AddressWeights(url, None, "0123456789"), id="b" * 16)
+    zoo = zoo_of(AddressWeights(url, None, sha256(lite0)[:8]))
+    with pytest.raises(WeightsError, match="where 0123456789… is meant"):
+        zoo.network("b").load()
+    assert not read_pins()
+    said = []
+    zoo.network("a").fetch(tell=said.append)
+    assert sha256(lite0) in said[0]
+    assert (read_pins()[url].sha256, read_pins()[url].bytes) == (sha256(lite0), len(lite0))
+    assert zoo.network("a").known_weights() == AddressWeights(url, len(lite0), sha256(lite0))
+    with pytest.raises(WeightsError, match="where 0123456789… is meant"):  # what was pinned is not what this one means
+        zoo.network("b").load()
+    path = next(user_cache(hub).rglob("net.safetensors"))
+    path.write_bytes(lite0[:-1] + bytes([lite0[-1] ^ 1]))
+    with pytest.raises(WeightsError, match=f"where {sha256(lite0)} is meant"):
+        zoo.network("a").load()
+
+
+def user_cache(_hub):
+    from platformdirs import user_cache_path
+
+    return user_cache_path("nns", appauthor=False)
+
+
 def test_an_address_with_other_bytes(hub, zoo_of, lite0, monkeypatch):
     monkeypatch.setenv("NNS_ALLOW_HTTP", "1")
     hub.plain["net.safetensors"] = lite0

@@ -185,6 +185,15 @@ def test_address_takes():
         assert AddressWeights(url, 5, "0" * 64).host == url.split("/")[2]
 
 
+def test_an_address_may_know_the_beginning_of_a_digest():
+    assert AddressWeights("https://example.org/x-0123abcd.pth", None, "0123abcd").sha256 == "0123abcd"
+    for digest in ("0123abc", "0123ABCD", "0" * 65, "0123abcx", 12345678):
+        with pytest.raises(ValueError, match="8 to 64 hex digits"):
+            AddressWeights("https://example.org/x", None, digest)
+    with pytest.raises(ValueError, match="64 hex digits"):
+        HubWeights("org/name", "x.pth", None, None, "0123abcd")
+
+
 @pytest.mark.parametrize("path", ["..", "a/../b", "/a", "a/", "./a", "", "c:/a", "a\\..\\b", None])
 def test_file_refuses(path):
     with pytest.raises(ValueError, match="not below"):

@@ -12,6 +12,7 @@ from nns.building.copying import with_weights
 from nns.building.references import Added, within
 from nns.errors import NnsError, UnknownNameError
 from nns.networks import Origin, describe_network
+from nns.networks.checking import keep_count
 from nns.networks.listing import cost_without_weights
 from nns.networks.origins import with_origin
 from nns.networks.weights import packaged_weights
@@ -115,6 +116,7 @@ def describe_offer(
     cost = cost or cost_without_weights(backend, offer.spec, preprocessing, offer.classes)
     if counts is not None:
         counts[key] = cost
+    keep_count(offer.spec, preprocessing.size, len(offer.classes), cost)  # a search need not count it again
     return NetworkEntry(
         id=network_id(offer.spec, offer.dataset, 0, recipe),
         spec=offer.spec,
