@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nns.backends.seeding import seeded
     from nns.errors import PluginError, UnknownNameError, UsageError, WeightsError
     from nns.hookspecs import Register, hookimpl
+    from nns.places import AddressWeights, BackendWeights, HubWeights
     from nns.plugins._loading import LoadedPlugin, PluginFailure, installed_plugins, load_plugins
     from nns.plugins._origins import install_hint, is_origin
     from nns.plugins._registry import Registry
@@ -28,6 +29,7 @@ _HOMES = homes(
         ".backends.seeding": "seeded",
         ".errors": "PluginError UnknownNameError UsageError WeightsError",
         ".hookspecs": "Register hookimpl",
+        ".places": "AddressWeights BackendWeights HubWeights",
         ".types": "ArchitectureSpec Preprocessing SplitArrays Training",
         "_loading": "LoadedPlugin PluginFailure installed_plugins load_plugins",
         "_origins": "install_hint is_origin",
@@ -36,8 +38,11 @@ _HOMES = homes(
 )
 
 __all__ = [
+    "AddressWeights",
     "ArchitectureSpec",
     "Backend",
+    "BackendWeights",
+    "HubWeights",
     "LoadedPlugin",
     "PluginError",
     "PluginFailure",

@@ -11,8 +11,7 @@ from typing import Any
 
 from torchvision import models
 
-from nns.places import AddressWeights
-from nns.plugins import ArchitectureSpec, Preprocessing, PretrainedOffer, UnknownNameError
+from nns.plugins import AddressWeights, ArchitectureSpec, Preprocessing, PretrainedOffer, UnknownNameError
 from nns_torchvision import networks
 
 MIRROR = "NNS_TORCHVISION_MIRROR"
