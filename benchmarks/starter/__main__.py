@@ -56,9 +56,7 @@ def main() -> None:
     results.add_argument("--zoo", type=Path, required=True, help="the zoo that they are of")
     results.add_argument("--out", type=Path, required=True, help="the starter zoo")
     results.add_argument("--add", nargs="*", default=[], metavar="ID", help="networks of --zoo that it gets, too")
-    results.add_argument(
-        "--images", type=int, default=48, help="of a new dataset whose features it keeps"
-    )
+    results.add_argument("--images", type=int, default=48, help="of a new dataset whose features it keeps")
     run(parser.parse_args())
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from nns.backends import head_of, load_weights, name_head
 from nns.errors import UnknownNameError, UsageError, WeightsError
-from nns.finetuning._run import _freeze_body
+from nns.finetuning._recipe_parts import freeze_body
 from nns.networks import count_cost
 from nns.plugins import ArchitectureSpec, Backend, Preprocessing, PretrainedOffer, Training, WorkItem, seeded
 from nns.testing import BackendContract
@@ -94,7 +94,7 @@ def test_a_head_is_named_or_the_last_linear_layer():
 
 def test_a_named_head_is_what_is_trained_alone():
     module = Squeeze().build(SPECS[0], 3)
-    _freeze_body(module)
+    freeze_body(module)
     assert {name for name, p in module.named_parameters() if p.requires_grad} == {
         "classifier.1.weight",
         "classifier.1.bias",

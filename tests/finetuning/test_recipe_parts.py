@@ -12,7 +12,7 @@ from nns.backends import batches
 from nns.backends.batches import move_and_tint
 from nns.backends.seeding import seeded
 from nns.finetuning import evaluate, train
-from nns.finetuning._run import _mixup, _optimizer
+from nns.finetuning._recipe_parts import create_mixup, create_optimizer
 from nns.types import SplitArrays
 
 from .conftest import PREPROCESSING, RECIPE, entrant_of
@@ -51,11 +51,11 @@ def test_mirrored_only_if_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_layers_move_least() -> None:
     network = timm.create_model("test_efficientnet", num_classes=4)
-    groups = _optimizer(network, replace(RECIPE, layer_decay=0.5)).param_groups
+    groups = create_optimizer(network, replace(RECIPE, layer_decay=0.5)).param_groups
     scales = {id(p): group.get("lr_scale", 1.0) for group in groups for p in group["params"]}
     assert scales[id(network.classifier.weight)] == 1
     assert scales[id(network.conv_stem.weight)] == min(scales.values()) < 0.1
-    plain = _optimizer(network, RECIPE).param_groups
+    plain = create_optimizer(network, RECIPE).param_groups
     assert all(group.get("lr_scale", 1.0) == 1 for group in plain)
 
 
@@ -69,13 +69,13 @@ def test_what_is_averaged_is_what_is_measured_and_handed_over(digits: SplitArray
 
 
 def test_mixed_labels_are_shares_of_two_classes() -> None:
-    mix = _mixup(replace(RECIPE, mixup=1.0, label_smoothing=0.0), 5)
+    mix = create_mixup(replace(RECIPE, mixup=1.0, label_smoothing=0.0), 5)
     with seeded(0):
         _, shares = mix(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3]))
     assert shares.shape == (4, 5)
     torch.testing.assert_close(shares.sum(1), torch.ones(4))
     assert shares[0, 0] + shares[0, 3] == pytest.approx(1)
-    assert _mixup(RECIPE, 5) is None
+    assert create_mixup(RECIPE, 5) is None
 
 
 def test_statistics_of_norms_stay_as_they_came(digits: SplitArrays) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from nns.backends.seeding import seeded
 from nns.finetuning import Epoch, train
-from nns.finetuning._run import Run, rank
+from nns.finetuning._run import Run
+from nns.finetuning.epochs import rank
 from nns.types import LabelledArrays, SplitArrays
 
 from .conftest import PREPROCESSING, RECIPE, entrant_of

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from nns.backends.batches import normalise
 from nns.backends.steps import TEMPERATURE, train_step
 from nns.finetuning import checkpoint, climb, train
-from nns.finetuning._run import Epoch
 from nns.finetuning.checkpoint import Checkpoint
+from nns.finetuning.epochs import Epoch
 from nns.finetuning.teaching import Lesson, Teacher, Unlabelled, fine_tune_teacher
 from nns.types import Preprocessing, SplitArrays
 

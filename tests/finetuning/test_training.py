@@ -13,7 +13,7 @@ from nns.backends.batches import augmenter, batches, normalise
 from nns.backends.seeding import seeded
 from nns.errors import UsageError
 from nns.finetuning import Epoch, Recipe, TrainingResult, evaluate, resolve_device, train
-from nns.finetuning._run import cosine
+from nns.finetuning._recipe_parts import cosine
 from nns.finetuning.pace import measure_pace
 from nns.types import LabelledArrays, SplitArrays
 

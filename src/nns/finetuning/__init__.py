@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
-    from nns.finetuning._run import Epoch
     from nns.finetuning.card import Card, card_json, make_card
+    from nns.finetuning.epochs import Epoch
     from nns.finetuning.exporting import Exported, export
     from nns.finetuning.handover import FineTuned, check_target, load_handover, read_card, write_handover
     from nns.finetuning.ladder import Entrant, LadderEvent, LadderResult, Tried, climb

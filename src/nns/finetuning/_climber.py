@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nns.finetuning._run import Epoch, rank
 from nns.finetuning.calibration import Calibration
+from nns.finetuning.epochs import Epoch, rank
 from nns.finetuning.training import TrainingResult
 from nns.types import Json, Preprocessing, SplitArrays
 

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,17 @@ from nns.backends.convolutions import quick_convolutions
 from nns.backends.steps import Preparation, half_precision, measure_split, train_step
 from nns.errors import UsageError
 from nns.finetuning._budget import FORWARD_SHARE, Budget
+from nns.finetuning._recipe_parts import (
+    cosine,
+    create_average,
+    create_lesson,
+    create_mixup,
+    create_optimizer,
+    freeze_body,
+)
 from nns.finetuning.checkpoint import Saver, random_state, restore_random_state
 from nns.finetuning.distributed import world
+from nns.finetuning.epochs import Epoch, rank
 from nns.finetuning.measures import macro_f1
 from nns.finetuning.recipe import Recipe
 from nns.types import LabelledArrays, Preprocessing, SplitArrays
@@ -27,10 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from nns.finetuning.teaching import Lesson, Teacher
-
-MIN_RATE = 0.05
-"""Share of the peak learning rate at which the warm-up begins."""
+    from nns.finetuning.teaching import Teacher
 
 RUNAWAY = 100.0
 """Times the loss of a guess, ln(classes), above which a training has run away: a first epoch of random weights on a few
@@ -47,23 +53,6 @@ GPU_SHARE = 0.25
 
 class DivergedError(UsageError):
     """The loss of a training ran away, or became no number, twice."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to. Losses are mean cross-entropies, the accuracy is top-1, 0..1.
-
-    Where the classes are skewed, macro F1 on the validation split is what epochs and networks are chosen by; else None.
-    The learning rate is that of the last step; images a second are those of the steps, which no two runs have alike.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-    val_macro_f1: float | None = None
-    lr: float | None = None
-    images_per_second: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -110,22 +99,22 @@ class Run:
         self._prepare = Preparation(preprocessing, device, flip=recipe.flip, augment=recipe.augment)
         counts = np.bincount(data.train.labels)
         self.skewed = bool(len(counts)) and counts.max() >= SKEWED * counts[counts > 0].min()
-        self._lesson = _lesson(teacher, preprocessing, device)
-        self._mix = _mixup(recipe, len(data.classes))
+        self._lesson = create_lesson(teacher, preprocessing, device)
+        self._mix = create_mixup(recipe, len(data.classes))
         self._classes = len(data.classes)
         self._images, self._labels = self._training_tensors(data.train)
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0
-        self._frozen = _freeze_body(module) if recipe.head_only else []
+        self._frozen = freeze_body(module) if recipe.head_only else []
         if recipe.batch_size < 2 * self.world.size:
             raise UsageError(f"{self.world.size} processes are too many for {recipe.batch_size} images a step")
         self._trained = self.world.together(self.module)
         if recipe.compile:
             self._trained = torch.compile(self._trained)  # type: ignore[assignment]
-        self._optimizer = _optimizer(self.module, recipe)
+        self._optimizer = create_optimizer(self.module, recipe)
         self._half = half_precision(recipe.precision, device)
         self._scaler = torch.amp.GradScaler(device, enabled=self._half is torch.float16)
-        self._average = _average(self.module, recipe)
+        self._average = create_average(self.module, recipe)
         self._first = _on_cpu(self.module.state_dict())
         self._rate = recipe.lr
         self._lr: float | None = None
@@ -258,8 +247,8 @@ class Run:
             )
         self._rate = self.recipe.lr / 10
         self.module.load_state_dict(self.best.state if self.best else self._first)
-        self._optimizer = _optimizer(self.module, self.recipe)
-        self._average = _average(self.module, self.recipe)
+        self._optimizer = create_optimizer(self.module, self.recipe)
+        self._average = create_average(self.module, self.recipe)
 
     def halve_batch(self) -> bool:
         """Take half as many images a step from now on, since memory is out; tell whether that is possible."""
@@ -359,74 +348,3 @@ class Run:
 
 def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-
-
-def rank(epoch: Epoch) -> tuple[float, float]:
-    """Order epochs: by macro F1 if there is one, else accuracy, then by the lower loss; no number ranks last."""
-    score = epoch.val_accuracy if epoch.val_macro_f1 is None else epoch.val_macro_f1
-    return (
-        -math.inf if math.isnan(score) else score,
-        -math.inf if math.isnan(epoch.val_loss) else -epoch.val_loss,
-    )
-
-
-def cosine(progress: float, warmup: float) -> float:
-    """Rise linearly over ``warmup``, then fall as half a cosine to zero; ``progress`` runs from 0 to 1."""
-    if progress < warmup:
-        return max(progress / warmup, MIN_RATE)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1e-9, 1 - warmup)))
-
-
-def _freeze_body(module: nn.Module) -> list[nn.Parameter]:
-    """Freeze everything but the classifier; give what was frozen."""
-    from nns.backends import head_of
-
-    layer = head_of(module)
-    if layer is None:
-        raise UsageError(f"{type(module).__name__} has no linear classifier; train it without head_only")
-    head = {id(parameter) for parameter in layer.parameters()}
-    frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in head]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    return frozen
-
-
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
-
-    # torch's fused SGD stops at parameters that get their first gradient later than others
-    more: dict[str, Any] = {"fused": True} if recipe.optimizer == "adamw" else {}
-    if recipe.layer_decay != 1:
-        more["layer_decay"] = recipe.layer_decay
-    optimizer: torch.optim.Optimizer = create_optimizer_v2(
-        module, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum, **more
-    )
-    return optimizer
-
-
-def _average(module: nn.Module, recipe: Recipe) -> Any:
-    """Make the moving average of the weights, None if there is none."""
-    if not recipe.ema:
-        return None
-    from timm.utils.model_ema import ModelEmaV3
-
-    return ModelEmaV3(module, decay=recipe.ema)
-
-
-def _lesson(teacher: Teacher | None, preprocessing: Preprocessing, device: str) -> Lesson | None:
-    if teacher is None:
-        return None
-    from nns.finetuning.teaching import Lesson
-
-    return Lesson(teacher, preprocessing, device)
-
-
-def _mixup(recipe: Recipe, classes: int) -> Any:
-    """Make what mixes the pairs of a batch, None if nothing does."""
-    if not recipe.mixup:
-        return None
-    from timm.data.mixup import Mixup
-
-    return Mixup(  # type: ignore[no-untyped-call]
-        mixup_alpha=recipe.mixup, label_smoothing=recipe.label_smoothing, num_classes=classes
-    )

@@ -10,8 +10,8 @@ from typing import Any
 from nns.data.rendering import Rendering
 from nns.documents import Count, convert
 from nns.finetuning._climber import LadderResult, Tried
-from nns.finetuning._run import Epoch
 from nns.finetuning.calibration import MOST, Calibration
+from nns.finetuning.epochs import Epoch
 from nns.finetuning.recipe import Recipe
 from nns.jsonable import jsonable
 from nns.networks.origins import origin_of

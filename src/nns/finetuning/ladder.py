@@ -26,13 +26,14 @@ import numpy as np
 from nns.backends.steps import compute_logits, predict_classes
 from nns.errors import UsageError
 from nns.finetuning._climber import Climber, Entrant, EventKind, LadderEvent, LadderResult, Stopped, Tried
-from nns.finetuning._run import DivergedError, Epoch
+from nns.finetuning._run import DivergedError
 from nns.finetuning._rungs import Rung, affordable, plan_rungs
 from nns.finetuning._threads import training_threads
 from nns.finetuning.calibration import Calibration, calibrate
 from nns.finetuning.checkpoint import Checkpoint
 from nns.finetuning.choosing import gains
 from nns.finetuning.distributed import world
+from nns.finetuning.epochs import Epoch
 from nns.finetuning.measures import macro_f1
 from nns.finetuning.pace import measure_pace
 from nns.finetuning.recipe import Recipe

@@ -21,8 +21,8 @@ from nns.backends.batches import shared_tensor
 from nns.backends.convolutions import quick_convolutions
 from nns.backends.steps import TEMPERATURE
 from nns.data import Dataset
-from nns.finetuning._run import Epoch, rank
 from nns.finetuning.checkpoint import Checkpoint
+from nns.finetuning.epochs import Epoch, rank
 from nns.finetuning.ladder import DataOf, Entrant, LadderEvent, climb
 from nns.finetuning.recipe import Recipe
 from nns.types import Json, Preprocessing

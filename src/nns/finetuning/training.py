@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from nns.backends.seeding import seeded
 from nns.backends.steps import evaluate
 from nns.errors import UsageError
-from nns.finetuning._run import Epoch, Run
+from nns.finetuning._run import Run
 from nns.finetuning.checkpoint import Saver
 from nns.finetuning.distributed import ALONE
+from nns.finetuning.epochs import Epoch
 from nns.finetuning.recipe import Recipe
 from nns.types import Preprocessing, SplitArrays
 
