@@ -171,6 +171,7 @@ OWN = {
     "demo/data.py": "files of this package, and of the package that the demo is about",
     "cli/build_log.py": "a log that it writes",
     "cli/app.py": "what is installed",
+    "cli/repro_report.py": "the summary that a runner of CI names",
     "plugins/_output.py": "the standard streams",
     "plugins/starting.py": "templates of this package",
     "cli/streams.py": "the standard streams",

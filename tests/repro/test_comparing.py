@@ -111,9 +111,9 @@ def test_one_thread_is_restored(monkeypatch):
 
 def test_plugins_from_outside_are_recorded_and_excuse_nothing():
     from nns.repro.environment import environment, excuses_nothing
-    from nns.repro.settings import ReproSettings
+    from nns.repro.settings import DIGITS, ReproSettings
 
-    used = ReproSettings(backends=("timm:lcnet_050", "example")).plugins()
+    used = ReproSettings(build=replace(DIGITS, backends=("timm:lcnet_050", "example"))).plugins()
     assert used == [("backend", "example"), ("backend", "timm"), ("method", "mixed")]
     here = environment(used)
     assert here["backend example"].startswith("nns-example==")

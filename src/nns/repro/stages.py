@@ -1,24 +1,30 @@
-"""Running the stages and writing down what came out of each."""
+"""Running the stages, one after another, each only when it is asked for."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nns.building import BuildEvent, BuildSettings, build_zoo
+from nns.building import BuildEvent, BuildSettings, build_zoo, read_build_file
 from nns.data import Dataset
 from nns.errors import NnsError, UsageError
-from nns.jsonable import jsonable
+from nns.finetuning import named_recipe
+from nns.finetuning.exporting import export
+from nns.finetuning.finetune_zoo import finetune
+from nns.finetuning.handover import load_handover
+from nns.networks import bring_weights
+from nns.plugins import installed_plugins
+from nns.repro import describing
+from nns.repro.describing import StageRecord, joined
 from nns.repro.digits import DIGITS_PREFIX, write_digits
-from nns.repro.settings import STAGES, ReproSettings
-from nns.searching import Candidate, search
+from nns.repro.settings import PLUGIN_PREFIX, ReproSettings, check_build, refuse_downloads, refuse_outside
+from nns.repro.wording import plain
+from nns.searching import SearchResult, search
 from nns.space import Space
-from nns.stores import canonical_json
 from nns.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -27,192 +33,211 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 """``progress(stage, done, total)``."""
 
-DECIMALS = 6
 ZOO_FILE = "zoo.h5"
 
 
-@dataclass(frozen=True)
-class StageRecord:
-    """What came out of one stage, by how far it carries.
-
-    Attributes:
-        stage: Name of the stage.
-        facts: The same in every environment: ids, content digests of data, counts, samples drawn.
-        numbers: Results in floating point by kind and name, rounded; within a tolerance in another environment.
-        exact: The same in the same environment only: digests of weights, the order of a ranking.
-    """
-
-    stage: str
-    facts: Mapping[str, str] = field(default_factory=dict)
-    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    exact: Mapping[str, str] = field(default_factory=dict)
-
-
-def run_stages(
-    settings: ReproSettings,
-    work: Path,
-    *,
-    seeds: Mapping[str, int] | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-    registry: Registry | None = None,
-) -> tuple[StageRecord, ...]:
-    """Run data, build, fit and search in ``work``, on the calling thread's settings.
+class Run:
+    """A run of the stages; nothing of it connects to anywhere, and nothing outside of ``work`` is written.
 
     Args:
-        settings: What to run.
-        work: Folder for the zoo, which must not be there yet.
+        settings: What to run; paths are those of this process.
+        work: Folder for the zoo, which must not be there yet, and for what is handed over.
         seeds: Seed by stage in place of the settings' own.
         workers: Processes that train, 0: this one alone; their number changes no result.
         progress: Called as things go on.
         registry: Plugins in place of the installed ones.
+        inside: Folders out of which no path may lead, of the settings or of their recipe; None: anywhere.
 
     Raises:
-        UsageError: If ``work`` holds a zoo already: a build would go on with it instead of training.
-        NnsError: If a training fails.
+        UsageError: If a path leads elsewhere, or ``work`` holds a zoo already: a build would go on with it instead of
+            training.
     """
-    zoo_path = work / ZOO_FILE
-    if zoo_path.exists():
-        raise UsageError(f"{str(zoo_path)!r} is there already and a check must build anew; name an empty folder")
-    work.mkdir(parents=True, exist_ok=True)
-    tell = progress or (lambda stage, done, total: None)
-    seed_of = dict.fromkeys(STAGES, settings.seed) | dict(seeds or {})
 
-    tell("data", 0, 1)
-    placed = replace(
-        settings, data=tuple(_placed(data, work) for data in settings.data), query=_placed(settings.query, work)
-    )
-    labelled = [Dataset.of(data, registry=registry) for data in placed.data]
-    query = Dataset.of(placed.query, require_labels=False, registry=registry)
-    records = [_data(labelled, query)]
-    tell("data", 1, 1)
-    _build(placed, labelled, zoo_path, registry, seed_of["build"], workers, tell)
-    with Zoo(zoo_path, registry=registry) as zoo:
-        records.append(_built(zoo))
-        tell("fit", 0, 1)
-        Space.fit(zoo, method=placed.method, epochs=placed.space_epochs, seed=seed_of["fit"])
-        records.append(_fitted(zoo, placed.method))
-        tell("fit", 1, 1)
-        tell("search", 0, 1)
-        records.append(_searched(placed, query, zoo, seed_of["search"]))
-        tell("search", 1, 1)
-    return tuple(records)
+    def __init__(
+        self,
+        settings: ReproSettings,
+        work: Path,
+        *,
+        seeds: Mapping[str, int] | None = None,
+        workers: int = 1,
+        progress: Progress | None = None,
+        registry: Registry | None = None,
+        inside: Sequence[str] | None = None,
+    ) -> None:
+        self.settings, self.work, self.workers, self.registry = settings, work, workers, registry
+        self.inside = inside
+        if inside is not None:
+            refuse_outside(settings.paths(), inside, "the lock")
+        self.seeds = dict(seeds or {})
+        self.tell = progress or (lambda stage, done, total: None)
+        self.opened = ExitStack()
+        self.found: dict[str, SearchResult] = {}
+        if (work / ZOO_FILE).exists():
+            where = str(work / ZOO_FILE)
+            raise UsageError(f"{where!r} is there already and a check must build anew; name an empty folder")
+        work.mkdir(parents=True, exist_ok=True)
 
+    def __enter__(self) -> Run:
+        """Return the run itself."""
+        return self
 
-def _placed(data: str, work: Path) -> str:
-    return str(write_digits(data, work)) if data.startswith(DIGITS_PREFIX) else data
+    def __exit__(self, *error: object) -> None:
+        """Close the zoo."""
+        self.opened.close()
 
+    def seed(self, stage: str) -> int:
+        """Return the seed of a stage."""
+        return self.seeds.get(stage, self.settings.seed)
 
-def _data(labelled: Sequence[Dataset], query: Dataset) -> StageRecord:
-    facts: dict[str, str] = {}
-    numbered = [(f"dataset {number}", dataset) for number, dataset in enumerate(labelled, 1)]
-    for name, dataset in [*numbered, ("query", query)]:
-        facts[name] = f"{dataset.name}: {len(dataset)} images, {len(dataset.classes)} classes, {dataset.digest}"
-    return StageRecord("data", facts)
+    def stage(self, name: str) -> StageRecord:
+        """Run a stage; those that it works on must have run.
 
+        Raises:
+            NnsError: If it fails.
+        """
+        run: Callable[[], StageRecord] = getattr(self, f"_{name}")
+        if name == "build":  # which says itself how far it is
+            return run()
+        self.tell(name, 0, 1)
+        record = run()
+        self.tell(name, 1, 1)
+        return record
 
-def _build(
-    settings: ReproSettings,
-    data: Sequence[Dataset],
-    zoo: Path,
-    registry: Registry | None,
-    seed: int,
-    workers: int,
-    tell: Progress,
-) -> None:
-    def on_event(event: BuildEvent) -> None:
-        tell("build", event.done, event.total)
+    def plugins(self) -> list[tuple[str, str]]:
+        """Return kind and name of what plugins brought to the run, the zoo's own included; after its stages."""
+        found = self.settings.plugins()
+        if self.build is not None:
+            found += [("backend", each.partition(":")[0]) for each in self.build.backends]
+        if "zoo" in vars(self):  # opened
+            found += [("backend", name) for name in sorted({entry.spec.backend for entry in self.zoo.store.entries()})]
+            found.append(("extractor", self.zoo.extractor.name))
+        return sorted(set(found))
 
-    build_settings = BuildSettings(
-        backends=settings.backends,
-        networks=settings.networks,
-        image_size=settings.image_size,
-        max_images=settings.max_images,
-        pretrained=False,
-        epochs=settings.epochs,
-        transfers=0,
-        seed=seed,
-    )
-    report = build_zoo(zoo, build_settings, data=data, workers=workers, threads=1, on_event=on_event, registry=registry)
-    if report.interrupted:
-        raise KeyboardInterrupt
-    if report.failed:
-        dataset, backend, reason = min(report.failed)
-        raise NnsError(f"training on {dataset!r} with backend {backend!r} failed: {reason}")
+    @cached_property
+    def build(self) -> BuildSettings | None:
+        """What is built, as the settings or their recipe say it now; None where the zoo is there."""
+        if self.settings.recipe is None:
+            return self.settings.build
+        build = read_build_file(self.settings.recipe)
+        check_build(build, "fit" in self.settings.covered)
+        where = f"recipe {self.settings.recipe!r}"
+        refuse_downloads(build.data, where)
+        if self.inside is not None:
+            refuse_outside(replace(self.settings, build=build, recipe=None).paths(), self.inside, where)
+        return build
 
+    @cached_property
+    def datasets(self) -> list[Dataset]:
+        """The datasets of the build."""
+        return [self._open(data) for data in (self.build.data if self.build else ())]
 
-def _built(zoo: Zoo) -> StageRecord:
-    facts: dict[str, str] = {}
-    accuracies: dict[str, float] = {}
-    exact: dict[str, str] = {}
-    by_backend: dict[str, list[float]] = {}
-    for entry in zoo.store.entries():
-        name = f"network {entry.id}"
-        classes = len(entry.classes)
-        facts[name] = (
-            f"{entry.spec.backend}:{entry.spec.name} on {entry.source_dataset}, {classes} classes, "
-            f"{entry.cost.params(classes)} parameters, {entry.cost.macs(classes)} MACs"
-        )
-        accuracies[name] = _round(entry.accuracy)
-        by_backend.setdefault(f"backend {entry.spec.backend}", []).append(entry.accuracy)
-        exact[name] = zoo.store.network_digest(entry.id)
-    features: dict[str, float] = {}
-    for record in zoo.datasets():
-        features[f"mean of {record.name}"] = _round(float(np.mean(record.features)))
-        features[f"deviation of {record.name}"] = _round(float(np.std(record.features)))
-        exact[f"features of {record.name}"] = _sha256(np.ascontiguousarray(record.features).tobytes())
-    means = {name: _round(float(np.mean(values))) for name, values in by_backend.items()}
-    numbers = {"features": features, "mean accuracy": means, "accuracy": accuracies}
-    return StageRecord("build", facts, numbers, exact | {"zoo": zoo.store.digest()})
+    @cached_property
+    def queries(self) -> dict[str, Dataset]:
+        """The datasets to search with, by what they are called: names may be alike."""
+        return self._named([self._open(data, require_labels=False) for data in self.settings.queries])
 
+    @cached_property
+    def zoo(self) -> Zoo:
+        """The zoo: that of the settings, or what was built."""
+        path = self.settings.zoo
+        if path is None:
+            path = str(self.work / ZOO_FILE)
+        elif path.startswith(PLUGIN_PREFIX):
+            name = path.removeprefix(PLUGIN_PREFIX)
+            path = str((self.registry or installed_plugins()).make("zoo", name))
+        return self.opened.enter_context(Zoo(path, registry=self.registry, offline=True))
 
-def _fitted(zoo: Zoo, method: str) -> StageRecord:
-    record = zoo.store.space(method)
-    facts = {
-        "method": record.method,
-        "settings": canonical_json(dict(record.settings)).decode(),
-        "networks": str(len(record.network_ids)),
-        "datasets": ", ".join(dataset.name for dataset in zoo.datasets()),
-    }
-    loaded, ids = Space.load(zoo, method), zoo.store.ids()
-    rows = np.arange(len(ids), dtype=np.int64)
-    predicted: dict[str, float] = {}
-    similarity: dict[str, float] = {}
-    for dataset in zoo.datasets():
-        scores = loaded.score(dataset, rows).details(rows.tolist())
-        for row, network in enumerate(ids):
-            predicted[f"{network} on {dataset.name}"] = _round(float(scores.predicted[row]))
-            similarity[f"{network} and {dataset.name}"] = _round(float(scores.similarity[row]))
-    exact = {
-        "tensors": _sha256(record.tensors),
-        "embeddings": _sha256(np.ascontiguousarray(record.embeddings).tobytes()),
-        "held out": _sha256(canonical_json(jsonable(record.report.get("held_out"), DECIMALS, leave_out="seconds"))),
-    }
-    return StageRecord("fit", facts, {"predicted accuracy": predicted, "similarity": similarity}, exact)
+    def _open(self, data: str, require_labels: bool = True) -> Dataset:
+        place = str(write_digits(data, self.work)) if data.startswith(DIGITS_PREFIX) else data
+        return Dataset.of(place, require_labels=require_labels, registry=self.registry)
 
+    @staticmethod
+    def _named(datasets: list[Dataset]) -> dict[str, Dataset]:
+        named: dict[str, Dataset] = {}
+        for dataset in datasets:
+            name, turn = plain(dataset.name), 1
+            while name in named:
+                turn += 1
+                name = f"{plain(dataset.name)} ({turn})"
+            named[name] = dataset
+        return named
 
-def _searched(settings: ReproSettings, query: Dataset, zoo: Zoo, seed: int) -> StageRecord:
-    result = search(query, zoo, settings.limits, top=len(zoo.store.ids()), space=settings.method, seed=seed)
-    sample = "\n".join(query.content_digests[index] for index in query.sample(seed=seed))
-    facts = {"query": result.dataset.digest, "sample": _sha256(sample.encode()), "feasible": str(result.feasible)}
-    facts |= {f"network {c.entry.id}": f"{c.params} parameters, {c.macs} MACs" for c in result.candidates}
-    exact = {f"rank {c.rank}": c.entry.id for c in result.candidates} | {"static choice": result.static_choice.entry.id}
-    return StageRecord("search", facts, _numbers(result.candidates), exact)
+    def _data(self) -> StageRecord:
+        named = {f"dataset {name}": dataset for name, dataset in self._named(self.datasets).items()}
+        named |= {f"query {name}": dataset for name, dataset in self.queries.items()}
+        return describing.describe_data(named, self.build if self.settings.recipe else None)
 
+    def _zoo(self) -> StageRecord:
+        return describing.describe_zoo(self.zoo)
 
-def _numbers(candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:
-    predicted = {c.entry.id: _round(c.predicted_accuracy) for c in candidates}
-    predicted |= {f"{c.entry.id}, blind to the data": _round(c.prior) for c in candidates}
-    return {
-        "predicted accuracy": predicted,
-        "similarity": {c.entry.id: _round(c.similarity) for c in candidates},
-        "score": {c.entry.id: _round(c.score) for c in candidates},
-    }
+    def _build(self) -> StageRecord:
+        def on_event(event: BuildEvent) -> None:
+            self.tell("build", event.done, event.total)
 
+        assert self.build is not None
+        # the seed of a recipe, or of the settings in its place, is that of the build
+        settings = replace(self.build, seed=self.seeds.get("build", self.build.seed))
+        report = build_zoo(
+            self.work / ZOO_FILE, settings,
+            data=self.datasets, workers=self.workers, threads=1, on_event=on_event, registry=self.registry,
+        )  # fmt: skip
+        if report.interrupted:
+            raise KeyboardInterrupt
+        if report.failed:
+            dataset, backend, reason = min(report.failed)
+            raise NnsError(f"training on {dataset!r} with backend {backend!r} failed: {reason}")
+        return describing.describe_build(self.zoo)
 
-def _round(value: float) -> float:
-    return round(value, DECIMALS) + 0.0  # -0.0 becomes 0.0
+    def _fit(self) -> StageRecord:
+        # a zoo that is there is somebody's: nothing is written into it
+        space = Space.fit(
+            self.zoo, self.settings.method,
+            epochs=self.settings.space_epochs, seed=self.seed("fit"), keep=self.settings.zoo is None,
+        )  # fmt: skip
+        return describing.describe_fit(self.zoo, space)
 
+    def _search(self) -> StageRecord:
+        seed = self.seed("search")
+        space = self.settings.method if "fit" in self.settings.covered and not self.settings.zoo else None
+        for name, query in self.queries.items():
+            self.found[name] = search(
+                query, self.zoo, self.settings.limits, top=self.settings.top, space=space, seed=seed
+            )
+        parts = {
+            name: describing.describe_search(query, self.found[name], seed) for name, query in self.queries.items()
+        }
+        return joined("search", parts)
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    def _handed_over(self) -> Iterator[tuple[str, Dataset, Path]]:
+        for number, (name, query) in enumerate(self.queries.items()):
+            if query.labelled:
+                yield name, query, self.work / f"finetuned-{number}"
+
+    def _finetune(self) -> StageRecord:
+        assert self.settings.finetune is not None
+        recipe = replace(
+            named_recipe(self.settings.finetune.recipe, self.registry),
+            epochs=self.settings.finetune.epochs, seconds=None, device="cpu", compile=False,
+        )  # fmt: skip
+        parts = {}
+        for name, query, folder in self._handed_over():
+            network = self.zoo.network(self.found[name].best.entry.id)
+            for error in bring_weights([network]).values():
+                raise error
+            finetune(query, self.zoo, [network.id], folder, recipe, seed=self.seed("finetune"))
+            card = load_handover(folder, registry=self.registry).card
+            parts[name] = describing.describe_finetune(card, steady=self.settings.zoo is not None)
+        if not parts:
+            raise UsageError("there is nothing to fine-tune on: no `query` has classes")
+        return joined("finetune", parts)
+
+    def _export(self) -> StageRecord:
+        assert self.settings.finetune is not None
+        parts = {}
+        for name, query, folder in self._handed_over():
+            found = [
+                export(folder, each, data=query if each == "onnx" else None, registry=self.registry)
+                for each in self.settings.finetune.exports
+            ]
+            parts[name] = describing.describe_export(found)
+        return joined("export", parts)

@@ -187,6 +187,7 @@ class Space:
         seed: int = 0,
         held_out: bool = True,
         history: Sequence[FineTuning] = (),
+        keep: bool = True,
     ) -> Space:
         """Fit a space, measure it on held-out datasets, and write it into the zoo under the method's name.
 
@@ -197,6 +198,7 @@ class Space:
             seed: Of everything random.
             held_out: Whether to measure it on held-out datasets, too, which takes several fits more.
             history: Fine-tunings of the zoo's networks that join its transfers for the fit.
+            keep: Whether it is written into the zoo.
 
         Raises:
             UnknownNameError: If there is no such method.
@@ -204,6 +206,8 @@ class Space:
         """
         with limited_threads(threads_wanted()):  # thousands of steps of a few microseconds each
             record = _fitted(zoo, method, epochs, seed, held_out, history)
+        if not keep:
+            return cls.of(zoo, record, cls.make_method(zoo, record))
         zoo.store.put_space(record)
         try:
             zoo.store.merge()  # it needs room for the datasets of its own: what was fitted on is gone by now
