@@ -214,3 +214,14 @@ class _Trial:
 
 
 _trials: WeakKeyDictionary[object, _Trial] = WeakKeyDictionary()
+
+
+def reading_threads() -> int:
+    """Return the number for passes over memory: what the user has set, else the cores that this process may use.
+
+    They share no barrier and hand out small parts, so a core that other work has slows down its own parts alone.
+    """
+    if _limits:
+        return 1
+    given = next((value for name in VARIABLES if (value := os.environ.get(name, "").strip()).isdigit()), "")
+    return max(1, int(given)) if given else len(os.sched_getaffinity(0))

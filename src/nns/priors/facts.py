@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nns.stores._description import Description
     from nns.types import NetworkEntry
 
 FEATURES = (
@@ -75,11 +77,11 @@ class Facts:
     accuracy: float = math.nan
 
     @classmethod
-    def of(cls, entry: NetworkEntry) -> Self:
+    def of(cls, entry: NetworkEntry | Description) -> Self:
         """Read what a zoo says of a network."""
         pretrained = entry.spec.source == "imagenet"
         trained_on = entry.source_dataset
-        larger, imagenet = bool(_LARGER.match(trained_on)), bool(_IMAGENET.match(trained_on))
+        larger, imagenet = _photographs(trained_on)
         taught = "teachers" in entry.provenance.extra
         small = not (larger or imagenet or taught)
         start = LARGER if larger else IMAGENET if imagenet or pretrained else TAUGHT if taught else SMALL
@@ -119,6 +121,12 @@ class Facts:
             logit(self.imagenet) - logit(0.75) if photographs else 0.0,
             logit(self.accuracy) if small else 0.0,
         ]
+
+
+@lru_cache(maxsize=4096)
+def _photographs(trained_on: str) -> tuple[bool, bool]:
+    """Tell whether a dataset is more than ImageNet-1k, or is it; kept, since a hub has few names and many networks."""
+    return bool(_LARGER.match(trained_on)), bool(_IMAGENET.match(trained_on))
 
 
 def features(facts: Sequence[Facts]) -> NDArray[np.float64]:

@@ -175,11 +175,10 @@ class Prior:
         coefficients = self.mean + found[:width]
         quality = rows @ coefficients
         quality[known] += found[width : width + len(known)]
-        directions = np.zeros((len(rows), width + len(known)))
-        directions[:, :width] = rows
-        directions[known, width + np.arange(len(known))] = 1
-        inner = covariance[: width + len(known), : width + len(known)]
-        spread = np.einsum("ij,jk,ik->i", directions, inner, directions)
+        # a network has a part of its own only where it has results: no (n, width + known) array, of a million networks
+        spread = np.einsum("ij,jk,ik->i", rows, covariance[:width, :width], rows)
+        beside, own_parts = covariance[:width, width:][:, : len(known)], np.diag(covariance)[width:][: len(known)]
+        spread[known] += 2 * np.einsum("ij,ji->i", rows[known], beside) + own_parts
         return Knowledge(quality, np.sqrt(spread + np.where(counts > 0, 0.0, own)), counts, coefficients)
 
 

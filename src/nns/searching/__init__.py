@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from nns._lazy import homes, lazy_names
 
 if TYPE_CHECKING:
+    from nns.searching.index import NetworkIndex
     from nns.searching.ranking import search
     from nns.searching.results import Candidate, QueryDataset, SearchResult, SearchSeconds
     from nns.searching.together import choose_together
 
 _HOMES = homes(
     {
+        "index": "NetworkIndex",
         "ranking": "search",
         "results": "Candidate QueryDataset SearchResult SearchSeconds",
         "together": "choose_together",
@@ -21,6 +23,7 @@ _HOMES = homes(
 
 __all__ = [
     "Candidate",
+    "NetworkIndex",
     "QueryDataset",
     "SearchResult",
     "SearchSeconds",

@@ -12,6 +12,7 @@ from nns.networks import Network
 from nns.networks.origins import missing_backend
 from nns.places import BackendWeights
 from nns.priors import shipped_prior
+from nns.searching.order import SORTED, best_first
 from nns.searching.probes import moved_accuracy
 from nns.searching.results import Candidate, Gain
 from nns.searching.together import POOL, choose_together
@@ -48,7 +49,8 @@ class Ranking:
         own: What the user's own results add to them.
         left_out: Better ones that are not on this disk, where nothing may be fetched.
         unscored: Networks that meet the limits, but of which the space knows nothing.
-        order: (k,) indices, best first.
+        shown: Networks that are shown of it, at most.
+        order: (k,) indices, best first; of a million networks the first :data:`nns.searching.order.SORTED`.
         found: What a probe found, by index.
         added: What that adds to the score, by index.
         static: Index of the network of the highest prior, what a ranking blind to the dataset would give.
@@ -70,18 +72,33 @@ class Ranking:
     found: dict[int, float] = field(default_factory=dict)
     added: dict[int, float] = field(default_factory=dict)
     beside: tuple[int, ...] = ()
+    shown: int = 0
     loadable: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
-        self._sort(np.argsort(-(self.scores.score + self.own.added), kind="stable"))
+        self._total = self.scores.score + self.own.added if self.own.results else self.scores.score
+        self._sort()
         self.static = self.scores.static()
 
-    def _sort(self, order: NDArray[np.int64]) -> None:
+    def _sort(self, first: Sequence[int] = ()) -> None:
+        self._first = np.array(first, np.int64)
+        self.order = best_first(self._total, max(self.shown, SORTED), self._first, self.loadable)
+
+    def _rank(self, index: int) -> int:
+        """Return the place of a network, which may be behind those that are sorted."""
+        if len(at := np.flatnonzero(self.order == index)):
+            return 1 + int(at[0])
+        before = self._total > self._total[index]
+        before[:index] |= self._total[:index] == self._total[index]
+        if len(at := np.flatnonzero(self._first == index)):
+            before[:] = False
+            before[self._first[: at[0]]] = True
+        else:
+            before[self._first] = True
         if self.loadable is not None:
-            order = order[np.argsort(~self.loadable[order], kind="stable")]
-        self.order, self._ranks = order, np.empty(len(order), np.int64)
-        self._ranks[order] = np.arange(1, len(order) + 1)
+            before = before & self.loadable if self.loadable[index] else before | self.loadable
+        return 1 + int(np.count_nonzero(before))
 
     def entries(self, indices: Sequence[int]) -> dict[int, NetworkEntry]:
         """Read the descriptions of some of the networks; those of the others are not parsed."""
@@ -140,8 +157,7 @@ class Ranking:
         """
         self.found, self.added, self.beside = dict(found), dict(added), tuple(beside)
         first = sorted([*self.found, *self.beside], key=lambda i: (-float(self.scores.score[i]) - self._moved(i), i))
-        among = set(first)
-        self._sort(np.array([*first, *(i for i in self.order.tolist() if i not in among)], np.int64))
+        self._sort(first)
 
     def put_loadable_first(self, shown: int) -> None:
         """Put what can be built here before what cannot; nothing more is read where all that is shown can be.
@@ -149,16 +165,19 @@ class Ranking:
         Args:
             shown: Networks at the beginning of the order that anybody looks at.
         """
+        self.shown = max(self.shown, shown)
+        if len(self.order) < min(self.shown, len(self.rows)):
+            self._sort(self._first.tolist())
         here = set(self.zoo.registry.names("backend"))
         first = self.entries(self.order[: max(shown, POOL)].tolist())
         if all(entry.spec.backend in here for entry in first.values()):
             return
-        entries = self.zoo.store.entries(self.rows.tolist())
-        loadable = np.array([entry.spec.backend in here for entry in entries], np.bool_)
+        found = self.zoo.store.describe(lambda some: np.array([each.spec.backend in here for each in some], np.bool_))
+        loadable = found[self.rows]
         if not loadable.any():
             return
         self.loadable = loadable
-        self._sort(self.order)
+        self._sort(self._first.tolist())
 
     def together(self, tries: int, probed: int, *, safe: bool = False) -> list[int]:
         """Choose the few to fine-tune together: among those that were probed, unless time was up before all were.
@@ -175,7 +194,7 @@ class Ranking:
         return chosen
 
     def _chosen(self, tries: int, probed: int) -> list[int]:
-        complete = len(self.found) >= max(min(probed, len(self.order)), tries)
+        complete = len(self.found) >= max(min(probed, len(self.rows)), tries)
         pool = (self.order[: len(self.found) + len(self.beside)] if complete else self.order)[
             : max(POOL, tries)
         ].tolist()
@@ -205,17 +224,18 @@ class Ranking:
 
     def _candidate(self, index: int, at: int, entry: NetworkEntry, details: ScoreDetails) -> Candidate:
         row, added = int(self.rows[index]), self._moved(index)
+        params, macs, size = self.costs.of(row)
         needs = missing_backend(entry, self.zoo.registry)
         nobody = needs and isinstance(entry.weights, BackendWeights)
         predicted = moved_accuracy(float(details.predicted[at]), added)
         margin = self._margin(row, entry, predicted, details.margin)
         terms = {name: float(part[at]) for name, part in details.terms.items()}
         return Candidate(
-            rank=int(self._ranks[index]),
+            rank=self._rank(index),
             entry=entry,
-            params=int(self.costs.params[row]),
-            macs=int(self.costs.macs[row]),
-            bytes=int(self.costs.bytes[row]),
+            params=params,
+            macs=macs,
+            bytes=size,
             latency=self.latencies.get(entry.id),
             score=float(self.scores.score[index]) + added,
             similarity=float(details.similarity[at]),

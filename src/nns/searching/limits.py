@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,20 +15,94 @@ from nns.types import Limits, NetworkColumns, NetworkEntry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nns.stores._description import Description
 
-@dataclass(frozen=True)
+
+AT_ONCE = 65_536
+"""Networks whose costs are compared together: what is computed of them stays in the cache of a core."""
+
+EVERY = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
 class CostColumns:
-    """Costs of n networks, each with the head that the user's data needs.
+    """Costs of n networks, each with the head that the user's data needs: computed of those that are asked for.
+
+    The formula is that of :class:`nns.types.NetworkCost`.
 
     Attributes:
-        params: (n,) int64.
-        macs: (n,) int64, of one image.
-        bytes: (n,) int64, of the fp32 weights.
+        columns: Their numbers without a head.
+        classes: Of the head; None: each network's own.
     """
 
-    params: NDArray[np.int64]
-    macs: NDArray[np.int64]
-    bytes: NDArray[np.int64]
+    columns: NetworkColumns
+    classes: int | None
+
+    def params_of(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return parameters, (k,)."""
+        return self.columns.body_params[rows] + self._head(rows)
+
+    def macs_of(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return multiply-accumulates of one image, (k,)."""
+        return self.columns.body_macs[rows] + self.columns.feature_dim[rows] * self._classes(rows)
+
+    def bytes_of(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return bytes of the fp32 weights, (k,)."""
+        return self.columns.body_bytes[rows] + 4 * self._head(rows)
+
+    def of(self, row: int) -> tuple[int, int, int]:
+        """Return parameters, multiply-accumulates and bytes of one network."""
+        rows = slice(row, row + 1)
+        return int(self.params_of(rows)[0]), int(self.macs_of(rows)[0]), int(self.bytes_of(rows)[0])
+
+    @property
+    def params(self) -> NDArray[np.int64]:
+        """Parameters of all, (n,)."""
+        return self.params_of(EVERY)
+
+    @property
+    def macs(self) -> NDArray[np.int64]:
+        """Multiply-accumulates of one image, of all, (n,)."""
+        return self.macs_of(EVERY)
+
+    @property
+    def bytes(self) -> NDArray[np.int64]:
+        """Bytes of the fp32 weights of all, (n,)."""
+        return self.bytes_of(EVERY)
+
+    def _classes(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int64] | np.int64:
+        return self.columns.classes[rows] if self.classes is None else np.int64(self.classes)
+
+    def _head(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+        return (self.columns.feature_dim[rows] + 1) * self._classes(rows)
+
+    def within(self, limits: Limits, rows: slice | NDArray[np.int64] = EVERY) -> NDArray[np.bool_]:
+        """Return which networks meet the limits on parameters, MACs and bytes, (k,)."""
+        mask = np.ones(len(self.columns.body_params[rows]), np.bool_)
+        for _, _, read, limit in self.limited(limits):
+            mask &= read(rows) <= limit
+        return mask
+
+    def all_within(self, limits: Limits) -> NDArray[np.bool_]:
+        """Return which of all networks meet those limits, (n,), one block of them after another."""
+        count, limited = len(self.columns), self.limited(limits)
+        mask = np.ones(count, np.bool_)
+        for start in range(0, count if limited else 0, AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            mask[rows] = self.within(limits, rows)
+        return mask
+
+    def limited(self, limits: Limits) -> list[tuple[str, str, CostReader, int]]:
+        """List the limits that are set: name, kind of the number, what reads it, limit."""
+        every = [
+            ("max_params", "count", self.params_of, limits.max_params),
+            ("max_macs", "count", self.macs_of, limits.max_macs),
+            ("max_size", "bytes", self.bytes_of, limits.max_size),
+        ]
+        return [(name, kind, read, limit) for name, kind, read, limit in every if limit is not None]
+
+
+CostReader = Callable[["slice | NDArray[np.int64]"], "NDArray[np.int64]"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,37 +111,37 @@ class NetworkTable:
 
     Attributes:
         columns: Their numbers; to read them no description of a network is parsed.
-        entries: Returns the networks in the same order; called only where a limit is on backend or licence.
+        describe: Summarises their descriptions, in the same order, as :meth:`nns.stores.HDF5Store.describe` does;
+            called only where a limit is on backend or licence.
     """
 
     columns: NetworkColumns
-    entries: Callable[[], Sequence[NetworkEntry]]
+    describe: Callable[[Callable[[Sequence[NetworkEntry | Description]], NDArray[Any]]], NDArray[Any]]
 
     @classmethod
     def of(cls, entries: Sequence[NetworkEntry]) -> NetworkTable:
         """Collect the columns of networks whose descriptions are there already."""
-        return cls(NetworkColumns.of(entries), lambda: entries)
+        return cls(NetworkColumns.of(entries), lambda summarise: summarise(entries))
 
     def costs(self, classes: int | None) -> CostColumns:
-        """Count every network with a head for ``classes`` classes; None keeps each network's own head.
-
-        The formula is that of :class:`nns.types.NetworkCost`.
-        """
-        columns = self.columns
-        heads = columns.classes if classes is None else np.int64(classes)
-        head = (columns.feature_dim + 1) * heads
-        return CostColumns(
-            columns.body_params + head, columns.body_macs + columns.feature_dim * heads, columns.body_bytes + 4 * head
-        )
+        """Count every network with a head for ``classes`` classes; None keeps each network's own head."""
+        return CostColumns(self.columns, classes)
 
     def of_kind(self, backend: str | None, license: str | None) -> NDArray[np.bool_]:
         """Return which networks are of a backend and under a licence (compared without case), (n,); None is any."""
-        mask = np.ones(len(self.columns), dtype=bool)
-        if backend is not None:
-            mask &= np.array([entry.spec.backend == backend for entry in self.entries()], bool)
-        if license is not None:
-            mask &= np.array([entry.license.casefold() == license.casefold() for entry in self.entries()], bool)
-        return mask
+        if backend is None and license is None:
+            return np.ones(len(self.columns), np.bool_)
+        folded = license and license.casefold()
+
+        def fits(some: Sequence[NetworkEntry | Description]) -> NDArray[np.bool_]:
+            mask = np.ones(len(some), np.bool_)
+            if backend is not None:
+                mask &= np.array([each.spec.backend == backend for each in some], np.bool_)
+            if folded is not None:
+                mask &= np.array([each.license.casefold() == folded for each in some], np.bool_)
+            return mask
+
+        return self.describe(fits)
 
 
 LatencySource = Callable[[Sequence[str]], Mapping[str, float]]
@@ -93,18 +167,10 @@ def feasible(
     """
     mask = table.of_kind(limits.backend, limits.license)
     if not mask.any():
-        raise NoNetworkError(_no_such_kind(table.entries(), limits))
-    numeric = [
-        ("max_params", "count", costs.params, limits.max_params),
-        ("max_macs", "count", costs.macs, limits.max_macs),
-        ("max_size", "bytes", costs.bytes, limits.max_size),
-    ]
-    kinds = mask.copy()
-    for _, _, column, limit in numeric:
-        if limit is not None:
-            mask &= column <= limit
+        raise NoNetworkError(_no_such_kind(table, limits))
+    kinds, mask = mask, mask & costs.all_within(limits)
     if not mask.any():
-        raise NoNetworkError(_nearest(numeric, kinds))
+        raise NoNetworkError(_nearest(costs, limits, kinds))
     if limits.max_latency is None:
         return mask, {}
     chosen = np.flatnonzero(mask).tolist()
@@ -134,17 +200,24 @@ def check_limits(entries: Sequence[NetworkEntry], classes: int, limits: Limits, 
             ) from None
 
 
-def _no_such_kind(entries: Sequence[NetworkEntry], limits: Limits) -> str:
-    backends = ", ".join(sorted({entry.spec.backend for entry in entries}))
-    licenses = ", ".join(sorted({entry.license for entry in entries}))
+def _no_such_kind(table: NetworkTable, limits: Limits) -> str:
+    found: tuple[set[str], set[str]] = set(), set()
+
+    def collect(some: Sequence[NetworkEntry | Description]) -> NDArray[np.bool_]:
+        found[0].update(each.spec.backend for each in some)
+        found[1].update(each.license for each in some)
+        return np.zeros(0, np.bool_)
+
+    table.describe(collect)
+    backends, licenses = (", ".join(sorted(each)) for each in found)
     asked = [f"backend {limits.backend!r}"] if limits.backend else []
     asked += [f"license {limits.license!r}"] if limits.license else []
     return f"no network of {' and '.join(asked)} in this zoo (backends: {backends}; licenses: {licenses})"
 
 
-def _nearest(numeric: Sequence[tuple[str, str, NDArray[np.int64], int | None]], kinds: NDArray[np.bool_]) -> str:
+def _nearest(costs: CostColumns, limits: Limits, kinds: NDArray[np.bool_]) -> str:
     """Find the network that exceeds the limits by the smallest factor, and name the limits that admit it."""
-    set_limits = [(name, kind, column, limit) for name, kind, column, limit in numeric if limit is not None]
+    set_limits = [(name, kind, read(EVERY), limit) for name, kind, read, limit in costs.limited(limits)]
     excess = np.ones(len(kinds))
     for _, _, column, limit in set_limits:
         excess = np.maximum(excess, column / limit)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nns.networks import check_records
 from nns.quantities import counted
 from nns.searching.limits import NetworkTable
@@ -50,7 +52,7 @@ class ReadyZoo:
     @cached_property
     def table(self) -> NetworkTable:
         """What limits are about."""
-        return NetworkTable(self.zoo.store.columns(), self.zoo.store.entries)
+        return NetworkTable(self.zoo.store.columns(), self.zoo.store.describe)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -75,9 +77,12 @@ class ReadyZoo:
         results = len(self.zoo.store.transfers())
         own = f" and {counted(results, 'result')} of this zoo" if results else ""
         known = {record.digest for record in self.zoo.store.datasets()}
-        sources = {entry.source_digest for entry in self.zoo.store.entries()} & known
+        index = {digest: at for at, digest in enumerate(sorted(known))}
+        described = self.zoo.store.describe
+        sources = described(lambda some: np.array([index.get(each.source_digest, -1) for each in some], np.int64))
         # a fit takes two datasets with networks of their own
-        more = f"; fit a space for more: nns space fit {self.zoo.path}" if len(sources) > 1 else ""
+        several = len(np.unique(sources[sources >= 0])) > 1
+        more = f"; fit a space for more: nns space fit {self.zoo.path}" if several else ""
         return f"by what is known of networks at large{own}{more}"
 
     def confirm(self, entries: Iterable[NetworkEntry], progress: PartProgress | None = None) -> None:

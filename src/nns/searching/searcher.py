@@ -109,7 +109,8 @@ class Searcher:
                 f"none of the {len(here)} networks within the limits is on this disk, and nothing may be fetched "
                 f"(offline); fetch some while there is a connection: `nns zoo fetch {self.zoo.path} ID`"
             )
-        before = ranking.order[: int(here[ranking.order].argmax())][:LEFT_OUT].tolist()
+        first = here[ranking.order]
+        before = ranking.order[: int(first.argmax()) if first.any() else None][:LEFT_OUT].tolist()
         described = ranking.candidates(before) if before else {}
         kept = ranking.of(np.flatnonzero(here), lambda rows: self.space.score(query, rows))
         kept.left_out = tuple(described[index] for index in before)

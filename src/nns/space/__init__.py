@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nns.space._builtin import builtin_methods
     from nns.space._data import SpaceData, family_of, transfers_needed
     from nns.space._held_out import evaluate_held_out, held_out_folds
+    from nns.space._scanning import score_rows
     from nns.space.metrics import paired_recall
     from nns.space.mixed import Mixed
     from nns.space.space import ScoreDetails, Scores, Space
@@ -26,6 +27,7 @@ _HOMES = homes(
         "_builtin": "builtin_methods",
         "_data": "SpaceData family_of transfers_needed",
         "_held_out": "evaluate_held_out held_out_folds",
+        "_scanning": "score_rows",
         "metrics": "paired_recall",
         "mixed": "Mixed",
         "space": "ScoreDetails Scores Space",
@@ -46,6 +48,7 @@ __all__ = [
     "family_of",
     "held_out_folds",
     "paired_recall",
+    "score_rows",
     "transfers_needed",
 ]
 

@@ -260,11 +260,13 @@ def known_transfers(zoo: Zoo, index: Mapping[str, int]) -> tuple[IntArray, IntAr
         index: Position of each dataset by its digest; transfers to others are left out.
     """
     has = zoo.store.columns().fingerprinted
-    row_of = {zoo.store.ids()[row]: at for at, row in enumerate(np.flatnonzero(has).tolist())}
+    transfers = zoo.store.transfers()
+    rows = zoo.store.rows_of([record.network_id for record in transfers])
+    at = np.append(np.where(has, np.cumsum(has) - 1, -1), -1)[rows]
     found: dict[tuple[int, int], list[float]] = {}
-    for record in zoo.store.transfers():
-        if record.network_id in row_of and record.dataset_digest in index and np.isfinite(record.accuracy):
-            key = row_of[record.network_id], index[record.dataset_digest]
+    for network, record in zip(at.tolist(), transfers, strict=True):
+        if network >= 0 and record.dataset_digest in index and np.isfinite(record.accuracy):
+            key = network, index[record.dataset_digest]
             found.setdefault(key, []).append(record.accuracy)
     keys = np.array(sorted(found), np.int64).reshape(-1, 2)
     means = np.array([float(np.mean(found[key])) for key in sorted(found)], np.float64)

@@ -66,15 +66,17 @@ class AtLarge(SpaceMethod):
 
 def qualities(zoo: Zoo) -> FloatArray:
     """Return the quality of all networks of a zoo by their facts and the zoo's results, (n, 1)."""
-    rows = {network: row for row, network in enumerate(zoo.store.ids())}
     datasets: dict[str, int] = {}
     found: dict[tuple[int, int], list[float]] = {}
-    for record in zoo.store.transfers():
-        if record.network_id in rows and np.isfinite(record.accuracy):
+    transfers = zoo.store.transfers()
+    rows = zoo.store.rows_of([record.network_id for record in transfers])
+    for row, record in zip(rows.tolist(), transfers, strict=True):
+        if row >= 0 and np.isfinite(record.accuracy):
             dataset = datasets.setdefault(record.dataset_digest, len(datasets))
-            found.setdefault((rows[record.network_id], dataset), []).append(record.accuracy)
+            found.setdefault((row, dataset), []).append(record.accuracy)
     pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
     accuracies = np.array([float(np.mean(found[each])) for each in sorted(found)], np.float64)
     results = Results(pairs[:, 0], pairs[:, 1], accuracies)
-    facts = [Facts.of(entry) for entry in zoo.store.entries()]
-    return shipped_prior().of_facts(facts, results).quality[:, None].astype(np.float32)
+    prior = shipped_prior()
+    described = zoo.store.describe(lambda some: np.stack(prior.features([Facts.of(each) for each in some]), axis=1))
+    return prior.of_features(described[:, 0], described[:, 1], results).quality[:, None].astype(np.float32)

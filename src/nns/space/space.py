@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nns.plugins import install_hint
 from nns.space._blocks import fingerprint_blocks
 from nns.space._data import SpaceData
 from nns.space._own_results import with_own_results
+from nns.space._scanning import score_rows
 from nns.threads import limited_threads, threads_wanted
 from nns.types import DatasetRecord, SpaceRecord
 
@@ -165,7 +167,7 @@ class Space:
         from nns.space.at_large import AT_LARGE, AtLarge, qualities
 
         embeddings = qualities(zoo)
-        record = SpaceRecord(AT_LARGE, AT_LARGE, {}, b"", tuple(zoo.store.ids()), embeddings, {})
+        record = SpaceRecord(AT_LARGE, AT_LARGE, {}, b"", zoo.store.ids(), embeddings, {})
         return cls(record, AtLarge(), embeddings)
 
     @property
@@ -173,7 +175,7 @@ class Space:
         """Whether it was fitted to the zoo."""
         return bool(self.record.tensors)
 
-    @property
+    @cached_property
     def scored(self) -> NDArray[np.bool_]:
         """Return which networks of the zoo it can score, (n,)."""
         return np.asarray(np.isfinite(self.embeddings[:, -1]))
@@ -233,8 +235,7 @@ class Space:
         """
         with _usable(self.name):
             embedding = self.method.embed_query(query.features, query.labels)
-            # of all, although few may be asked for: to gather their rows costs more than the product with all
-            return Scores(self.method.score(embedding, self.embeddings)[rows], self, embedding, rows)
+            return Scores(score_rows(self.method, embedding, self.embeddings, rows), self, embedding, rows)
 
     def margin(self, name: str) -> float | None:
         """Return the half-width of an 80 % interval, from held-out errors; None if unknown.
@@ -273,8 +274,8 @@ def _choose(zoo: Zoo, name: str | None) -> str:
 
 def _embeddings(zoo: Zoo, record: SpaceRecord, method: SpaceMethod) -> NDArray[np.float32]:
     embeddings = np.asarray(record.embeddings)
-    # the rule is that they are the same: compared as one text, of which no 14,000 strings are made first
-    if b"\n".join(zoo.store.columns().ids.tolist()) == "\n".join(record.network_ids).encode():
+    # the rule is that they are the same: two columns, of which no strings are made
+    if zoo.store.ids() == record.network_ids:
         return embeddings
     ids = zoo.store.ids()
     known = {network: row for row, network in enumerate(record.network_ids)}

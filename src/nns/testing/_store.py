@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nns.stores.hdf5.ids import Ids
 from nns.types import (
     ArchitectureSpec,
     DatasetRecord,
@@ -117,6 +118,9 @@ def assert_same(found: Any, expected: Any) -> None:
             assert_same(getattr(found, name), getattr(expected, name))
     elif isinstance(expected, float) and math.isnan(expected):
         assert math.isnan(found)
+    elif isinstance(expected, tuple) and isinstance(found, Ids):  # a column of the file, for a sequence of any kind
+        assert found == expected
+        assert tuple(found) == expected
     else:
         assert found == expected
         assert type(found) is type(expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,7 @@ class SpaceRecord:
     method: str
     settings: Json
     tensors: bytes
-    network_ids: tuple[str, ...]
+    network_ids: Sequence[str]
     embeddings: NDArray[np.float32]
     report: Json = field(default_factory=dict)
 

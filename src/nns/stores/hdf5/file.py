@@ -20,7 +20,7 @@ from nns.stores._records import MAX_META
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.checks import Place, locate, open_regular
 from nns.stores.hdf5.columns import FileRange
-from nns.stores.hdf5.ids import proper_ids, texts_of
+from nns.stores.hdf5.ids import Ids, proper_ids
 from nns.stores.hdf5.seal import SEAL_BYTES, seal_of
 
 # a map is paid for in page faults, and pins the file; what is smaller is read at once and kept
@@ -211,9 +211,9 @@ class ZooFile:
             raise ZooError(f"{self.path} is damaged: {column} holds no proper ids; restore it from a copy")
         return found
 
-    def names(self, column: str) -> tuple[str, ...]:
+    def names(self, column: str) -> Ids:
         """Read a column of ids as strings."""
-        return texts_of(self.ids(column))
+        return Ids(self.ids(column))
 
     def rows(self, table: str) -> list[Any]:
         """Parse the JSON of all rows of a table at once; each row ends in a newline."""

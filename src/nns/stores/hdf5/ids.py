@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import overload
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,3 +57,61 @@ def position(ids: NDArray[np.bytes_], name: str, order: NDArray[np.intp] | None 
         return None
     row = at if order is None else int(order[at])
     return row if ids[row] == wanted else None
+
+
+class Ids(Sequence[str]):
+    """A column of proper ids as a sequence of strings, of which none is made before it is asked for.
+
+    Attributes:
+        keys: The column, S64.
+    """
+
+    def __init__(self, keys: NDArray[np.bytes_]) -> None:
+        self.keys = keys
+
+    @cached_property
+    def _texts(self) -> tuple[str, ...]:
+        return texts_of(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        if isinstance(at, slice):
+            return texts_of(self.keys[at])
+        return bytes(self.keys[at]).decode("ascii")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Ids):
+            return same_ids(self.keys, other.keys)
+        return isinstance(other, Sequence) and len(self) == len(other) and self._texts == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Ids({list(self[:3])}{' …' if len(self) > 3 else ''}, {len(self)} in all)"
+
+
+def same_ids(a: NDArray[np.bytes_], b: NDArray[np.bytes_]) -> bool:
+    """Return whether two columns are equal: as words, which is ten times as fast as by strings."""
+    if a.dtype != b.dtype or a.itemsize % 8 or not (a.flags.c_contiguous and b.flags.c_contiguous):
+        return bool(np.array_equal(a, b))
+    return a.shape == b.shape and bool(np.array_equal(a.view(np.uint64), b.view(np.uint64)))
+
+
+def rows_of(keys: NDArray[np.bytes_], wanted: Sequence[str]) -> NDArray[np.int64]:
+    """Return the row of each of some ids among ascending ones, -1 for those that are not there."""
+    names = np.array([name.encode("ascii", "replace") for name in wanted], keys.dtype)
+    at = np.searchsorted(keys, names)
+    found = at < len(keys)
+    found[found] = keys[at[found]] == names[found]
+    # what is longer than an id was cut above, and must not be found as another
+    found &= np.array([len(name) <= ID_BYTES for name in wanted], np.bool_)
+    return np.where(found, at, -1).astype(np.int64)

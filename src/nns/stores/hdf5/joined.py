@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nns.stores.hdf5.ids import is_ascending, position, texts_of
+from nns.stores.hdf5.ids import Ids, is_ascending, position
 from nns.stores.hdf5.networks import WeightsTable
 
 T = TypeVar("T", bound=WeightsTable)
@@ -59,9 +59,9 @@ class Joined(Generic[T]):
         return None if at is None else self.at(at)
 
     @cached_property
-    def ids(self) -> tuple[str, ...]:
+    def ids(self) -> Ids:
         """All ids as strings, sorted."""
-        return texts_of(self.keys)
+        return Ids(self.keys)
 
     @cached_property
     def order(self) -> list[tuple[T, int]]:
@@ -70,12 +70,9 @@ class Joined(Generic[T]):
         rows = (self._rows - self._starts[table]).tolist()
         return [(self.tables[at], row) for at, row in zip(table.tolist(), rows, strict=True)]
 
-    def digests(self) -> list[str]:
-        """Return the content digests of all rows as they were recorded, in hex."""
-        if not self.tables:
-            return []
-        joined = self.stack(lambda table: table.digests).tobytes().hex()
-        return [joined[at : at + 64] for at in range(0, len(joined), 64)]
+    def digests(self) -> NDArray[np.uint8]:
+        """Return the content digests of all rows as they were recorded, (n, 32)."""
+        return self.stack(lambda table: table.digests) if self.tables else np.zeros((0, 32), np.uint8)
 
     def stack(self, read: Callable[[T], NDArray[Any]]) -> NDArray[Any]:
         """Join a column of all tables in the order of ``keys``; that of a merged zoo is not copied.

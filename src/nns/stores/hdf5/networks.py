@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from nns.stores._codec import (
     parse_json,
     without_gc,
 )
+from nns.stores._description import Description, parse_descriptions
 from nns.stores._numbers import are_bounded
 from nns.stores._records import MAX_META
 from nns.stores.hdf5 import schema
@@ -28,6 +30,9 @@ from nns.stores.hdf5.file import ZooFile
 from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.ids import is_ascending, position, texts_of
 from nns.types import Fingerprint, NetworkEntry
+
+ROWS_AT_ONCE = 65_536
+"""Descriptions that are looked through together: some 50 MB."""
 
 # or four threads that verify would hold four supernets and what they are differences to at one time
 LARGE = 256 << 20
@@ -90,12 +95,34 @@ class WeightsTable:
 
     def rows_with(self, text: bytes) -> NDArray[np.intp]:
         """Return the rows whose JSON line has a text in it; the bytes are looked through, and none is parsed."""
-        lines, found = self.meta(0, len(self)), []
-        at = lines.find(text)
-        while at >= 0:
-            found.append(at)
-            at = lines.find(text, at + len(text))
-        return np.unique(np.searchsorted(self.bounds("meta"), found, side="right") - 1)
+        edges, found = self.bounds("meta"), []
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            lines = self.meta(start, min(start + ROWS_AT_ONCE, len(self)))
+            at = lines.find(text)
+            while at >= 0:
+                found.append(int(edges[start]) + at)
+                at = lines.find(text, at + len(text))
+        return np.unique(np.searchsorted(edges, found, side="right") - 1)
+
+    def describe(self, summarise: Callable[[Sequence[Description]], NDArray[Any]]) -> NDArray[Any]:
+        """Summarise what the descriptions say, some at a time: the entries of a million would take five gigabytes.
+
+        Args:
+            summarise: Returns a row for each of some networks.
+        """
+        parts = []
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(self))
+            try:
+                with without_gc():
+                    found = parse_descriptions(self.meta(start, stop))
+            except ValueError as error:
+                where = f"of {self.name(start)} to {self.name(stop - 1)}"
+                raise ZooError(f"{self.file.path}: a damaged description {where} ({error}); restore it") from error
+            if len(found) != stop - start:
+                raise ZooError(f"{self.file.path} is damaged: {self.table}/meta has other rows; restore it from a copy")
+            parts.append(summarise(found))
+        return np.concatenate(parts) if parts else np.asarray(summarise(()))
 
     def _entry(self, row: int, value: Any) -> NetworkEntry:
         try:

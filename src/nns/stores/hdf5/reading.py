@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nns.errors import MissingZooError, UnknownNameError, ZooError
+from nns.stores._description import Description
 from nns.stores._digest import transfer_content_digest, zoo_digest
+from nns.stores.hdf5.ids import rows_of
 from nns.stores.hdf5.networks import Networks
 from nns.stores.hdf5.schema import PLAIN_VERSION
 from nns.stores.hdf5.tables import read_space
@@ -126,13 +128,30 @@ class StoreReader:
             self._loader = Loader(self.path)
 
     def ids(self) -> Sequence[str]:
-        """List the ids of all networks, sorted."""
+        """List the ids of all networks, sorted: a column, of which strings are made as they are asked for."""
         return self._current().networks.ids
+
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the rows of :meth:`columns` that some ids have, -1 for those that are not there."""
+        return rows_of(self._current().networks.keys, ids)
 
     def entries(self, rows: Sequence[int] | None = None) -> Sequence[NetworkEntry]:
         """List all networks, sorted by id; or those in some rows of :meth:`columns`, without parsing the others."""
         view = self._current()
         return view.entries if rows is None else [table.entry(row) for table, row in map(view.networks.at, rows)]
+
+    def describe(self, summarise: Callable[[Sequence[Description]], NDArray[Any]]) -> NDArray[Any]:
+        """Summarise what the descriptions of all networks say, sorted by id, without an entry for each.
+
+        Args:
+            summarise: Returns a row for each of some networks, of their descriptions; called for some ten thousand at
+                a time, and for none where the zoo is empty.
+
+        Raises:
+            ZooError: If a description is damaged.
+        """
+        networks = self._current().networks
+        return networks.stack(lambda table: table.describe(summarise)) if networks else summarise(())
 
     def columns(self) -> NetworkColumns:
         """Read the numbers of all networks, sorted by id, straight from the files: no JSON is parsed.

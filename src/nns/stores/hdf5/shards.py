@@ -16,6 +16,7 @@ from nns.stores._frames import RAW
 from nns.stores._records import fixed_shapes, normal_entry, normal_network
 from nns.stores.hdf5 import schema
 from nns.stores.hdf5.columns import Column, FileRange, Pieces, as_view, offsets, ragged
+from nns.stores.hdf5.ids import Ids
 from nns.stores.hdf5.networks import NO_FINGERPRINTS, NUMBERS, RAGGED_PARTS, numbers_of
 from nns.types import (
     DatasetRecord,
@@ -79,6 +80,8 @@ def as_bytes(data: bytes) -> NDArray[np.uint8]:
 
 def ids_column(ids: Sequence[str]) -> NDArray[np.bytes_]:
     """Write ids as a column."""
+    if isinstance(ids, Ids):
+        return ids.keys
     return np.array([network_id.encode("ascii") for network_id in ids], "S64")
 
 

@@ -187,7 +187,8 @@ class View:
             # a file's word is not taken: beyond this nns writes no number, and int64 would wrap around
             if column.max(initial=0) > MAX_COUNT:
                 raise ZooError(f"{self.networks.tables[0].file.path} is damaged: {name} of {column.max()}; restore it")
-            column = column.astype(np.int64)  # as unsigned, one minus two would be huge, and a sum with int64 a float
+            # as unsigned, one minus two would be huge, and a sum with int64 a float
+            column = column.view(np.int64) if column.itemsize == 8 else column.astype(np.int64)
         column.setflags(write=False)
         return column
 

@@ -1,0 +1,1 @@
+"""How nns grows with the networks of a zoo."""
