@@ -161,7 +161,7 @@ def test_latencies_of_a_zoo_are_hints(small_zoo, tmp_path, nns):
 
 def test_the_slow_ones_go_and_others_come(small_zoo, tmp_path, nns, monkeypatch):
     """The zoo calls all of them fast; the two best are not."""
-    from nns.searching import ranking
+    from nns.searching import searcher
 
     path = small_zoo.copy(tmp_path)
     before = nns("search", small_zoo.query, "--zoo", path, "--json").json["candidates"]
@@ -171,7 +171,7 @@ def test_the_slow_ones_go_and_others_come(small_zoo, tmp_path, nns, monkeypatch)
         measured.extend(ids if confirm else ())
         return {id: 1.0 if confirm and id in slow else 0.001 for id in ids}
 
-    monkeypatch.setattr(ranking, "latencies", latencies)
+    monkeypatch.setattr(searcher, "latencies", latencies)
     after = nns("search", small_zoo.query, "--zoo", path, "--max-latency", "10ms", "--top", 3, "--json").json
     assert [each["id"] for each in after["candidates"]] == [each["id"] for each in before[2:5]]
     assert [each["rank"] for each in after["candidates"]] == [1, 2, 3]

@@ -48,6 +48,19 @@ def test_a_second_call_measures_nothing(zoo, measured):
     assert len(measured) == 3
 
 
+def test_the_zoo_of_an_installed_plugin_stays_as_it_was_installed(zoo, measured, monkeypatch):
+    """pip knows its digest, and in a developer's checkout it is a file of git."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(zoo.store.path.parent / "cache"))
+    monkeypatch.setattr(type(zoo.registry), "default_zoo", lambda registry: zoo.store.path)
+    zoo.store.merge()
+    before = zoo.store.path.read_bytes()
+    assert latencies(zoo, zoo.store.ids(), "cpu") == dict.fromkeys(zoo.store.ids(), 0.032)
+    assert latencies(zoo, zoo.store.ids(), "cpu") == dict.fromkeys(zoo.store.ids(), 0.032)
+    assert len(measured) == 3, "they are remembered for this user"
+    assert zoo.store.path.read_bytes() == before
+    assert not zoo.store.path.with_name("zoo.h5.journal").exists()
+
+
 def test_what_was_measured_before_an_interrupt_is_kept(small_zoo, tmp_path, monkeypatch):
     taken = iter([0.25])
 

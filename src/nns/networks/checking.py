@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nns.errors import NnsError, ZooError
 from nns.networks.listing import cost_without_weights
+from nns.networks.network import is_installed
 from nns.networks.remembered import recall, remember
 from nns.places import PackagedWeights, StoredWeights
 from nns.quantities import format_bytes, format_count
@@ -54,7 +55,7 @@ def check_records(zoo: Home, entries: Sequence[NetworkEntry], progress: PartProg
     Raises:
         ZooError: If the numbers of one are not those of its architecture, or its weights have another size.
     """
-    if _is_installed(zoo):
+    if is_installed(zoo):
         return
     for done, entry in enumerate(entries, 1):
         length = zoo.store.weights_length(entry.id)
@@ -135,13 +136,6 @@ def keep_count(spec: ArchitectureSpec, size: int, classes: int, cost: NetworkCos
 
 def _about(spec: ArchitectureSpec, size: int, classes: int) -> list[Any]:
     return [FORMAT, spec.backend, spec.name, dict(spec.config), size, classes]
-
-
-def _is_installed(zoo: Home) -> bool:
-    try:
-        return zoo.registry.default_zoo().samefile(zoo.store.path)
-    except (NnsError, OSError):
-        return False
 
 
 def _installed(registry: Registry) -> dict[str, NetworkCost]:

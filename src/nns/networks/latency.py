@@ -89,7 +89,8 @@ def latencies(
 ) -> dict[str, float]:
     """Return seconds of one image (batch 1) on this machine; what is measured is kept in the zoo.
 
-    A zoo that cannot be written to is measured all the same.
+    A zoo that cannot be written to is measured all the same; that of an installed plugin stays as it was installed, and
+    what is measured is kept for this user alone.
 
     Args:
         zoo: The zoo.
@@ -99,11 +100,12 @@ def latencies(
         confirm: Take what the zoo says for a hint: it may come from a stranger, who can name any processor. What was
             not measured by this user is measured again.
     """
-    from nns.networks.network import Network
+    from nns.networks.network import Network, is_installed
 
     key = device_key(device)
     known = dict(zoo.store.latencies(key))
-    if confirm:
+    installed = is_installed(zoo)
+    if confirm or installed:
         own = ((id, recall("latencies", _about(zoo.store.entry(id), key))) for id in network_ids)
         known = {id: found[0] for id, found in own if found}
     missing = [network for network in network_ids if network not in known]
@@ -117,9 +119,9 @@ def latencies(
             if progress:
                 progress(number, len(missing))
     except KeyboardInterrupt:  # going on costs less then; where a network is refused, the zoo stays as it was
-        _save(zoo, measured)
+        _save(zoo, [] if installed else measured)
         raise
-    _save(zoo, measured)
+    _save(zoo, [] if installed else measured)
     known.update({record.network_id: record.seconds for record in measured})
     return {network: known[network] for network in network_ids}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from nns.errors import UnknownNameError
+from nns.errors import NnsError, UnknownNameError
 from nns.networks.fetching import remote_file
 from nns.networks.latency import latencies
 from nns.networks.origins import missing_backend
@@ -35,6 +35,14 @@ class Home(Protocol):
     @property
     def offline(self) -> bool:
         """Whether nothing may be fetched."""
+
+
+def is_installed(zoo: Home) -> bool:
+    """Tell whether a zoo is an installed plugin's: its author answers for it, and its file is not ours to write."""
+    try:
+        return zoo.registry.default_zoo().samefile(zoo.store.path)
+    except (NnsError, OSError):
+        return False
 
 
 class _FromZoo:
