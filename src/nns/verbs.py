@@ -90,6 +90,9 @@ def search(
     seed: int = 0,
     offline: bool = False,
     history: bool = True,
+    server: str | None = None,
+    send: str = "features",
+    token_file: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
     on_data: Callable[[Seen], None] | None = None,
@@ -120,11 +123,15 @@ def search(
         seed: Of the sample of images.
         offline: Rank only networks whose weights are on this disk, and fetch nothing for a probe.
         history: Whether your own fine-tunings count, see docs/history.md.
+        server: Address of a server of ``nns serve``, whose zoo is searched in place of one that is here.
+        send: What goes there: ``"features"`` of images, or small copies of the ``"images"``.
+        token_file: File with the token that the server wants; None: $NNS_TOKEN.
         progress: Called as things go on.
         tell: Called before weights are fetched for a probe, with what and from where; None: that goes into the log.
         on_data: Called with what is seen in the data; None: that goes into the log.
 
     Raises:
+        ServerError: If a server gives no answer.
         DatasetError: If the data cannot be read.
         WeightsError: If none is on this disk, and nothing may be fetched.
         NoNetworkError: If no network meets the limits.
@@ -133,6 +140,19 @@ def search(
     from nns.searching.ranking import search as rank
 
     limits = limits_of(max_params, max_macs, max_size, max_latency, backend, license)
+    if server is not None:
+        here = {"zoo": zoo, "space": space, "probe": probe, "max_latency": max_latency}
+        if given := [name for name, value in here.items() if value]:
+            raise UsageError(f"`{given[0]}` is for a zoo that is here, and `server` for one that is not; leave one out")
+        from nns.serving.client import Server
+        from nns.serving.remote import search_server
+        from nns.serving.settings import read_token
+
+        return search_server(
+            data, Server(server, read_token(None if token_file is None else Path(token_file))), limits,
+            send=send, top=top, classes=classes, images=images, tries=tries, seed=seed, offline=offline,
+            progress=progress, tell=tell, on_data=on_data,
+        )  # fmt: skip
     opened = open_zoo(zoo)
     opened.offline |= offline
     return rank(

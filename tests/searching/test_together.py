@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from nns.errors import UsageError
+from nns.searching.ready import ReadyZoo
 from nns.searching.together import POOL, choose_together
 
 
@@ -122,5 +123,7 @@ def test_equal_weights_take_one_place(tmp_path):
         zoo.store.add_all(records)
         ids = [record.entry.id for record in records]
         assert zoo.network(ids[0]).weights_name == zoo.network(ids[2]).weights_name
-        ranking = SimpleNamespace(zoo=zoo, entries=lambda pool: {i: zoo.network(ids[i]).entry for i in pool})
+        ranking = SimpleNamespace(
+            ready=ReadyZoo(zoo, None), entries=lambda pool: {i: zoo.network(ids[i]).entry for i in pool}
+        )
         assert Ranking._different(ranking, [2, 1, 0, 3]) == [2, 1, 3]

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "demo.demo",
     "doctor": "data.doctor",
     "search": "search.search",
+    "serve": "serve.serve",
     "finetune": "finetune.finetune",
     "evaluate": "handover.evaluate",
     "predict": "handover.predict",

@@ -44,6 +44,21 @@ def search(
     offline: options.Offline = False,
     seed: options.Seed = 0,
     no_history: options.NoHistory = False,
+    server: Annotated[
+        str | None, Option("--server", metavar="URL", help="Search in the zoo of a server: nns serve.")
+    ] = None,
+    send: Annotated[
+        str,
+        Option(
+            "--send",
+            metavar="features|images",
+            help="What goes to the server; images are small copies.",
+            autocompletion=completion.one_of("features|images"),
+        ),
+    ] = "features",
+    token_file: Annotated[
+        Path | None, Option("--token-file", metavar="FILE", help="What the server wants to know; default $NNS_TOKEN.")
+    ] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Rank the networks of a zoo that meet the limits, for your images.
@@ -64,6 +79,7 @@ def search(
             data, zoo, max_params=max_params, max_macs=max_macs, max_size=max_size, max_latency=max_latency,
             backend=backend, license=license, top=top, classes=classes, space=space, device=device, seed=seed,
             images=images, probe=probe, probe_seconds=probe_seconds, offline=offline, history=not no_history,
+            server=server, send=send, token_file=token_file,
             progress=update, tell=note, on_data=say_data(json, line=False),
         )  # fmt: skip
     if report is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from nns.history import OwnResults
     from nns.searching.limits import CostColumns
+    from nns.searching.ready import ReadyZoo
     from nns.space import ScoreDetails, Scores, Space
     from nns.types import NetworkEntry
     from nns.zoo import Zoo
@@ -39,8 +40,7 @@ class Ranking:
     """k networks that meet the limits; an index, 0..k - 1, counts them in the order of their ids.
 
     Attributes:
-        zoo: Where they are.
-        space: What they were scored by.
+        ready: Where they are, and what they were scored by.
         costs: Costs of all networks of the zoo.
         latencies: Seconds of one image by id, of those that were asked for.
         fingerprinted: Of which networks of the zoo there is a fingerprint.
@@ -57,8 +57,7 @@ class Ranking:
         loadable: (k,) which have a backend that is installed, and come first; None where all that matter have.
     """
 
-    zoo: Zoo
-    space: Space
+    ready: ReadyZoo
     costs: CostColumns
     latencies: Mapping[str, float]
     fingerprinted: NDArray[np.bool_]
@@ -74,6 +73,17 @@ class Ranking:
     beside: tuple[int, ...] = ()
     shown: int = 0
     loadable: NDArray[np.bool_] | None = None
+    _together: dict[tuple[int, int, bool], list[int]] = field(default_factory=dict, init=False)
+
+    @property
+    def zoo(self) -> Zoo:
+        """Where they are."""
+        return self.ready.zoo
+
+    @property
+    def space(self) -> Space:
+        """What they were scored by."""
+        return self.ready.space
 
     def __post_init__(self) -> None:
         """Sort by the scores; of equals the smaller id, which is the smaller index, comes first."""
@@ -82,6 +92,7 @@ class Ranking:
         self.static = self.scores.static()
 
     def _sort(self, first: Sequence[int] = ()) -> None:
+        self._together.clear()
         self._first = np.array(first, np.int64)
         self.order = best_first(self._total, max(self.shown, SORTED), self._first, self.loadable)
 
@@ -102,7 +113,7 @@ class Ranking:
 
     def entries(self, indices: Sequence[int]) -> dict[int, NetworkEntry]:
         """Read the descriptions of some of the networks; those of the others are not parsed."""
-        found = self.zoo.store.entries(self.rows[np.asarray(indices, np.int64)].tolist())
+        found = self.ready.entries(self.rows[np.asarray(indices, np.int64)].tolist())
         return dict(zip(indices, found, strict=True))
 
     def of(self, kept: NDArray[np.intp], score: Callable[[NDArray[np.int64]], Scores]) -> Ranking:
@@ -187,6 +198,12 @@ class Ranking:
             probed: How many were to be probed.
             safe: Whether the network of the highest prior is to be among them, if there are at least two.
         """
+        asked = tries, probed, safe
+        if asked not in self._together:  # what is shown, and what is told, ask for the same
+            self._together[asked] = self._choose(tries, probed, safe)
+        return self._together[asked]
+
+    def _choose(self, tries: int, probed: int, safe: bool) -> list[int]:
         chosen = self._chosen(tries, probed)
         usable = self.loadable is None or bool(self.loadable[self.static])
         if safe and usable and len(chosen) > 1 and self.static not in chosen:
@@ -210,7 +227,7 @@ class Ranking:
         """Keep the first of those that have the same weights: twice the same network is no second chance."""
         found: dict[str, int] = {}
         for index, entry in self.entries(pool).items():
-            found.setdefault(Network(entry, self.zoo).weights_name, index)
+            found.setdefault(self.ready.weights_name(entry), index)
         return list(found.values())
 
     def _moved(self, index: int) -> float:

@@ -206,7 +206,7 @@ def _no_such_kind(table: NetworkTable, limits: Limits) -> str:
     def collect(some: Sequence[NetworkEntry | Description]) -> NDArray[np.bool_]:
         found[0].update(each.spec.backend for each in some)
         found[1].update(each.license for each in some)
-        return np.zeros(0, np.bool_)
+        return np.zeros(len(some), np.bool_)
 
     table.describe(collect)
     backends, licenses = (", ".join(sorted(each)) for each in found)

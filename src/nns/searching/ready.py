@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nns.networks import check_records
+from nns.networks import Network, check_records
 from nns.quantities import counted
 from nns.searching.limits import NetworkTable
 from nns.searching.neighbours import Surroundings
 from nns.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from nns.data.extractors import Extractor
     from nns.types import NetworkEntry, PartProgress
     from nns.zoo import Zoo
+
+
+KEPT_ENTRIES = 20_000
+"""Descriptions that are kept, some 100 MB: to parse the 64 that a search looks at takes longer than the rest of it."""
 
 
 @dataclass(eq=False)
@@ -37,6 +41,8 @@ class ReadyZoo:
     zoo: Zoo
     space: Space
     _confirmed: set[str] = field(default_factory=set)
+    _entries: dict[int, NetworkEntry] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, zoo: Zoo, space: str | None = None) -> ReadyZoo:
@@ -63,6 +69,22 @@ class ReadyZoo:
     def surroundings(self) -> Surroundings:
         """The datasets among which a query lies."""
         return Surroundings(self.zoo)
+
+    def entries(self, rows: Sequence[int]) -> list[NetworkEntry]:
+        """Read the descriptions of networks; the best of one ranking are often among those of the next."""
+        missing = [row for row in dict.fromkeys(rows) if row not in self._entries]
+        if missing:
+            if len(self._entries) + len(missing) > KEPT_ENTRIES:
+                self._entries = {row: entry for row in rows if (entry := self._entries.get(row)) is not None}
+            self._entries |= zip(missing, self.zoo.store.entries(missing), strict=True)
+        kept = self._entries
+        return [kept[row] for row in rows]
+
+    def weights_name(self, entry: NetworkEntry) -> str:
+        """Return :attr:`nns.networks.Network.weights_name` of a network, which is looked up once."""
+        if entry.id not in self._names:
+            self._names[entry.id] = Network(entry, self.zoo).weights_name
+        return self._names[entry.id]
 
     @cached_property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nns.errors import WeightsError
 from nns.quantities import counted, format_bytes, format_count, format_seconds
 from nns.searching.neighbours import Neighbourhood
 from nns.tables import Table
@@ -66,7 +67,7 @@ class Candidate:
             accuracy of a ridge classifier, 0..1. None where it was not probed. Where it was, the score has
             ``terms["probe"]`` in it.
         weights: Where its weights are; None where nobody looked.
-        zoo: The zoo that it is in.
+        zoo: The zoo that it is in; None if that is at a server.
         needs: What is not installed that would build it, in words; empty if nothing.
     """
 
@@ -103,10 +104,11 @@ class Candidate:
             seed: Of the fresh head's weights.
 
         Raises:
-            WeightsError: If its weights are not at hand.
+            WeightsError: If its weights are not at hand, as those of a server's zoo.
             ZooError: If they are damaged.
         """
-        assert self.zoo is not None
+        if self.zoo is None:
+            raise WeightsError(f"network {self.entry.id} is in the zoo of a server, which gives no weights")
         return self.zoo.network(self.entry.id).load(classes, seed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -282,7 +284,8 @@ class SearchResult:
         columns += [("expected", "right"), ("match", "right")] + ([("probe", "right")] if probed else [])
         columns += [("score", "right")]
         elsewhere = any(
-            each.needs or (each.weights is not None and not each.weights.on_disk) for each in self.candidates
+            each.zoo is not None and (each.needs or (each.weights is not None and not each.weights.on_disk))
+            for each in self.candidates
         )
         columns += [("weights", "left"), ("license", "left")] if elsewhere else []
         rows = []

@@ -94,9 +94,7 @@ class Searcher:
         rows = np.flatnonzero(known)
         unscored = int(mask.sum()) - len(rows)
         scores, own = self.space.score(query, rows), self._own(query, rows)
-        ranking = Ranking(
-            self.zoo, self.space, costs, seconds, table.columns.fingerprinted, rows, scores, own, unscored
-        )
+        ranking = Ranking(self.ready, costs, seconds, table.columns.fingerprinted, rows, scores, own, unscored)
         return self._on_disk(ranking, query) if self.offline else ranking
 
     def _on_disk(self, ranking: Ranking, query: DatasetRecord) -> Ranking:

@@ -11,6 +11,7 @@ maximizing submodular set functions, 1978).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,5 +85,11 @@ def _scenarios(missed: NDArray[np.float64]) -> NDArray[np.float64]:
         return missed
     spread = np.sqrt(np.mean(missed[~unknown] ** 2))
     half = np.repeat(missed, max(1, SCENARIOS // (2 * len(missed))), axis=0)
-    drawn = spread * np.random.default_rng(0).standard_normal(half.shape[::-1]).T
+    drawn = spread * _draws(half.shape)
     return np.concatenate([np.where(np.isnan(half), sign * drawn, half) for sign in (1, -1)])
+
+
+@lru_cache(maxsize=2)  # a megabyte each; the searches of a service ask for the same
+def _draws(shape: tuple[int, int]) -> NDArray[np.float64]:
+    draws: NDArray[np.float64] = np.random.default_rng(0).standard_normal(shape[::-1]).T
+    return draws

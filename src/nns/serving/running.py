@@ -1,0 +1,125 @@
+"""From settings to processes that answer, until a signal ends them."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nns.errors import NnsError, UsageError
+from nns.serving.rates import Rates
+from nns.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+
+PACKAGES = ("fastapi", "uvicorn", "python_multipart")
+"""What the extra ``serve`` brings."""
+
+SWITCH = 0.0005
+"""Seconds after which another thread of a process may go on."""
+
+GRACE = 10
+"""Seconds that searches under way have when the service is ended."""
+
+
+def check_packages() -> None:
+    """See that there is a web framework.
+
+    Raises:
+        UsageError: If not.
+    """
+    from importlib.util import find_spec
+
+    if missing := [each.replace("_", "-") for each in PACKAGES if find_spec(each) is None]:
+        raise UsageError(f"to serve needs {' and '.join(missing)}: pip install 'nns[serve]'")
+
+
+def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Answer until SIGINT or SIGTERM; searches under way are answered first.
+
+    Args:
+        settings: What, where and within which limits.
+        tell: Called with the address once it can be asked.
+
+    Raises:
+        NnsError: If the zoo cannot be searched in, or the address cannot be listened on.
+    """
+    check_packages()
+    from nns.serving.served import ServedZoo
+
+    # here, where it is an error of the command: a process of its own could but end
+    ready = ServedZoo(settings.zoo, settings.space).ready
+    about = f"{len(ready.zoo):,} networks of {settings.zoo}"
+    del ready
+    listening = _listen(settings)
+    with listening:
+        host, port = listening.getsockname()[:2]
+        named = f"[{host}]" if ":" in host else host
+        tell(f"serving {about} at {'https' if settings.tls_cert else 'http'}://{named}:{port} (Ctrl-C ends it)")
+        _run(_config(settings), listening)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+        with suppress(OSError):
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"cannot listen on {settings.host!r}, port {settings.port}: {error}") from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _config(settings: Settings) -> Config:
+    from uvicorn import Config
+
+    return Config(
+        partial(_app, settings, Rates(settings.rate)),
+        factory=True,
+        workers=settings.workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whoever asks could call itself another, and no address had a rate
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE,
+        limit_concurrency=1000,
+        h11_max_incomplete_event_size=64 << 10,
+        ws="none",
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def _app(settings: Settings, rates: Rates) -> object:
+    from nns.threads import prepare_process
+
+    prepare_process()
+    # a search is a hundred short calls of numpy, after each of which a thread that reads a new zoo had 5 ms
+    sys.setswitchinterval(SWITCH)
+    from nns.serving.app import make_app
+
+    return make_app(settings, rates)
+
+
+def _run(config: Config, listening: socket.socket) -> None:
+    from uvicorn import Server
+
+    # uvicorn ends gracefully and then raises the signal again, for whoever started it
+    with suppress(KeyboardInterrupt):
+        if config.workers == 1:
+            Server(config).run(sockets=[listening])
+            return
+        from uvicorn.supervisors import Multiprocess
+
+        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor.run()
+        if any(process.exitcode == 3 for process in supervisor.processes):
+            raise NnsError("the service did not start; its processes said why")
