@@ -94,6 +94,21 @@ def name(number):
         ("nns zoo build ZOO --strategy ", ["pareto", "random", "all"]),
         ("nns zoo build ZOO --executor r", ["ray"]),
         ("nns zoo build ZOO --weights fp", ["fp32", "fp16"]),
+        ("nns repro record lock.json --method ", ["mixed", "tans"]),
+        ("nns repro record lock.json --finetune-recipe d", ["default"]),
+        ("nns repro record lock.json --export p", ["pt2"]),
+        ("nns repro record lock.json --stages data,z", ["data,zoo"]),
+        ("nns repro check lock.json --stages data,zoo,s", ["data,zoo,search"]),
+        ("nns repro check lock.json --stage f", ["fit", "finetune"]),
+        ("nns repro record lock.json --backend ", ["example", "ofa", "timm"]),
+        ("nns bench run --method m", ["mixed"]),
+        ("nns bench make ZOO ./data --device c", ["cpu", "cuda"]),
+        ("nns space fit ZOO --method t", ["tans"]),
+        ("nns finetune ./data --recipe ", ["default", "tans"]),
+        ("nns finetune ./data --log-to ", ["tensorboard", "csv"]),
+        ("nns plugins new acme-nets --kind e", ["extractor"]),
+        ("nns plugins new acme-nets --kind z", ["zoo"]),
+        ("nns architectures t", ["timm"]),
     ],
 )
 def test_values(line, expected, zoo):
@@ -109,6 +124,48 @@ def test_the_zoo_of_the_environment(zoo):
 def test_installed_backends_with_those_of_plugins():
     for line in ("nns zoo build new.h5 --backend ", "nns zoo add new.h5 net.pt --backend "):
         assert one_process(line) == ["example", "ofa", "timm"]
+
+
+def test_what_nns_registers_is_what_is_offered():
+    from nns.plugins import installed_plugins
+
+    for kind, names in completion.OWN.items():
+        own = {
+            name for each in installed_plugins().plugins if each.builtin for of, name in each.registered if of == kind
+        }
+        assert own == set(names)
+
+
+def test_zoos_of_plugins():
+    from nns.plugins import installed_plugins
+
+    offered = [f"plugin:{name}" for name in installed_plugins().names("zoo")]
+    assert one_process("nns repro record lock.json --zoo ") == offered
+
+
+def test_nothing_is_imported_that_takes_long(zoo):
+    """A shell waits: 0.1 to 0.3 s of processor time each, of which Python and typer are 0.08."""
+    code = (
+        "import os, sys\n"
+        "os.environ.update(_NNS_COMPLETE='complete_bash', COMP_WORDS=sys.argv[1], COMP_CWORD=sys.argv[2])\n"
+        "sys.argv = ['nns']\n"
+        "import atexit\n"
+        "heavy = ('pydantic', 'torch', 'numpy', 'nns.cli.search', 'nns.cli.zoo')\n"
+        "atexit.register(lambda: print(*(n for n in heavy if n in sys.modules), file=sys.stderr))\n"
+        "from nns.cli import main; main()"
+    )
+    for line, imported in {
+        "nns finetune ./data --device ": [],
+        "nns repro check lock.json --stages ": [],
+        f"nns zoo show {zoo} ": ["numpy", "nns.cli.zoo"],
+        "nns ": ["nns.cli.search", "nns.cli.zoo"],
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-c", code, line, str(len(line.split(" ")) - 1)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stderr.split() == imported
+        assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("damage", ["missing", "garbage", "folder", "pipe"])

@@ -32,7 +32,8 @@ COMMANDS = {
 }
 
 
-def _make(home: str) -> Any:
+def make_command(home: str) -> Any:
+    """Import a built-in command, or the group of a noun."""
     module, _, name = home.partition(".")
     return getattr(import_module(f"nns.cli.{module}"), name)
 
@@ -41,4 +42,4 @@ def _make(home: str) -> Any:
 def nns_register_commands(register: Register) -> None:
     """Register the built-in commands."""
     for name, home in COMMANDS.items():
-        register(name, partial(_make, home))
+        register(name, partial(make_command, home))

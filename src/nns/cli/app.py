@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Option
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from nns.cli._builtin import COMMANDS as BUILT_IN
-from nns.cli._builtin import nns_register_commands
+from nns.cli._builtin import make_command, nns_register_commands
 from nns.cli.streams import clean_stdout
 from nns.errors import PluginError, UsageError
 
@@ -141,6 +144,31 @@ def _add(name: str, factory: Callable[..., Any]) -> None:
         app.command(name, cls=Command if name in BUILT_IN else None)(command)
 
 
-with clean_stdout():  # plugins are imported
-    for _name, _factory in _commands().items():
-        _add(_name, _factory)
+_completing = os.environ.get("_NNS_COMPLETE", "").startswith("complete_")
+
+
+def _being_completed() -> str | None:
+    """Return the command whose values a shell asks for; None if it asks for none, or is still at the command itself.
+
+    The others are then not even made: all of them take 0.1 s, and a shell waits.
+    """
+    if not _completing:
+        return None
+    typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = re.split(r"\s+", typed)
+    return words[1] if len(words) > 2 and words[1] in BUILT_IN else None
+
+
+def _as_typed(self: Any, ctx: Any, value: Any) -> Any:
+    """Take a value as it is: to check those before it, Typer imports pydantic, which takes 0.1 s."""
+    return value
+
+
+if _completing:
+    TyperArgument.process_value = TyperOption.process_value = _as_typed  # type: ignore[method-assign]
+if _completed := _being_completed():
+    _add(_completed, partial(make_command, BUILT_IN[_completed]))
+else:
+    with clean_stdout():  # plugins are imported
+        for _name, _factory in _commands().items():
+            _add(_name, _factory)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -28,7 +28,14 @@ def _published(offer: PretrainedOffer | None) -> str:
 
 
 def architectures(
-    pattern: Annotated[str, Argument(metavar="BACKEND[:PATTERN]", help="e.g. timm:mobilenetv3*")],
+    pattern: Annotated[
+        str,
+        Argument(
+            metavar="BACKEND[:PATTERN]",
+            help="e.g. timm:mobilenetv3*",
+            autocompletion=completion.installed_backends,
+        ),
+    ],
     max_params: options.MaxParams = None,
     max_macs: options.MaxMacs = None,
     max_size: options.MaxSize = None,

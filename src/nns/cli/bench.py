@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 
 if TYPE_CHECKING:
     from nns.bench.running_cells import MatrixReport
@@ -23,7 +23,9 @@ DOCUMENT = Path("benchmarks/matrix/bank.json")
 @app.command("run")
 def run(
     matrix: Annotated[Path, Argument(metavar="MATRIX", help="Matrix of nns bench make (.npz).")] = MATRIX,
-    method: Annotated[str, Option(metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
+    method: Annotated[
+        str, Option(metavar="NAME", help="Space method; see nns plugins.", autocompletion=completion.named("method"))
+    ] = "mixed",
     seeds: Annotated[int, Option(min=1, help="Seeds of the methods that are fitted.")] = 3,
     limit: Annotated[
         list[str] | None, Option(metavar="N", help="Parameters, e.g. 2M, or none; repeat it. Default: six limits.")
@@ -116,7 +118,10 @@ def make(
     workers: Annotated[
         int | None, Option(min=0, help="Fine-tunings at a time; 0: this process; default: by cores.")
     ] = None,
-    device: Annotated[str, Option(metavar="auto|cpu|cuda", help="What to train on.")] = "cpu",
+    device: Annotated[
+        str,
+        Option(metavar="auto|cpu|cuda", help="What to train on.", autocompletion=completion.one_of("auto|cpu|cuda")),
+    ] = "cpu",
     json: options.JsonFlag = False,
 ) -> None:
     """Fine-tune every candidate of a zoo on every dataset, for nns bench run. Run it again to go on.

@@ -38,7 +38,7 @@ PLAIN = "[A-Za-z0-9][A-Za-z0-9_.:@+/-]{0,99}"
 
 BACKENDS = Path(__file__).parents[1] / "backends"
 
-OWN = {"method": ("mixed", "tans"), "probe": ("hscore", "knn", "logme", "ridge"), "recipe": ("default", "tans")}
+OWN = {"method": ("mixed", "tans"), "recipe": ("default", "tans")}
 """What nns itself registers: to ask it takes 0.2 s of imports. A test compares."""
 
 

@@ -46,7 +46,12 @@ def finetune(
     budget: Annotated[str | None, Option(metavar="TIME", help="Time for everything, e.g. 10m.")] = None,
     epochs: Annotated[int | None, Option(min=1, metavar="N", help="Epochs at most.")] = None,
     recipe: Annotated[
-        str, Option(metavar="NAME", help="How to train: default, tans, or what a plugin brings.")
+        str,
+        Option(
+            metavar="NAME",
+            help="How to train: default, tans, or what a plugin brings.",
+            autocompletion=completion.named("recipe"),
+        ),
     ] = "default",
     lr: Annotated[float | None, Option(min=0, help="Peak learning rate.")] = None,
     head_only: Annotated[bool, Option("--head-only", help="Train the classifier alone.")] = False,
@@ -73,7 +78,12 @@ def finetune(
     ] = False,
     log_to: Annotated[
         str | None,
-        Option("--log-to", metavar="tensorboard|csv[=DIR]", help="Log each epoch as it ends; default DIR: OUTPUT-log."),
+        Option(
+            "--log-to",
+            metavar="tensorboard|csv[=DIR]",
+            help="Log each epoch as it ends; default DIR: OUTPUT-log.",
+            autocompletion=completion.one_of("tensorboard|csv"),
+        ),
     ] = None,
     report: Annotated[Path | None, Option(metavar="FILE.html", help="Write a page on how good it is.")] = None,
     json: options.JsonFlag = False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Exit, Option
 
-from nns.cli import options
+from nns.cli import completion, options
 
 if TYPE_CHECKING:
     from nns.plugins import PluginFailure, Registry
@@ -70,7 +70,13 @@ def _list(strict: bool, json: bool) -> None:
 def new(
     name: Annotated[str, Argument(metavar="NAME", help="Of the distribution, e.g. acme-nets.")],
     kind: Annotated[
-        str, Option("--kind", metavar="KIND", help="backend, extractor, probe, format, method, command or zoo.")
+        str,
+        Option(
+            "--kind",
+            metavar="KIND",
+            help="backend, extractor, probe, format, method, command or zoo.",
+            autocompletion=completion.one_of("backend|extractor|probe|format|method|command|zoo"),
+        ),
     ],
     output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Where its folder is made.")] = Path(),
 ) -> None:

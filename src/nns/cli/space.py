@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
-from nns.cli import options
+from nns.cli import completion, options
 from nns.quantities import counted
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ app = typer.Typer(help="The learned map of datasets and networks in a zoo.", no_
 @app.command("fit")
 def fit(
     zoo: options.ZooArgument,
-    method: Annotated[str, Option(metavar="NAME", help="Space method; see nns plugins.")] = "mixed",
+    method: Annotated[
+        str, Option(metavar="NAME", help="Space method; see nns plugins.", autocompletion=completion.named("method"))
+    ] = "mixed",
     epochs: Annotated[int | None, Option(min=1, help="Steps; default: the method's choice.")] = None,
     history: Annotated[
         Path | None, Option(metavar="FILE", help="Fine-tunings that join the zoo's results: nns history export.")
