@@ -85,6 +85,26 @@ def test_the_command(nns, tmp_path):
     assert [Path(line).is_file() for line in done.out.splitlines()] == [True] * 5
     assert "pip install -e" in done.err
     assert nns("plugins", "new", "acme-x", "--kind", "probe", "-o", tmp_path).code == 2
+    said = nns("plugins", "new", "acme-y", "--kind", "zoo", "-o", tmp_path, "--json")
+    assert (said.json["name"], said.json["kind"], said.json["folder"]) == ("acme-y", "zoo", str(tmp_path / "acme-y"))
+    assert all(Path(file).is_file() for file in said.json["files"])
+    assert len(said.json["files"]) == 4
+    assert not said.err
+
+
+def test_the_wheel_has_the_templates(tmp_path):
+    from zipfile import ZipFile
+
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as files:
+        names = set(files.namelist())
+    templates = ROOT / "src" / "nns" / "plugins" / "templates"
+    wanted = {f"nns/plugins/templates/{path.relative_to(templates).as_posix()}" for path in templates.rglob("*.txt")}
+    assert len(wanted) > 20
+    assert wanted <= names
 
 
 @pytest.mark.parametrize("hook", HOOKS)

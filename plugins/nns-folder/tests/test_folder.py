@@ -5,8 +5,7 @@ import json
 import pytest
 import timm
 import torch
-from nns_folder import FolderBackend
-from nns_folder.table import FOLDER, checkpoints
+from nns_folder import FOLDER, FolderBackend, checkpoints
 from safetensors.torch import save_file
 
 from nns import Zoo

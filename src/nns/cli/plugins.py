@@ -79,15 +79,20 @@ def new(
         ),
     ],
     output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="Where its folder is made.")] = Path(),
+    json: options.JsonFlag = False,
 ) -> None:
     """Write a plugin of a kind to begin with: pyproject, module, contract test, README; its tests pass.
 
     Example: nns plugins new acme-nets --kind backend
     """
-    from nns.cli.output import note, print_lines
+    from nns.cli.output import note, print_json, print_lines
     from nns.plugins.starting import start_plugin
 
-    print_lines("\n".join(map(str, start_plugin(name, kind, output))))
+    files = [str(path) for path in start_plugin(name, kind, output)]
+    if json:
+        print_json({"name": name, "kind": kind, "folder": str(output / name), "files": files})
+        return
+    print_lines("\n".join(files))
     note(f"next: pip install -e {output / name} && pytest {output / name}")
 
 

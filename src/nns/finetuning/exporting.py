@@ -21,8 +21,9 @@ from nns.files import real_path, replacing
 from nns.finetuning.card import Card, card_json
 from nns.finetuning.export_checks import CheckedImages, ExportCheck, checked_images, measure_exports
 from nns.finetuning.handover import CARD, MODEL, ONNX, PT2, FineTuned, load_handover, note_export
+from nns.finetuning.onnx_checks import what_is_wrong
 from nns.finetuning.onnx_export import with_normalisation, write_int8, write_onnx, write_pt2
-from nns.finetuning.onnx_network import open_session, run_session, what_is_wrong
+from nns.finetuning.onnx_network import open_session, run_session
 from nns.tables import Table
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _check_onnx(path: Path, module: nn.Module, card: Card) -> float | None:
     import torch
 
     size, content = card.preprocessing.size, path.read_bytes()
-    if reason := what_is_wrong(content, card):
+    if reason := what_is_wrong(content, size, len(card.classes)):
         raise WeightsError(f"`nns predict` would not run the exported network: {reason}")
     session = open_session(content, card, path)
     generator = torch.Generator().manual_seed(0)

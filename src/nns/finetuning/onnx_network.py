@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ import numpy as np
 from nns.errors import UsageError, WeightsError
 from nns.finetuning.card import Card
 from nns.finetuning.handover import ONNX, read_card
+from nns.finetuning.onnx_checks import what_is_wrong
 from nns.untrusted import Kind, read_file
 
 if TYPE_CHECKING:
@@ -34,24 +34,10 @@ ROOM = 16 * 2**20
 """Bytes that a file may have beside twice the weights that its card tells of."""
 MOST_BYTES = 2**31 - 1
 """Of a file: what protobuf can hold."""
-MOST_NODES = 20_000
-MOST_ELEMENTS = 2**25
-"""Numbers in a tensor of one image: 128 MiB as floats."""
-MOST_KERNEL = 4096
 AT_ONCE = 8
 """Images of one pass."""
 SMALL_MACS = 10**9
 """Multiply-accumulates of an image up to which one thread is best: operations are done before others have woken up."""
-
-_NAMES = """
-Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DepthToSpace DequantizeLinear Div Elu Equal Erf
-Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool GlobalMaxPool GroupNormalization HardSigmoid HardSwish Identity
-InstanceNormalization LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mish Mul Neg Not Pad Pow PRelu
-QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Softplus SpaceToDepth
-Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
-"""
-OPERATIONS = frozenset(_NAMES.split())
-"""What networks for images need."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +126,7 @@ def open_session(content: bytes, card: Card, path: Path, threads: int | None = N
     """
     import onnxruntime
 
-    if reason := what_is_wrong(content, card):
+    if reason := what_is_wrong(content, card.preprocessing.size, len(card.classes)):
         raise WeightsError(f"{str(path)!r} is not used: {reason}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -159,75 +145,3 @@ def _threads(card: Card) -> int:
     if given.isdigit() and int(given):
         return int(given)
     return 1 if card.macs < SMALL_MACS else len(os.sched_getaffinity(0))
-
-
-def what_is_wrong(content: bytes, card: Card) -> str:
-    """Say why a file is not run; empty if it may be."""
-    import onnx
-
-    try:
-        model = onnx.ModelProto.FromString(content)
-    except Exception:  # noqa: BLE001 - protobuf's own, which has no types
-        return "it is no ONNX file, or damaged"
-    graph = model.graph
-    if model.functions or model.training_info:
-        return "it has operations of its own"
-    if len(graph.node) > MOST_NODES:
-        return f"it has {len(graph.node)} operations"
-    size, classes = card.preprocessing.size, len(card.classes)
-    if len(graph.input) != 1 or _dims(graph.input[0])[1:] != [3, size, size]:
-        return f"it does not take images of {size} pixels"
-    if len(graph.output) != 1 or _dims(graph.output[0])[1:] != [classes]:
-        return f"it does not give the logits of {classes} classes"
-    if graph.sparse_initializer or any(_is_outside(tensor) for tensor in graph.initializer):
-        return "its weights are in another file"
-    return next(filter(None, map(_wrong_node, graph.node)), "") or _wrong_shapes(model)
-
-
-def _wrong_node(node: Any) -> str:
-    if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATIONS:
-        return f"it has an operation {node.op_type[:40]!r}, which networks for images do not need"
-    for attribute in node.attribute:
-        if (
-            attribute.HasField("g")
-            or attribute.graphs
-            or attribute.HasField("sparse_tensor")
-            or attribute.ref_attr_name
-        ):
-            return "it has a graph within its graph"
-        if any(_is_outside(tensor) for tensor in (attribute.t, *attribute.tensors)):
-            return "its weights are in another file"
-        if attribute.name == "kernel_shape" and not 0 < math.prod(attribute.ints) <= MOST_KERNEL:
-            return "it has a kernel of impossible size"
-    return ""
-
-
-def _wrong_shapes(model: Any) -> str:
-    """See that the shape of each tensor is known for one image, and not large."""
-    import onnx
-
-    for info in (model.graph.input[0], model.graph.output[0]):
-        info.type.tensor_type.shape.dim[0].dim_value = 1
-    del model.graph.value_info[:]  # what the file says of itself is not asked
-    try:
-        found = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except Exception as error:  # noqa: BLE001 - its own, or protobuf's
-        return f"its shapes do not fit ({str(error)[:100]})"
-    known = {info.name: _dims(info) for info in (*found.graph.value_info, *found.graph.output)}
-    for node in model.graph.node:
-        for name in filter(None, node.output):
-            dims = known.get(name)
-            sides = None if dims is None else [dim for dim in dims if dim is not None]
-            if dims is None or sides is None or len(sides) < len(dims):
-                return f"the shape of {name[:40]!r} cannot be told beforehand"
-            if math.prod(sides) > MOST_ELEMENTS:
-                return f"{name[:40]!r} would have {sides} numbers"
-    return ""
-
-
-def _is_outside(tensor: Any) -> bool:
-    return bool(tensor.data_location or tensor.external_data)
-
-
-def _dims(info: Any) -> list[int | None]:
-    return [dim.dim_value if dim.HasField("dim_value") else None for dim in info.type.tensor_type.shape.dim]

@@ -13,7 +13,6 @@ import numpy as np
 from nns.plugins import (
     ArchitectureSpec,
     Backend,
-    BackendWeights,
     Preprocessing,
     PretrainedOffer,
     Register,
@@ -32,14 +31,25 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from nns.building.shares import SharedFile
     from nns.types import PartProgress
-    from nns_folder.table import Checkpoint
 
 NNS_INTERFACE = 1
 
+FOLDER = "NNS_FOLDER"
+"""Environment variable: the folders, with the separator of paths between."""
+
+NEEDED = ("backend", "architecture", "classes", "data")
 SOURCE = "folder"
 MAKER = "nns_maker"
 """Attribute of a network with the backend that built it, for who is handed a network and no architecture."""
+
+
+def checkpoints() -> dict[str, SharedFile]:
+    """List the checkpoints of all folders by name."""
+    from nns.building.shares import shared_files
+
+    return shared_files(FOLDER, NEEDED)
 
 
 class FolderBackend(Backend):
@@ -49,8 +59,6 @@ class FolderBackend(Backend):
 
     def offers(self, pattern: str = "*") -> Sequence[ArchitectureSpec]:
         """List the checkpoints' architectures, under the checkpoints' names."""
-        from nns_folder.table import FOLDER, checkpoints
-
         known = checkpoints()
         found = [each for each in known.values() if fnmatch.fnmatchcase(each.name, pattern)]
         if not known:
@@ -59,7 +67,7 @@ class FolderBackend(Backend):
             raise UnknownNameError.among("checkpoint", pattern, known)
         return [self._spec(each, "random") for each in found]
 
-    def _spec(self, checkpoint: Checkpoint, source: str) -> ArchitectureSpec:
+    def _spec(self, checkpoint: SharedFile, source: str) -> ArchitectureSpec:
         about = checkpoint.about
         config: dict[str, Any] = {"backend": about.backend, "architecture": about.architecture}
         config |= {key: list(value) for key in ("mean", "std") if (value := getattr(about, key)) is not None}
@@ -68,34 +76,25 @@ class FolderBackend(Backend):
 
     def pretrained(self) -> Sequence[PretrainedOffer]:
         """List the checkpoints, each to be fetched from its folder."""
-        from nns_folder.table import checkpoints
-
         offers = []
         for each in checkpoints().values():
-            size, sha256 = each.content
-            spec = self._spec(each, f"{SOURCE}:{sha256[:12]}")
+            spec = self._spec(each, f"{SOURCE}:{each.content[1][:12]}")
             spec = replace(spec, config={**spec.config, "license": each.about.license or "NOASSERTION"})
             accuracy = math.nan if each.about.accuracy is None else each.about.accuracy
-            weights = BackendWeights(f"{sha256[:12]}/{each.file}", size, sha256)
-            offers.append(PretrainedOffer(spec, each.classes, each.about.data or each.name, accuracy, weights))
+            offers.append(PretrainedOffer(spec, each.classes, each.about.data or each.name, accuracy, each.weights))
         return offers
 
     def weights_host(self, name: str) -> str:
         """Name the folder."""
-        return f"the folder {self._find(name).folder}"
+        from nns.building.shares import find_shared
+
+        return f"the folder {find_shared(checkpoints().values(), name).folder}"
 
     def fetch_weights(self, name: str, target: Path, progress: PartProgress | None = None) -> None:
         """Copy a checkpoint; nns compares what came."""
-        self._find(name).copy(target, progress)
+        from nns.building.shares import find_shared
 
-    def _find(self, name: str) -> Checkpoint:
-        from nns_folder.table import FOLDER, checkpoints
-
-        # a zoo may name anything: only what is in a table is read
-        for each in checkpoints().values():
-            if name.partition("/")[2] == each.file:
-                return each
-        raise WeightsError(f"no folder of {FOLDER} has a checkpoint {name.partition('/')[2]!r:.120} in its table")
+        find_shared(checkpoints().values(), name).copy(target, progress)
 
     def plan(self, networks: int, image_size: int, seed: int) -> Sequence[WorkItem]:
         """Draw architectures of the folder, each to be trained from random weights."""

@@ -124,7 +124,8 @@ def _channels(tensor: torch.Tensor) -> int:
 def graph_statistics(layers: Sequence[TracedLayer], cost: NetworkCost, image_size: int) -> list[float]:
     """Summarise traced layers as the numbers that :data:`GRAPH_STATISTICS` names."""
     convs = [layer for layer in layers if layer.kind == "conv"]
-    weighted = [layer for layer in layers if layer.kind in {"conv", "linear"}]
+    # a network without classes of its own may have a head of none
+    weighted = [layer for layer in layers if layer.kind in {"conv", "linear"} and layer.out_channels > 0]
     dense = [layer for layer in convs if layer.groups == 1]
     widths = [layer.out_channels for layer in weighted] or [1]
     kernels = [layer.kernel for layer in convs if layer.kernel > 1]

@@ -1,37 +1,33 @@
-"""The table of a folder: what checkpoints there are."""
+"""Networks in files of a folder with a table, as backends of plugins offer them: a share of a team."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.building.references import Reference, read_references
+from nns.errors import UsageError, WeightsError
 from nns.networks.remembered import recall, remember
-from nns.places import check_path
-from nns.plugins import UsageError, WeightsError
+from nns.places import BackendWeights, check_path
 from nns.untrusted import WEIGHTS, check_file, open_file
 
 if TYPE_CHECKING:
     from nns.types import PartProgress
 
-FOLDER = "NNS_FOLDER"
-"""Environment variable: the folders, with the separator of paths between."""
-
 TABLE = "networks.csv"
 BLOCK = 1 << 20
-NEEDED = ("backend", "architecture", "classes", "data")
 
 _log = logging.getLogger("nns")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class SharedFile:
     """A row of a table whose file is there.
 
     Attributes:
@@ -68,6 +64,12 @@ class Checkpoint:
             remember("digests", about, known)
         return found.st_size, "".join(f"{int(part):08x}" for part in known)
 
+    @property
+    def weights(self) -> BackendWeights:
+        """Where a zoo finds it; who changes a file makes another network of it."""
+        size, sha256 = self.content
+        return BackendWeights(f"{sha256[:12]}/{self.file}", size, sha256)
+
     def copy(self, target: Path, progress: PartProgress | None) -> None:
         """Write the file to another.
 
@@ -85,26 +87,30 @@ class Checkpoint:
             raise WeightsError(f"{self.folder / self.file} cannot be copied: {error.strerror}") from error
 
 
-def checkpoints() -> dict[str, Checkpoint]:
-    """List the checkpoints of all folders by name; files that are not there are said once, and left out.
+def shared_files(variable: str, needed: Sequence[str]) -> dict[str, SharedFile]:
+    """List the files of all folders by the names of their networks; what is not there is said once, and left out.
+
+    Args:
+        variable: Environment variable that names the folders, with the separator of paths between.
+        needed: Columns that each row of a table must fill; those that there may be are of ``nns zoo add --table``.
 
     Raises:
-        UsageError: If a table cannot be read, or two checkpoints have one name.
+        UsageError: If a table cannot be read, a row makes no sense, or two networks have one name.
     """
-    found: dict[str, Checkpoint] = {}
-    for folder in filter(None, os.environ.get(FOLDER, "").split(os.pathsep)):
-        for each in _read(Path(folder).expanduser().absolute()):
+    found: dict[str, SharedFile] = {}
+    for folder in filter(None, os.environ.get(variable, "").split(os.pathsep)):
+        for each in _read(Path(folder).expanduser().absolute(), needed):
             if other := found.get(each.name):
                 raise UsageError(f"{other.folder / other.file} and {each.folder / each.file} are both {each.name!r}")
             found[each.name] = each
     return found
 
 
-def _read(folder: Path) -> Iterator[Checkpoint]:
+def _read(folder: Path, needed: Sequence[str]) -> Iterator[SharedFile]:
     for about in read_references(folder / TABLE):
         if about.file is None:
             raise UsageError(f"{folder / TABLE} refers to {about.name}, which is no file of the folder")
-        if missing := [name for name in NEEDED if not getattr(about, name)]:
+        if missing := [name for name in needed if not getattr(about, name)]:
             raise UsageError(f"{folder / TABLE}: {about.file.name} needs the column {missing[0]}")
         try:
             file = Path(os.path.normpath(about.file)).relative_to(folder).as_posix()
@@ -112,9 +118,22 @@ def _read(folder: Path) -> Iterator[Checkpoint]:
         except ValueError as error:
             raise UsageError(f"{folder / TABLE}: {about.file} is not below the folder") from error
         if (folder / file).is_file():
-            yield Checkpoint(folder, file, about)
+            yield SharedFile(folder, file, about)
         else:
             _say_missing(folder / file)
+
+
+def find_shared(files: Iterable[SharedFile], name: str) -> SharedFile:
+    """Find the file that weights of a zoo mean; a zoo may name anything, so only what is in a table is found.
+
+    Raises:
+        WeightsError: If none is meant.
+    """
+    wanted = name.partition("/")[2]
+    for each in files:
+        if each.file == wanted:
+            return each
+    raise WeightsError(f"no folder has {wanted!r:.120} in its table")
 
 
 @lru_cache(maxsize=1000)
