@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"<!-- test -->\n```sh\n(.*?)```", re.DOTALL)
 FIRST, SECOND, THIRD = BLOCK.findall(PAGE)
-QUICK = {"--networks": "2", "--epochs": "1"}
+QUICK = {"--networks": "1", "--epochs": "1"}
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ def newcomer(tmp_path, monkeypatch, nns):
             folder = Path(words[3].partition("[")[0])
             return None if (ROOT / folder).is_dir() else install(folder.absolute())
         if words[0] == "pytest":
+            # all of its tests run in test_starting.py
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *words[1:]]
+            command += ["-k", "offers or describing"]
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
             )
@@ -61,7 +63,7 @@ def newcomer(tmp_path, monkeypatch, nns):
             return None
         assert words[0] == "nns"
         quick = [QUICK.get(before, word) for before, word in zip(["", *words], words, strict=False)]
-        done = nns(*quick[1:])
+        done = nns(*quick[1:], *["--workers", "0"] * (words[1:3] == ["zoo", "build"]))
         assert done.code == 0, f"{shlex.join(words)}: {done.err}"
         return done
 
@@ -77,7 +79,7 @@ def test_from_nothing_to_a_search(newcomer, nns):
     ran = newcomer(SECOND)
     assert "plain-w" in ran[0].out
     assert "plain-w" in ran[2].out, "the search returns the new networks"
-    assert Path("out", "model.safetensors").is_file() or list(Path("out").iterdir())
+    assert Path("out", "model.safetensors").is_file()
     shutil.rmtree("out")
 
 
