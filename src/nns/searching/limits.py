@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 65_536
 """Networks whose costs are compared together: what is computed of them stays in the cache of a core."""
+
+KINDS = 8
+"""Backends and licences whose networks are kept, a byte a network."""
 
 EVERY = slice(None)
 
@@ -117,6 +120,7 @@ class NetworkTable:
 
     columns: NetworkColumns
     describe: Callable[[Callable[[Sequence[NetworkEntry | Description]], NDArray[Any]]], NDArray[Any]]
+    _kinds: dict[tuple[str | None, str | None], NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Sequence[NetworkEntry]) -> NetworkTable:
@@ -128,10 +132,15 @@ class NetworkTable:
         return CostColumns(self.columns, classes)
 
     def of_kind(self, backend: str | None, license: str | None) -> NDArray[np.bool_]:
-        """Return which networks are of a backend and under a licence (compared without case), (n,); None is any."""
+        """Return which networks are of a backend and under a licence (compared without case), (n,); None is any.
+
+        It is read-only, and kept for a few: the searches of a service often ask for the same.
+        """
         if backend is None and license is None:
             return np.ones(len(self.columns), np.bool_)
         folded = license and license.casefold()
+        if (known := self._kinds.get((backend, folded))) is not None:
+            return known
 
         def fits(some: Sequence[NetworkEntry | Description]) -> NDArray[np.bool_]:
             mask = np.ones(len(some), np.bool_)
@@ -141,7 +150,12 @@ class NetworkTable:
                 mask &= np.array([each.license.casefold() == folded for each in some], np.bool_)
             return mask
 
-        return self.describe(fits)
+        mask = self.describe(fits)
+        mask.setflags(write=False)
+        if len(self._kinds) >= KINDS:
+            self._kinds.clear()
+        self._kinds[backend, folded] = mask
+        return mask
 
 
 LatencySource = Callable[[Sequence[str]], Mapping[str, float]]

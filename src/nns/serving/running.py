@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from nns.errors import NnsError, UsageError
 from nns.serving.rates import Rates
@@ -24,6 +26,25 @@ SWITCH = 0.0005
 
 GRACE = 10
 """Seconds that searches under way have when the service is ended."""
+
+
+class Listening(socket.socket):
+    """A bound socket; another process that is given it gets one of its own, bound to the same address.
+
+    So the kernel deals connections out. Of processes that shared one socket the first got 56 of 64 and kept them.
+    """
+
+    def __reduce__(self) -> Any:
+        """Go to another process."""
+        return _bound, (self.family, self.type, self.getsockname())
+
+
+def _bound(family: int, kind: int, address: Any) -> Listening:
+    bound = Listening(family, kind)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(address)
+    return bound
 
 
 def check_packages() -> None:
@@ -59,22 +80,33 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     with listening:
         host, port = listening.getsockname()[:2]
         named = f"[{host}]" if ":" in host else host
-        tell(f"serving {about} at {'https' if settings.tls_cert else 'http'}://{named}:{port} (Ctrl-C ends it)")
+        what = f"serving {about} at {'https' if settings.tls_cert else 'http'}://{named}:{port} (Ctrl-C ends it)"
+        Thread(target=_when_asked, args=(host, port, lambda: tell(what)), daemon=True).start()
         _run(_config(settings), listening)
 
 
+def _when_asked(host: str, port: int, call: Callable[[], None]) -> None:
+    """Call something once somebody answers: processes read the zoo before they listen."""
+    while True:
+        with suppress(OSError), socket.create_connection((host, port), 1):
+            return call()
+        time.sleep(0.05)
+
+
 def _listen(settings: Settings) -> socket.socket:
+    """Bind a socket; where processes share one, who listens here already is found by trying."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        with suppress(OSError):
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(1024)
+        bound = socket.socket(family, kind)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        if settings.workers > 1 and sys.platform == "linux":
+            address = bound.getsockname()
+            bound.close()
+            bound = _bound(family, kind, address)
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot listen on {settings.host!r}, port {settings.port}: {error}") from error
-    listening.set_inheritable(True)
-    return listening
+    return bound
 
 
 def _config(settings: Settings) -> Config:
