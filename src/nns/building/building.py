@@ -6,19 +6,21 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nns.building.events import BuildEvent, BuildReport, EventKind
 from nns.building.executors import Executor, make_executor
 from nns.building.folder import BuildFolder
+from nns.building.machines import check_machines
 from nns.building.pairs import PairPlan, check_spread
 from nns.building.plan import BuildItem, plan_architectures
 from nns.building.preparing import describe_datasets, describe_pretrained, named_datasets
 from nns.building.settings import BuildSettings
 from nns.building.transfers import TransferItem, TransferResult, plan_transfers, run_transfer, transfer_recipe
 from nns.building.worker import ItemResult, Place, run_item
-from nns.errors import ZooError
+from nns.errors import DatasetError, ZooError
 from nns.networks.fingerprints import GRAPH_DIM, REFERENCE_COUNT, SURPRISE_ROWS
 from nns.plugins import installed_plugins
 from nns.stores import HDF5Store, canonical_json, without_timing
@@ -88,7 +90,7 @@ def build_zoo(
             # first, as it may be refused; processes are started with the first item
             make_executor(executor, workers, threads, address, gpus=device != "cpu") as started,
         ):
-            run.prepare()
+            run.prepare(started)
             run.train(started)
     except KeyboardInterrupt:
         interrupted = True
@@ -140,12 +142,13 @@ class _Build:
             )
             self.on_event(event)
 
-    def prepare(self) -> None:
+    def prepare(self, executor: Executor) -> None:
         """Open the datasets, add what needs no training, and choose the first pairs."""
         self.datasets = named_datasets(self.data, self.registry)
         architectures = plan_architectures(self.settings, self.registry)
         check_spread(self.settings, len(self.datasets))
         self._enter()
+        check_machines(executor, self.folder.path)
         prepared, seed = self.folder.prepared, self.settings.seed
 
         def on_described(name: str) -> None:
@@ -270,6 +273,9 @@ class _Build:
     def _start(self, executor: Executor, item: Item) -> None:
         function = run_item if isinstance(item, BuildItem) else run_transfer
         registry = None if executor.slots_are_processes else self.registry
+        if executor.elsewhere:  # decoded beside the zoo, so that another machine need not have the images
+            with suppress(DatasetError):  # the item says so
+                item.decode(self.place)
         self.emit("start", item=item)
         self.running[executor.submit(function, self.place, item, registry)] = item
 

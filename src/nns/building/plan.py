@@ -15,8 +15,10 @@ from nns.types import ArchitectureSpec
 from nns.zoo import network_id
 
 if TYPE_CHECKING:
+    from nns.building.worker import Place
     from nns.data import Dataset
     from nns.plugins import Registry
+    from nns.types import SplitArrays
 
 CANDIDATES = 24
 """Architectures of one backend that compete, unless a recipe says otherwise."""
@@ -54,6 +56,10 @@ class BuildItem:
     def dataset_digest(self) -> str:
         """Content digest of the dataset."""
         return self.data.digest
+
+    def decode(self, place: Place) -> SplitArrays:
+        """Return its images, decoded."""
+        return place.arrays(self.data, self.work.image_size, self.data_seed, self.max_images)
 
     @property
     def claim(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nns.building.plan import item_seed
 from nns.building.worker import CurveTrainer, Place
 from nns.space import family_of
-from nns.types import Json, NetworkEntry, Training, TransferRecord
+from nns.types import Json, NetworkEntry, SplitArrays, Training, TransferRecord
 
 if TYPE_CHECKING:
     from nns.building.settings import BuildSettings
@@ -51,6 +51,12 @@ class TransferItem:
     max_images: int | None
     training: Training
     recipe: Json
+
+    def decode(self, place: Place) -> SplitArrays:
+        """Return its images, decoded as its network takes them."""
+        with place.open_zoo() as zoo:
+            size = zoo.network(self.network_id).entry.preprocessing.size
+        return place.arrays(self.data, size, self.data_seed, self.max_images)
 
     @property
     def architectures(self) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def run_item(place: Place, item: BuildItem, registry: Registry | None = None) ->
     """
     started = time.perf_counter()
     backend = (registry or installed_plugins()).backend(item.work.backend)
-    arrays = place.arrays(item.data, item.work.image_size, item.data_seed, item.max_images)
+    arrays = item.decode(place)
     with place.open_zoo(registry) as zoo:
         worker = _Worker(zoo, backend, item, arrays, place.device)
         accuracies = worker.run()

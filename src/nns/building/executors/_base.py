@@ -32,10 +32,12 @@ class Executor(ABC):
     Attributes:
         name: What it is called on the command line.
         slots_are_processes: Whether items run in other processes; if not, ``submit`` itself runs them.
+        elsewhere: Whether they may run on other machines, which need not see what this one sees.
     """
 
     name: str
     slots_are_processes: bool = True
+    elsewhere: bool = False
 
     @property
     @abstractmethod
@@ -53,6 +55,10 @@ class Executor(ABC):
         Returns:
             What will hold the result, or the exception of the function, of its own type.
         """
+
+    def on_each_machine(self, function: Callable[..., T], *args: Any) -> dict[str, T | BaseException]:
+        """Run ``function(*args)`` on each other machine, as it is now: what it gives, or raises, by address."""
+        return {}
 
     @abstractmethod
     def shutdown(self, cancel: bool = False) -> None:

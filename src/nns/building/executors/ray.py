@@ -18,6 +18,9 @@ from nns.errors import UsageError
 CONNECT_SECONDS = 10.0
 """How long a machine may take to answer at the address of a cluster."""
 
+ANSWER_SECONDS = 120.0
+"""How long a machine may take to start a process and describe itself."""
+
 CANCEL_SECONDS = 10.0
 """How long cancelled items may take to end before they are no longer waited for."""
 
@@ -91,6 +94,11 @@ class RayExecutor(Executor):
         )
 
     @property
+    def elsewhere(self) -> bool:  # type: ignore[override]
+        """Whether it was given a cluster, which may have other machines."""
+        return self._address is not None
+
+    @property
     def slots(self) -> int:
         """``workers``, or what the machines that are there now have room for."""
         self._start()
@@ -105,6 +113,30 @@ class RayExecutor(Executor):
         self._running[future] = task
         task.future().add_done_callback(partial(self._settle, future))
         return future
+
+    def on_each_machine(self, function: Callable[..., T], *args: Any) -> dict[str, T | BaseException]:
+        """Run ``function(*args)`` on each machine but this one, all at a time."""
+        self._start()
+        if not self.elsewhere:
+            return {}
+        place = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        here = self._ray.get_runtime_context().get_node_id()
+        tasks = {
+            node["NodeManagerAddress"]: self._ray.remote(_call)
+            .options(num_cpus=0, max_retries=0, scheduling_strategy=place(node["NodeID"], soft=False))
+            .remote(function, args)
+            for node in self._ray.nodes()
+            if node["Alive"] and node["NodeID"] != here
+        }
+        found: dict[str, T | BaseException] = {}
+        for address, task in tasks.items():
+            try:
+                found[address] = self._ray.get(task, timeout=ANSWER_SECONDS)
+            except self._ray.exceptions.GetTimeoutError:
+                found[address] = TimeoutError(f"no answer in {ANSWER_SECONDS:.0f} s")
+            except self._ray.exceptions.RayError as error:
+                found[address] = self._own_error(error)
+        return found
 
     def shutdown(self, cancel: bool = False) -> None:
         """Wait for the items, or kill their workers; then leave the cluster, and end it if it was started here."""
@@ -195,7 +227,12 @@ def _connect(ray: Any, address: str | None, threads: int, workers: int | None) -
         ray.init(address, **quiet)
     except ray.exceptions.AuthenticationError as error:
         raise UsageError(f"the ray cluster at {address!r} wants a token: {error.message}; {TOKEN_HINT}") from error
-    except (OSError, ValueError, RuntimeError) as error:  # among them another version of ray or Python
+    except (OSError, ValueError, RuntimeError) as error:
+        if "ersion mismatch" in str(error):
+            what = " ".join(str(error).split())
+            raise UsageError(
+                f"the ray cluster at {address!r} runs another ray or Python than this process: {what}"
+            ) from error
         raise UsageError(f"{no_cluster}: {error}; {TOKEN_HINT}") from error
 
 
@@ -208,6 +245,10 @@ def _prepare(initializer: Callable[[int], None], threads: int) -> None:
     if _prepared != (initializer, threads):
         initializer(threads)
         _prepared = (initializer, threads)
+
+
+def _call(function: Callable[..., T], args: tuple[Any, ...]) -> T:
+    return function(*args)
 
 
 def _run(prepare: Callable[[], None], function: Callable[..., T], args: tuple[Any, ...]) -> T:
