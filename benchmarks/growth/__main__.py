@@ -2,12 +2,13 @@
 
     python -m benchmarks.growth [--whole 6] [--columns 7] [--fit 4] [--folder /tmp] [--output FILE.json]
 
-Complete zoos have up to 10^6 networks, each as a hub describes it (0.9 GB); 10^7 of them would take 9 GB of disk, so what is
-measured of 10^7 are columns and embeddings alone, in memory (7 GB, with the index 9). A fit is of networks with fingerprints,
-22 KB each. Rows are made up; nothing is trained. A measure that would take more than --patience seconds by the last slope is
-left out, and said so. Files are removed as soon as they are measured.
+Complete zoos have up to 10^6 networks, each as a hub describes it (0.9 GB). 10^7 of them would take 9 GB of disk, so
+what is measured of 10^7 are columns and embeddings alone, in memory (7 GB, with the index 9). A fit is of networks with
+fingerprints, 22 KB each. Rows are made up; nothing is trained. What would take more than --patience seconds by the
+last slope is left out, and said so. Files are removed as soon as they are measured.
 
-Two cores: leave OMP_NUM_THREADS unset. ``share of bandwidth`` compares with a pass that only reads, in turn in one run.
+For two cores leave OMP_NUM_THREADS unset. ``share of bandwidth`` compares with a pass that only reads, in turn in one
+run. GROWTH_CLOCK=processor counts processor time in zoos, on a machine that has other work.
 """
 
 from __future__ import annotations

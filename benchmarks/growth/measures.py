@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -123,6 +124,8 @@ def measure(what: str, path: Path, count: int) -> dict[str, float]:
 
 
 def _main(what: str, path: str, count: str) -> None:
+    if os.environ.get("GROWTH_CLOCK") == "processor":  # other work on the machine then counts less
+        time.perf_counter = time.process_time
     found: dict[str, Any] = MEASURES[what](Path(path), int(count)) or {}
     found["bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(canonical_json(found).decode())
