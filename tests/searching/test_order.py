@@ -57,6 +57,20 @@ def test_the_rank_of_any_network_is_its_place_in_the_whole_order(case):
         assert [ranking._rank(index) for index in order] == list(range(1, len(order) + 1))
 
 
+@pytest.mark.parametrize("order", ["random", "rising", "falling", "equal", "nan"])
+def test_a_bound_from_a_sample_changes_nothing(order, monkeypatch):
+    monkeypatch.setattr("nns.searching.order.SAMPLE", 50)
+    random = np.random.default_rng(0)
+    scores = random.standard_normal(2000).astype(np.float32)
+    scores = {"rising": np.sort(scores), "falling": -np.sort(scores), "equal": np.round(scores, 1)}.get(order, scores)
+    if order == "nan":
+        scores[[3, 700]] = np.nan
+    for count in (1, 10, 100, 700):
+        found = best_first(scores, count)
+        assert len(found) >= count
+        assert found.tolist() == np.argsort(-scores, kind="stable")[: len(found)].tolist()
+
+
 def test_a_score_that_is_no_number_comes_last():
     assert best_first(np.array([np.nan, 1, 2, 0, 0, 0], np.float32), 2).tolist() == [2, 1, 3, 4, 5, 0]
 

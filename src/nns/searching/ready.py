@@ -100,10 +100,11 @@ class ReadyZoo:
         own = f" and {counted(results, 'result')} of this zoo" if results else ""
         known = {record.digest for record in self.zoo.store.datasets()}
         index = {digest: at for at, digest in enumerate(sorted(known))}
-        described = self.zoo.store.describe
-        sources = described(lambda some: np.array([index.get(each.source_digest, -1) for each in some], np.int64))
-        # a fit takes two datasets with networks of their own
-        several = len(np.unique(sources[sources >= 0])) > 1
+        several = len(known) > 1
+        if several:  # a fit takes two datasets with networks of their own
+            described = self.zoo.store.describe
+            sources = described(lambda some: np.array([index.get(each.source_digest, -1) for each in some], np.int64))
+            several = len(np.unique(sources[sources >= 0])) > 1
         more = f"; fit a space for more: nns space fit {self.zoo.path}" if several else ""
         return f"by what is known of networks at large{own}{more}"
 

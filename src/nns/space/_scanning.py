@@ -38,21 +38,24 @@ def score_rows(method: SpaceMethod, query: FloatArray, embeddings: FloatArray, r
     count = len(embeddings)
     if count <= AT_ONCE:  # to gather them costs more than the product with all
         return method.score(query, embeddings)[rows]
-    if len(rows) * SCATTERED < count:
-        scores = np.empty(len(rows), np.float32)
+    scores = np.empty(len(rows), np.float32)
+    if len(rows) * SCATTERED < count:  # blocks of those that are asked for, wherever they are
 
         def gather(part: slice) -> None:
             scores[part] = method.score(query, embeddings[rows[part]])
 
         in_blocks(gather, len(rows))
         return scores
-    scores = np.empty(count, np.float32)
+    edges = np.searchsorted(rows, np.arange(0, count + AT_ONCE, AT_ONCE))
 
     def scan(part: slice) -> None:
-        scores[part] = method.score(query, embeddings[part])
+        first, last = edges[part.start // AT_ONCE], edges[part.start // AT_ONCE + 1]
+        if first < last:
+            # picked out while they are in the cache: to pick among all afterwards is a pass of its own
+            scores[first:last] = method.score(query, embeddings[part])[rows[first:last] - part.start]
 
     in_blocks(scan, count)
-    return scores if len(rows) == count else scores[rows]
+    return scores
 
 
 def in_blocks(work: Callable[[slice], None], count: int) -> None:

@@ -31,8 +31,8 @@ from nns.stores.hdf5.frames import Frames
 from nns.stores.hdf5.ids import is_ascending, position, texts_of
 from nns.types import Fingerprint, NetworkEntry
 
-ROWS_AT_ONCE = 65_536
-"""Descriptions that are looked through together: some 50 MB."""
+ROWS_AT_ONCE = 16_384
+"""Descriptions that are looked through together: some 12 MB, and 25 MB of what is made of them."""
 
 # or four threads that verify would hold four supernets and what they are differences to at one time
 LARGE = 256 << 20
@@ -113,15 +113,15 @@ class WeightsTable:
         parts = []
         for start in range(0, len(self), ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, len(self))
-            try:
-                with without_gc():
+            with without_gc():  # nothing here makes cycles, and looking for them takes longer the more there is
+                try:
                     found = parse_descriptions(self.meta(start, stop))
-            except ValueError as error:
-                where = f"of {self.name(start)} to {self.name(stop - 1)}"
-                raise ZooError(f"{self.file.path}: a damaged description {where} ({error}); restore it") from error
-            if len(found) != stop - start:
-                raise ZooError(f"{self.file.path} is damaged: {self.table}/meta has other rows; restore it from a copy")
-            parts.append(summarise(found))
+                except ValueError as error:
+                    what = f"a damaged description of {self.name(start)} to {self.name(stop - 1)} ({error})"
+                    raise ZooError(f"{self.file.path}: {what}; restore it from a copy") from error
+                if len(found) != stop - start:
+                    raise ZooError(f"{self.file.path} is damaged: {self.table}/meta has other rows; restore it")
+                parts.append(summarise(found))
         return np.concatenate(parts) if parts else np.asarray(summarise(()))
 
     def _entry(self, row: int, value: Any) -> NetworkEntry:
