@@ -271,3 +271,13 @@ def test_ray_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r'^`executor` ray needs ray: pip install "nns\[ray\]"$'):
         make_executor("ray", 1)
+
+
+def test_another_version_of_ray_is_told_as_such(monkeypatch):
+    real = "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\nThis process was started with:\n    Ray: 2.59.0"
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(RuntimeError(real)))
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(UsageError) as caught:
+        make_executor("ray", 1, address=f"127.0.0.1:{server.getsockname()[1]}")
+    message = str(caught.value)
+    assert "started with: Ray: 2.60.0 This process was started with: Ray: 2.59.0; all machines need the same" in message
+    assert "token" not in message

@@ -228,11 +228,9 @@ def _connect(ray: Any, address: str | None, threads: int, workers: int | None) -
     except ray.exceptions.AuthenticationError as error:
         raise UsageError(f"the ray cluster at {address!r} wants a token: {error.message}; {TOKEN_HINT}") from error
     except (OSError, ValueError, RuntimeError) as error:
-        if "ersion mismatch" in str(error):
+        if "Version mismatch: " in str(error):
             what = " ".join(str(error).split())
-            raise UsageError(
-                f"the ray cluster at {address!r} runs another ray or Python than this process: {what}"
-            ) from error
+            raise UsageError(f"{no_cluster}: {what}; all machines need the same ray and the same Python") from error
         raise UsageError(f"{no_cluster}: {error}; {TOKEN_HINT}") from error
 
 
