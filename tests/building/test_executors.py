@@ -274,7 +274,9 @@ def test_ray_that_is_not_installed_is_one_line(monkeypatch):
 
 
 def test_another_version_of_ray_is_told_as_such(monkeypatch):
-    real = "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\nThis process was started with:\n    Ray: 2.59.0"
+    real = (
+        "Version mismatch: The cluster was started with:\n  Ray: 2.60.0\nThis process was started with:\n  Ray: 2.59.0"
+    )
     monkeypatch.setitem(sys.modules, "ray", FakeRay(RuntimeError(real)))
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(UsageError) as caught:
         make_executor("ray", 1, address=f"127.0.0.1:{server.getsockname()[1]}")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nns.history import FineTuning, KnownDataset, KnownResult, OwnResults, own_results
+from nns.history import FineTuning, KnownDataset, KnownResult, OwnResults, own_results, scoring
 from nns.history.scoring import finished_accuracies, match_networks
 from nns.places import PackagedWeights
 from nns.types import DatasetRecord
@@ -124,6 +124,22 @@ def test_what_was_left_out_early_stands_as_far_behind_as_it_was_then():
     first, second = finished_accuracies(done)
     assert first == pytest.approx(0.9, abs=1e-3)
     assert second / (1 - second) == pytest.approx(9 * (0.5 / 0.5) / (0.6 / 0.4), rel=1e-3)
+
+
+def test_in_a_large_zoo_networks_are_found_without_parsing_all(zoo, monkeypatch):
+    entries = zoo.store.entries()
+    monkeypatch.setattr(scoring, "weights_of", lambda entry: f"sha256:{entry.id}")
+    known, weights = entries[1], f"sha256:{entries[1].id}"
+    results = (
+        KnownResult(entries[3].id, "x", "y", "x", "s", "", 1, 0.5, 1, 0.5),
+        KnownResult("0" * 16, known.spec.backend, known.spec.name, "x", "s", weights, 1, 0.5, 1, 0.5),
+        KnownResult("nobody", known.spec.backend, "another", "x", "s", weights, 1, 0.5, 1, 0.5),
+    )
+    records = [run({"a": 0.5}, results=results)]
+    expected = match_networks(records, zoo)
+    assert expected == {(0, 0): 3, (0, 1): 1}
+    monkeypatch.setattr(scoring, "FEW", 1)
+    assert match_networks(records, zoo) == expected
 
 
 def test_a_network_is_known_by_its_weights_in_another_zoo(zoo):

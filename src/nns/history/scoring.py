@@ -13,7 +13,7 @@ with a random effect a group; Rasmussen and Williams, Gaussian Processes for Mac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from nns.history.records import FineTuning, KnownResult, weights_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nns.types import DatasetRecord
+    from nns.stores._description import Description
+    from nns.types import DatasetRecord, NetworkEntry
     from nns.zoo import Zoo
 
     Numbers = NDArray[np.float64]
@@ -50,6 +51,8 @@ HALVED = 0.1
 """Variance more where a network was left out early: who is behind then need not stay behind."""
 COUNTED = 100
 """Fine-tunings that count, those on the most similar datasets: the time of a search is bounded."""
+FEW = 2000
+"""Networks up to which all descriptions of a zoo are parsed, to find networks by their weights."""
 RELATED = 2000
 """Networks up to which architecture and source count, for which every network's description is parsed."""
 
@@ -136,7 +139,8 @@ def match_networks(records: Sequence[FineTuning], zoo: Zoo) -> dict[tuple[int, i
 
     By the id, which is a hash of what a network is made of; else by its weights and architecture.
     """
-    row_of = {network: row for row, network in enumerate(zoo.store.ids())}
+    names = {result.network for record in records for result in record.results}
+    row_of = _rows_of(names, zoo)
     found, others = {}, {}
     for number, record in enumerate(records):
         for place, result in enumerate(record.results):
@@ -144,10 +148,31 @@ def match_networks(records: Sequence[FineTuning], zoo: Zoo) -> dict[tuple[int, i
                 found[number, place] = row_of[result.network]
             elif result.weights:
                 others[number, place] = (result.backend, result.architecture, result.weights)
-    if others:  # only now is every network's description parsed
-        rows = {(e.spec.backend, e.spec.name, weights_of(e)): row for row, e in enumerate(zoo.store.entries())}
+    if others:
+        entries = _entries_of({(backend, name) for backend, name, _ in others.values()}, zoo)
+        rows = {(e.spec.backend, e.spec.name, weights_of(e)): row for row, e in entries}
         found |= {key: rows[name] for key, name in others.items() if name in rows}
     return found
+
+
+def _rows_of(names: Collection[str], zoo: Zoo) -> dict[str, int]:
+    ids = zoo.store.ids()
+    if len(ids) <= FEW:
+        return {network: row for row, network in enumerate(ids) if network in names}
+    ordered = sorted(names)
+    return {name: row for name, row in zip(ordered, zoo.store.rows_of(ordered).tolist(), strict=True) if row >= 0}
+
+
+def _entries_of(kinds: Collection[tuple[str, str]], zoo: Zoo) -> Iterable[tuple[int, NetworkEntry]]:
+    """Read the networks of some backends and architectures, with their rows; of a small zoo all are read."""
+    if len(zoo.store.ids()) <= FEW:
+        return enumerate(zoo.store.entries())
+
+    def wanted(some: Sequence[Description]) -> NDArray[np.bool_]:
+        return np.array([(each.spec.backend, each.spec.name) in kinds for each in some], np.bool_)
+
+    rows = np.flatnonzero(zoo.store.describe(wanted)).tolist()
+    return zip(rows, zoo.store.entries(rows), strict=True)
 
 
 def finished_accuracies(run: FineTuning) -> list[float]:
