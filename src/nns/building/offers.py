@@ -68,6 +68,7 @@ def add_offers(
     failures: dict[str, NnsError] = {}
     beyond: list[str] = []
     before = set(zoo.store.ids())
+    described: list[NetworkRecord] = []
     counts: dict[str, NetworkCost] = {}  # of one architecture there may be weights of several trainings
     for done, offer in enumerate(offers):
         if progress:
@@ -80,11 +81,15 @@ def add_offers(
                 beyond.append(name)
                 continue
             if entry.id not in before | set(entries):
-                # one at a time: what was fetched and stored stays, should the next be interrupted
-                zoo.store.add_all([_record(zoo, backend, offer, entry, copy, tell)])
+                record = _record(zoo, backend, offer, entry, copy, tell)
+                if record.weights:  # what was fetched stays, should the next be interrupted
+                    zoo.store.add_all([record])
+                else:
+                    described.append(record)
             entries[entry.id] = entry
         except NnsError as error:
             failures[name] = error
+    zoo.store.add_all(described)
     found = tuple(zoo.network(id).entry for id in entries)
     return Added(found, tuple(beyond), failures, frozenset(before & set(entries)))
 
