@@ -242,6 +242,11 @@ def test_no_network_within_limits_is_said_as_here(small_zoo, serving):
     assert str(there.value) == str(here.value)
 
 
+def test_a_limit_of_any_size_is_answered(small_zoo, serving):
+    with serving(small_zoo.path) as server:
+        assert search(str(small_zoo.query), server=server.url, max_params="1e90").limits.max_params == round(1e90)
+
+
 def test_all_arguments_are_public():
     import inspect
 

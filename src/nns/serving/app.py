@@ -112,6 +112,7 @@ def make_app(settings: Settings, rates: Rates) -> Guard:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to whatever host the request names
     )
     app.openapi = lambda: _openapi(app, settings)  # type: ignore[method-assign]
     _answer_errors(app)

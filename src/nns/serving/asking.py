@@ -26,6 +26,7 @@ from nns.types import DatasetRecord, Limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
     from nns.searching.ready import ReadyZoo
     from nns.serving.served import ServedZoo
@@ -63,6 +64,7 @@ class Upload:
     label: str | None = None
 
 
+_KINDS = {"float32": "<f4", "float16": "<f2"}
 _questions = msgspec.json.Decoder(Question)
 
 
@@ -135,10 +137,13 @@ def answer_images(uploads: Sequence[Upload], wanted: Wanted, served: ServedZoo, 
         if time.monotonic() > until:
             raise RefusedError(504, f"to look at these images takes longer than {seconds:g} s; send fewer, or smaller")
 
-    dataset = _dataset(uploads)
+    dataset = _dataset(uploads, until)
     ready, extractor = served.ready, served.extractor
     began = time.perf_counter()
-    record = dataset.features(extractor, workers=1, progress=check_time)
+    try:
+        record = dataset.features(extractor, workers=1, progress=check_time)
+    finally:
+        check_time()  # images that were not opened for that must not pass for damaged ones
     spent = time.perf_counter() - began
     unread = tuple((item.path, item.reason) for item in dataset.unreadable())
     # a sample need not show every class
@@ -163,10 +168,10 @@ def _answer(record: DatasetRecord, about: QueryDataset, wanted: Wanted, ready: R
 def _features(question: Question) -> NDArray[np.float32]:
     given = question.features
     if isinstance(given, Packed):
-        numbers = np.frombuffer(given.data, {"float32": "<f4", "float16": "<f2"}[given.dtype])
-        if len(numbers) != given.shape[0] * given.shape[1]:
-            raise UsageError(f"{len(numbers)} numbers are not {given.shape[0]} rows of {given.shape[1]}")
-        features = numbers.reshape(given.shape).astype(np.float32)
+        kind, (rows, width) = np.dtype(_KINDS[given.dtype]), given.shape
+        if len(given.data) != rows * width * kind.itemsize:
+            raise UsageError(f"{len(given.data)} bytes are not {rows} rows of {width} numbers of {given.dtype}")
+        features = np.frombuffer(given.data, kind).reshape(given.shape).astype(np.float32)
     else:
         if len({len(row) for row in given}) > 1:
             raise UsageError("rows of features differ in length")
@@ -177,7 +182,19 @@ def _features(question: Question) -> NDArray[np.float32]:
     return features
 
 
-def _dataset(uploads: Sequence[Upload]) -> Dataset:
+@dataclass(frozen=True, eq=False)
+class _TimedImage(ReceivedImage):
+    """An image that is not even opened when time is up: a hundred large ones are looked at before the first is done."""
+
+    until: float
+
+    def open(self) -> Image.Image:
+        if time.monotonic() > self.until:
+            raise TimeoutError("no time left")
+        return super().open()
+
+
+def _dataset(uploads: Sequence[Upload], until: float) -> Dataset:
     labels = [None if each.label is None else clean_name(each.label) for each in uploads]
     if any(each is None for each in labels) and any(labels):
         raise UsageError("some images have a label, others have none: send one for each, in their order, or none")
@@ -189,7 +206,7 @@ def _dataset(uploads: Sequence[Upload]) -> Dataset:
     place = {name: index for index, name in enumerate(classes)}
     items = tuple(
         ImageItem(
-            ReceivedImage(each.content),
+            _TimedImage(each.content, until),
             UNLABELLED if label is None else place[label],
             None,
             clean_name(each.name)[:200] or str(number),

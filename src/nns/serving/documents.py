@@ -90,11 +90,11 @@ class AnsweredZoo(Struct):
 
 
 class AnsweredLimits(Struct):
-    """The limits that held."""
+    """The limits that held; whoever asks may have named any number."""
 
-    max_params: Count | None
-    max_macs: Count | None
-    max_size: Count | None
+    max_params: float | None
+    max_macs: float | None
+    max_size: float | None
     max_latency_ms: float | None
     backend: Text | None
     license: Text | None

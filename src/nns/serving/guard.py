@@ -20,6 +20,11 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+MAX_QUESTION = 8_000_000
+"""Bytes of a search by features: a thousand images take 7 million, and numbers as text sixteen times their bytes."""
+HELD = 4
+"""Largest requests that a process holds at once; who brings more is told to come again."""
+
 OPEN = ("/health", "/openapi.json")
 """Paths for which no token is asked, and which count for no rate."""
 
@@ -55,20 +60,29 @@ class Guard:
         self.app = app
         self.settings = settings
         self.rates = rates
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        size = 0
         try:
-            self._check(scope)
+            size = self._check(scope)
+            if self._held + size > HELD * self.settings.max_bytes:
+                raise RefusedError(503, "the server is busy; come again", 1.0)
         except RefusedError as error:
             await send_failure(send, error.status, failure_of(error), error.headers)
             return
-        await self.app(scope, self._bounded(receive), send)
+        self._held += size
+        try:
+            await self.app(scope, self._bounded(receive, size), send)
+        finally:
+            self._held -= size
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> int:
+        """Return how many bytes the body may have: as many as it says, or as any may."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         settings = self.settings
         if not settings.token and not is_loopback(_host(headers.get(b"host", ""))):
@@ -77,23 +91,27 @@ class Guard:
         if headers.get(b"sec-fetch-site", "none") in ("cross-site", "same-site"):
             raise RefusedError(403, "pages of other sites may not ask this server")
         if scope["path"] in OPEN:
-            return
+            return 0
         if settings.token:
             scheme, _, given = headers.get(b"authorization", "").partition(" ")
             # in constant time: how long a comparison takes would tell the token, a character at a time
             right = hmac.compare_digest(given.strip().encode(), settings.token.encode())
             if scheme.casefold() != "bearer" or not right:
                 raise RefusedError(401, "this server wants a token: `Authorization: Bearer TOKEN`")
-        length = headers.get(b"content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > settings.max_bytes:
-            raise self._too_large()
+        most = min(settings.max_bytes, MAX_QUESTION) if scope["path"].endswith("/features") else settings.max_bytes
+        said = headers.get(b"content-length", "")
+        size = int(said) if said.isascii() and said.isdigit() and len(said) < 20 else most + bool(said)
+        size = most if b"transfer-encoding" in headers else size
+        if size > most:
+            raise _too_large(most)
         if scope["method"] == "POST" and (wait := self.rates.wait((scope.get("client") or ("",))[0])):
             raise RefusedError(429, f"more than {settings.rate:g} searches a second of one address", wait)
+        return size
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _bounded(self, receive: Receive, most: int) -> Receive:
         """Return what reads a body no longer than it may be, in no more time than it may take."""
         loop = asyncio.get_running_loop()
-        until, left = loop.time() + self.settings.seconds, self.settings.max_bytes
+        until, left = loop.time() + self.settings.seconds, most
         arrived = False
 
         async def bounded() -> MutableMapping[str, Any]:
@@ -107,14 +125,15 @@ class Guard:
                 raise RefusedError(408, f"the request took longer than {self.settings.seconds:g} s to arrive") from None
             left -= len(message.get("body", b""))
             if left < 0:
-                raise self._too_large()
+                raise _too_large(most)
             arrived = not message.get("more_body", False)
             return message
 
         return bounded
 
-    def _too_large(self) -> RefusedError:
-        return RefusedError(413, f"a request of more than {self.settings.max_bytes:,} bytes")
+
+def _too_large(most: int) -> RefusedError:
+    return RefusedError(413, f"a request of more than {most:,} bytes")
 
 
 def failure_of(error: NnsError, kind: str = "") -> dict[str, Any]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nns")
 
+MOST = 2**62
 SENT = ("features", "images")
 
 
@@ -94,9 +95,7 @@ def search_server(
         say(f"warning: http to {server.host} is not encrypted: others can read and change what is sent and answered")
     about = server.zoo()
     wishes = {
-        "max_params": limits.max_params,
-        "max_macs": limits.max_macs,
-        "max_size": limits.max_size,
+        **{name: _bounded(getattr(limits, name)) for name in ("max_params", "max_macs", "max_size")},
         "backend": limits.backend,
         "license": limits.license,
         # those to fine-tune together are among them, and described
@@ -216,6 +215,11 @@ def _question(dataset: Dataset, extractor: str, width: int, images: int, seed: i
             "digest": dataset.digest,
         }
     )
+
+
+def _bounded(limit: int | None) -> int | None:
+    """Write no number of a hundred digits: nothing has so many parameters."""
+    return None if limit is None else min(limit, MOST)
 
 
 def _labels(dataset: Dataset, kept: NDArray[np.int64]) -> list[str]:

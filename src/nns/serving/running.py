@@ -112,9 +112,12 @@ def _listen(settings: Settings) -> socket.socket:
 def _config(settings: Settings) -> Config:
     from uvicorn import Config
 
+    from nns.serving.patience import PatientProtocol
+
     return Config(
         partial(_app, settings, Rates(settings.rate)),
         factory=True,
+        http=PatientProtocol,
         workers=settings.workers,
         log_level="warning",
         access_log=False,
