@@ -11,8 +11,8 @@ import pytest
 from nns.errors import ZooError
 from nns.priors import Facts
 from nns.stores import HDF5Store
-from nns.stores._digest import zoo_digest
-from nns.stores.hdf5 import networks
+from nns.stores._digest import canonical_json, entry_json, zoo_digest
+from nns.stores.hdf5 import file, networks
 from nns.stores.hdf5.ids import Ids, rows_of, same_ids
 from nns.testing._store import sample_network
 from nns.types import Provenance
@@ -65,6 +65,17 @@ def test_what_was_trained_on_a_dataset_is_found_in_any_block(tmp_path, monkeypat
         store.add_all(records)
         for record in records:
             assert store.best_trained_on(record.entry.source_digest) == record.entry
+
+
+def test_entries_are_parsed_some_at_a_time(store, monkeypatch):
+    monkeypatch.setattr(file, "ROWS_AT_ONCE", 3)
+    # together the descriptions have more bytes than are parsed at once
+    monkeypatch.setattr(file.schema, "MAX_JSON", 4 * max(len(canonical_json(entry_json(e))) for e in store.entries()))
+    with HDF5Store(store.path) as again:
+        assert list(again.entries()) == [again.entry(name) for name in again.ids()]
+        monkeypatch.setattr(file.schema, "MAX_JSON", 10)
+        with HDF5Store(store.path) as third, pytest.raises(ZooError, match="rows of networks/meta have more than 10"):
+            third.entries()
 
 
 def test_ids_are_a_sequence_of_strings(store):

@@ -52,7 +52,8 @@ def score_rows(method: SpaceMethod, query: FloatArray, embeddings: FloatArray, r
         first, last = edges[part.start // AT_ONCE], edges[part.start // AT_ONCE + 1]
         if first < last:
             # picked out while they are in the cache: to pick among all afterwards is a pass of its own
-            scores[first:last] = method.score(query, embeddings[part])[rows[first:last] - part.start]
+            found = method.score(query, embeddings[part])
+            scores[first:last] = found if last - first == len(found) else found[rows[first:last] - part.start]
 
     in_blocks(scan, count)
     return scores

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ MAP_FROM = 1 << 20
 
 LAZY = ("data", "tensors", "embeddings")
 """Columns of a shard that stay on disk; its others are read when it is opened."""
+
+ROWS_AT_ONCE = 16_384
+"""Rows of JSON that are parsed together."""
 
 UNBOUNDED = ("frames/data", "networks/frames", "supernets/frames")
 """Ragged columns whose rows have limits of their own."""
@@ -215,16 +219,21 @@ class ZooFile:
         """Read a column of ids as strings."""
         return Ids(self.ids(column))
 
-    def rows(self, table: str) -> list[Any]:
-        """Parse the JSON of all rows of a table at once; each row ends in a newline."""
+    def rows(self, table: str) -> Iterator[Any]:
+        """Parse the JSON of all rows of a table, many at once; each row ends in a newline."""
         column = f"{table}/meta"
-        if self.nbytes(column) > schema.MAX_JSON:
-            raise ZooError(f"{self.path}: {column} has more than {schema.MAX_JSON} bytes; it is no file of this nns")
         bounds = self.bounds(column)
         if np.diff(bounds).max(initial=0) > MAX_META + 1:
             raise ZooError(f"{self.path}: a row of {column} has more than {MAX_META} bytes; restore it from a copy")
-        what, data = f"{self.path}: {column}", bytes(self.whole(column))
-        found = parse_json(b"[" + data[:-1].replace(b"\n", b",") + b"]", what)
-        if len(found) != len(bounds) - 1:
-            raise ZooError(f"{self.path} is damaged: {column} has {len(found)} rows; restore it from a copy")
-        return list(found)
+        edges = [*range(0, len(bounds) - 1, ROWS_AT_ONCE), len(bounds) - 1]
+        for start, stop in pairwise(edges):
+            first, last = int(bounds[start]), int(bounds[stop])
+            if last - first > schema.MAX_JSON:
+                raise ZooError(
+                    f"{self.path}: rows of {column} have more than {schema.MAX_JSON} bytes; nns writes none such"
+                )
+            data = self.read(column, first, last)
+            found = parse_json(b"[" + data[:-1].replace(b"\n", b",") + b"]", f"{self.path}: {column}")
+            if len(found) != stop - start:
+                raise ZooError(f"{self.path} is damaged: {column} has other rows; restore it from a copy")
+            yield from found
