@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from nns.building import write_build_file
-from nns.errors import NnsError, ReproError, UsageError, ZooError
+from nns.errors import DatasetError, NnsError, ReproError, UsageError, ZooError
 from nns.repro import DIGITS, FineTuneSettings, ReproSettings, StageRecord, check, read_lock, record, update
 from nns.repro.digits import write_digits
 from nns.repro.idle import refuse_idle
@@ -403,6 +403,9 @@ EVIL = "x\n::error::owned"
         (lambda d: d["settings"].update(queries=["digits:../../x"]), "different digits"),
         (lambda d: d["settings"].update(zoo="plugin:none"), "unknown zoo 'none'"),
         (lambda d: d["settings"].update(queries=["torchvision:MNIST"]), "a file never makes nns connect"),
+        (lambda d: d["settings"].update(queries=["x" * 5000]), "a setting of 5000 characters"),
+        (lambda d: d["settings"].update(queries=["x" * 900]), "no dataset at"),
+        (lambda d: d["settings"].update(queries=["~nobody-at-all/x"]), "no dataset at"),
         (lambda d: d.update(version=1), r"version 1, this nns reads version 2; .*nns repro record"),
         (lambda d: d.update(version=[[]] * 9), "a lock of version"),
     ],
@@ -411,7 +414,7 @@ def test_hostile_locks(lock, change, what):
     document = json.loads(lock.read_text())
     change(document)
     lock.write_text(json.dumps(document))
-    with pytest.raises(UsageError, match=what) as error:
+    with pytest.raises((UsageError, DatasetError), match=what) as error:
         check(lock).raise_if_differs()
     assert "\n" not in str(error.value)
     assert "\x1b" not in str(error.value)
@@ -530,6 +533,16 @@ def test_wrong_arguments(team, arguments, what):
     error = cli("record", "wrong.json", *arguments)
     assert what in str(error)
     assert not Path("wrong.json").exists()
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_run(lock, team):
+    (team / "taken").mkdir()
+    (team / "file").write_text("")
+    for place in ("taken", "file/lock.json"):
+        with pytest.raises(UsageError, match="cannot be written"):
+            record(Path(place), of_zoo(), work=team / "work")
+        assert "report" in str(cli("check", "lock.json", "--work", "work", "--junit", place))
+    assert not (team / "work").exists()
 
 
 def test_the_zoo_of_a_plugin_is_named_by_it(tmp_path, monkeypatch):

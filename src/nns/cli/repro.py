@@ -190,9 +190,12 @@ def check(
     from nns.cli.repro_report import show_check, tell_github
     from nns.files import write_whole
     from nns.repro import check as run_check
+    from nns.repro.checking import check_writable
     from nns.repro.reports import junit as junit_of
     from nns.repro.reports import report_json
 
+    if junit:
+        check_writable(junit, "report")
     with progress_bar() as update:
         report = run_check(
             lock, seed,

@@ -31,7 +31,7 @@ def show_update(report: RecordReport) -> None:
         f"{report.path}: what was, and what is now", _COLUMNS, [_row(stage) for stage in report.stages],
         caption=_caption(report.stages, report.seconds),
     )  # fmt: skip
-    for stage in report.stages:
+    for stage in (each for each in report.stages if each.differences):
         print_lines("\n".join(f"{stage.stage}: {each}" for each in stage.differences[:_LISTED]))
         if len(stage.differences) > _LISTED:
             print_lines(f"{stage.stage}: and {len(stage.differences) - _LISTED} more: --json has all")

@@ -92,6 +92,7 @@ def record(
 
 def _record(lock_path: Path, settings: ReproSettings, tolerance: float, how: Running) -> RecordReport:
     started = time.perf_counter()
+    check_writable(lock_path, "lock")  # before what may take hours
     with how.run(settings) as run:
         stages = tuple(run.stage(name) for name in settings.covered)
         refuse_idle(stages, run.build)
@@ -237,6 +238,18 @@ def _installed(differing: Mapping[str, tuple[str, str]]) -> StageResult:
 
 def _inside(lock_path: Path, outside: bool) -> tuple[str, ...] | None:
     return None if outside else (str(real_path(lock_path).parent), os.getcwd())
+
+
+def check_writable(path: Path, what: str) -> None:
+    """See that a file can be written.
+
+    Raises:
+        UsageError: If not.
+    """
+    place = real_path(path)
+    above = next((folder for folder in place.parents if folder.exists()), place.parent)
+    if place.is_dir() or not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise UsageError(f"{what} {str(path)!r} cannot be written; name another place")
 
 
 def _packages(settings: ReproSettings) -> tuple[str, ...]:

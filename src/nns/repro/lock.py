@@ -25,6 +25,10 @@ MOST_TOLERANCE = 1.0
 """All accuracies are within it; a lock that lets more pass would check nothing."""
 
 
+MOST_CHARACTERS = 1000
+"""Of a path or a name among the settings."""
+
+
 @dataclass(frozen=True)
 class Lock:
     """A recorded run.
@@ -120,6 +124,7 @@ class _Document:
 def _lock(document: Json) -> Lock:
     check_keys(document, _Document)
     _refuse_unprintable(document)
+    _refuse_long(document["settings"])
     found = convert(document, _Document)
     if not 0 < found.tolerance <= MOST_TOLERANCE:
         raise ValueError(f"a tolerance of {found.tolerance:g}")
@@ -136,6 +141,13 @@ def _lock(document: Json) -> Lock:
         stages=tuple(StageRecord(name, **vars(found.stages[name])) for name in settings.covered),
         environment=found.environment,
     )
+
+
+def _refuse_long(value: Any) -> None:
+    if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+        raise ValueError(f"a setting of {len(value)} characters")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _refuse_long(item)
 
 
 def _refuse_unprintable(value: Any) -> None:

@@ -185,7 +185,7 @@ class ReproSettings:
 
     def relative_to(self, folder: Path) -> Self:
         """Return paths relative to the folder of the lock, so that a checkout elsewhere finds its data."""
-        return self.with_paths(lambda path: Path(os.path.relpath(Path(path).expanduser(), folder)).as_posix())
+        return self.with_paths(lambda path: Path(os.path.relpath(os.path.expanduser(path), folder)).as_posix())
 
     def resolved(self, folder: Path) -> Self:
         """Undo :meth:`relative_to`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nns.errors import DatasetError, PluginError, UsageError
@@ -61,7 +61,7 @@ def open_data(data: str, registry: Registry | None = None) -> Dataset:
     if (able := _able(data, registry)) is not None:
         return able.open(data)
     examples = [known.example for known in _formats(registry)]
-    if data and Path(data).expanduser().exists():
+    if data and os.path.exists(os.path.expanduser(data)):
         raise DatasetError(f"{data!r} is neither {' nor '.join(examples)}; give the folder that holds the images")
     if data.lower().startswith("file://"):
         raise DatasetError(f"no dataset at {data!r}; give the path alone, without file://")

@@ -28,7 +28,8 @@ class FolderFormat(Format):
 
     def can_open(self, data: str) -> bool:
         """Return whether there is a folder."""
-        return bool(data) and Path(data).expanduser().is_dir()
+        # not by pathlib, which raises where a name is too long or there is no such user
+        return bool(data) and os.path.isdir(os.path.expanduser(data))
 
     def open(self, data: str) -> Dataset:
         """Open a folder, see :func:`open_folder`."""

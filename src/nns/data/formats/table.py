@@ -44,8 +44,7 @@ class TableFormat(Format):
 
     def can_open(self, data: str) -> bool:
         """Return whether there is a file of that name."""
-        path = Path(data).expanduser()
-        return path.suffix.lower() in (".csv", ".tsv") and path.is_file()
+        return Path(data).suffix.lower() in (".csv", ".tsv") and os.path.isfile(os.path.expanduser(data))
 
     def open(self, data: str) -> Dataset:
         """Open a table, see :func:`open_table`."""
