@@ -152,6 +152,7 @@ def test_steps_that_fail_stop_the_job(repository, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # pip builds two wheels and asks the registry
 def test_the_job_of_gitlab_in_an_environment_of_its_own(repository, tmp_path):
     """With pip's step, too: nns comes from this checkout, what it needs from the environment of the tests."""
     job = gitlab()
