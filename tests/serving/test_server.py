@@ -373,7 +373,7 @@ def test_schemathesis_finds_nothing(small_zoo, serving, tmp_path):
             [
                 sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()",
                 "--config-file", str(Path(__file__).parent / "schemathesis.toml"),
-                "run", f"{server.url}/openapi.json", "--checks", "all", "--max-examples", "100",
+                "run", f"{server.url}/openapi.json", "--checks", "all", "--max-examples", "100", "--request-timeout", "60",
                 "--phases", "examples,coverage,fuzzing",
             ],
             capture_output=True, text=True, timeout=900, cwd=tmp_path,
