@@ -172,18 +172,16 @@ def samples(folder, small_zoo):
     from nns.finetuning.saved_search import read_search
     from nns.history import FineTuning, History, KnownDataset, KnownResult
     from nns.history.file import read_foreign
+    from nns.repro import ReproSettings, StageRecord
     from nns.repro.lock import Lock, read_lock, write_lock
-    from nns.repro.settings import STAGES, ReproSettings
-    from nns.repro.stages import StageRecord
     from nns.tans.layout import read_networks
     from nns.types import DatasetRecord
 
     zoo = Zoo(small_zoo.path)
     small = min(zoo.store.entries(), key=lambda entry: entry.cost.body_bytes)
     export_network(zoo, small.id, folder / "model")
-    write_lock(
-        folder / "lock", Lock(ReproSettings(), 0.1, tuple(StageRecord(s, {"a": "b"}, {}, {}) for s in STAGES), {})
-    )
+    stages = tuple(StageRecord(stage, {"a": "b"}, {}, {}) for stage in ReproSettings().covered)
+    write_lock(folder / "lock", Lock(ReproSettings(), 0.1, stages, {}))
     buffer = BytesIO()
     torch.save({"state_dict": {"w": torch.ones(3, 4), "b": torch.zeros(3)}}, buffer)
     published = BytesIO()

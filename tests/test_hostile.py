@@ -82,12 +82,22 @@ def test_an_unknown_name_of_any_length():
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"networks": 10**9}, {"epochs": 0}, {"image_size": 10**6}, {"max_images": -1}, {"space_epochs": 10**12}],
+    ("where", "settings", "message"),
+    [
+        ("build", {"networks": 10**9}, "must be 1 to"),
+        ("build", {"epochs": 0}, "must be at least 1"),
+        ("build", {"epochs": 10**9}, "must be 1 to"),
+        ("build", {"image_size": 10**6}, "must be 16 to 512"),
+        ("build", {"max_images": -1}, "must be at least 2"),
+        ("build", {"max_images": 10**9}, "must be 1 to"),
+        (None, {"space_epochs": 10**12}, "must be 1 to"),
+    ],
 )
-def test_a_lock_asks_for_so_much_and_no_more(settings):
-    with pytest.raises(UsageError, match="must be 1 to"):
-        ReproSettings(**settings)
+def test_a_lock_asks_for_so_much_and_no_more(where, settings, message):
+    document = ReproSettings().to_json()
+    (document[where] if where else document).update(settings)
+    with pytest.raises(ValueError, match=message):
+        ReproSettings.from_json(json.loads(json.dumps(document)))
 
 
 def test_settings_of_a_subnet_that_are_a_megabyte():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +13,8 @@ from nns.data.extractors.resnet18 import RESNET18_VARIABLE, ResNet18Extractor
 from nns.data.formats import refuse_connections
 from nns.data.formats.torchvision import ROOT_VARIABLE
 from nns.errors import UsageError, WeightsError
+from nns.repro import DIGITS, ReproSettings, StageRecord
 from nns.repro.lock import Lock, read_lock, write_lock
-from nns.repro.settings import STAGES, ReproSettings
-from nns.repro.stages import StageRecord
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,9 @@ def test_a_recipe(name, tmp_path, nns):
 
 @pytest.mark.parametrize("query", [True, False])
 def test_a_lock(query, tmp_path, nns):
-    names = {"query": NAMES[0]} if query else {"data": (*ReproSettings().data, NAMES[0])}
-    stages = tuple(StageRecord(stage, {}, {}, {}) for stage in STAGES)
+    build = replace(DIGITS, data=(*DIGITS.data, NAMES[0]))
+    names = {"queries": (NAMES[0],)} if query else {"build": build}
+    stages = tuple(StageRecord(stage, {}, {}, {}) for stage in ReproSettings().covered)
     write_lock(tmp_path / "lock.json", Lock(ReproSettings(**names), 0.1, stages, {}))
     assert NAMES[0] in json.dumps(json.loads((tmp_path / "lock.json").read_text()))
     with pytest.raises(UsageError, match="never makes nns connect"):
