@@ -68,3 +68,20 @@ def test_threads_are_those_that_the_user_sets(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     assert reading_threads() >= 1
+
+
+def test_facts_of_few_and_of_many_networks_are_the_same(tmp_path, monkeypatch):
+    from nns.space import space
+    from nns.testing._store import sample_network
+    from nns.zoo import Zoo
+
+    with Zoo(tmp_path / "zoo.h5", must_exist=False) as zoo:
+        zoo.store.add_all(
+            sample_network(number, source_dataset=["imagenet-1k", "a"][number % 2]) for number in range(6)
+        )
+        rows = np.array([1, 2, 5])
+        monkeypatch.setattr(space, "MANY", 1)
+        few = space._facts(zoo, rows)
+        monkeypatch.setattr(space, "MANY", 100)
+        assert space._facts(zoo, rows) == few
+        assert len(set(few)) > 1
