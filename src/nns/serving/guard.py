@@ -7,6 +7,7 @@ import hmac
 import json
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nns.errors import NnsError, ServerError
@@ -22,6 +23,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_QUESTION = 8_000_000
 """Bytes of a search by features: a thousand images take 7 million, and numbers as text sixteen times their bytes."""
+DRAINING = 5.0
+"""Seconds in which the rest of a request that is refused is received, so that the refusal is."""
 HELD = 4
 """Largest requests that a process holds at once; who brings more is told to come again."""
 
@@ -67,17 +70,24 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        size = 0
+        body = _Body(receive, self.settings)
         try:
-            size = self._check(scope)
+            body.most = size = self._check(scope)
             if self._held + size > HELD * self.settings.max_bytes:
                 raise RefusedError(503, "the server is busy; come again", 1.0)
         except RefusedError as error:
+            await body.drain(scope)
             await send_failure(send, error.status, failure_of(error), error.headers)
             return
+
+        async def send_drained(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                await body.drain(scope)
+            await send(message)
+
         self._held += size
         try:
-            await self.app(scope, self._bounded(receive, size), send)
+            await self.app(scope, body.receive, send_drained)
         finally:
             self._held -= size
 
@@ -108,28 +118,48 @@ class Guard:
             raise RefusedError(429, f"more than {settings.rate:g} searches a second of one address", wait)
         return size
 
-    def _bounded(self, receive: Receive, most: int) -> Receive:
-        """Return what reads a body no longer than it may be, in no more time than it may take."""
-        loop = asyncio.get_running_loop()
-        until, left = loop.time() + self.settings.seconds, most
-        arrived = False
 
-        async def bounded() -> MutableMapping[str, Any]:
-            nonlocal left, arrived
-            if arrived:  # what comes now is the end of the connection, whenever that is
-                return await receive()
-            try:
-                async with asyncio.timeout_at(until):
-                    message = await receive()
-            except TimeoutError:
-                raise RefusedError(408, f"the request took longer than {self.settings.seconds:g} s to arrive") from None
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise _too_large(most)
-            arrived = not message.get("more_body", False)
-            return message
+class _Body:
+    """The body of a request: no longer than it may be, in no more time than it may take."""
 
-        return bounded
+    def __init__(self, receive: Receive, settings: Settings) -> None:
+        self._receive = receive
+        self._seconds = settings.seconds
+        self._until = asyncio.get_running_loop().time() + settings.seconds
+        self._discarded = HELD * settings.max_bytes
+        self._arrived = False
+        self._came = 0
+        self.most = 0
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Receive a part; raises RefusedError."""
+        if self._arrived:  # what comes now is the end of the connection, whenever that is
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            self._discarded = 0
+            raise RefusedError(408, f"the request took longer than {self._seconds:g} s to arrive") from None
+        self._arrived = message["type"] != "http.request" or not message.get("more_body", False)
+        self._came += len(message.get("body", b""))
+        if self._came > self.most:
+            raise _too_large(self.most)
+        return message
+
+    async def drain(self, scope: Scope) -> None:
+        """Receive what nobody wants, as far as that is not too much.
+
+        A connection that is closed on who still sends is reset, often before the answer was read.
+        """
+        if self._came == 0 and any(name == b"expect" for name, _ in scope["headers"]):
+            return  # who asks before he sends reads the answer
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAINING):
+                while not self._arrived and self._discarded > 0:
+                    message = await self._receive()
+                    self._discarded -= len(message.get("body", b""))
+                    self._arrived = message["type"] != "http.request" or not message.get("more_body", False)
 
 
 def _too_large(most: int) -> RefusedError:
