@@ -76,9 +76,8 @@ async def measure(port: int, zoo: Path, rates: list[float], seconds: float, pid:
     """Send requests at each rate; return a row each."""
     requests = await made_up_requests(port)
     await warm_up(port, requests)
-    print(
-        f"{'asked/s':>8} {'answered/s':>11} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'max ms':>8} {'failed':>7} cpu"
-    )
+    heads = ("asked/s", "answered/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "failed", "cores")
+    print(" ".join(f"{each:>10}" for each in heads))
     rows = []
     for at, rate in enumerate(rates):
         replaced = at == len(rates) - 2

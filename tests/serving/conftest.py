@@ -11,13 +11,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
+collect_ignore = (
+    [] if find_spec("fastapi") and find_spec("uvicorn") else ["test_client.py", "test_command.py", "test_server.py"]
+)
+"""Without the extra there is nothing to run."""
 
 
 @dataclass
