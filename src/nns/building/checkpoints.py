@@ -99,7 +99,7 @@ def add_checkpoint(
     Args:
         zoo: The zoo, which is written to and merged.
         checkpoint: ``.safetensors``, or a state dict that torch saved, bare or wrapped; see
-            :func:`nns.backends.checkpoint.read_state`.
+            :func:`nns.backends.checkpoint.read_state`; or what else the backend reads.
         backend: The backend that builds the architecture.
         architecture: Its name, as the backend or a network of the zoo has it.
         data: What it was trained on, as :meth:`nns.data.Dataset.of` takes it, or the name of a dataset in the zoo.
@@ -129,7 +129,7 @@ def add_checkpoint(
     weights = describe_file(checkpoint, zoo.path) if reference else None
     if reference and trust_pickle:
         raise UsageError("a checkpoint that needs `trust_pickle` cannot be referred to: others would have to trust it")
-    state = maker.read_weights(spec, checkpoint) if reference else read_state(checkpoint, trust_pickle=trust_pickle)
+    state = read_state(checkpoint, trust_pickle=True) if trust_pickle else _read(maker, spec, checkpoint)
     count = count_classes(maker, spec, state, checkpoint)
     if count != len(source.classes):
         raise UsageError(
@@ -166,6 +166,14 @@ def add_checkpoint(
     # both or neither: with a dataset of its own but not the network, a zoo that was whole would not be any more
     zoo.store.add_all([record] if dataset is None else [record, dataset])
     return record.entry
+
+
+def _read(maker: Backend, spec: ArchitectureSpec, checkpoint: Path) -> Mapping[str, torch.Tensor]:
+    """Let the backend read a file: it may have a format of its own, or names of tensors from before."""
+    try:
+        return maker.read_weights(spec, checkpoint)
+    except WeightsError as error:
+        raise UsageError(str(error)) from error
 
 
 def _measure(module: nn.Module, source: _Source, data: Dataset, preprocessing: Preprocessing) -> Measured:

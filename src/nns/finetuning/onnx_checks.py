@@ -11,11 +11,11 @@ MOST_ELEMENTS = 2**25
 MOST_KERNEL = 4096
 
 _NAMES = """
-Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DepthToSpace DequantizeLinear Div Dropout Elu
-Equal Erf Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool GlobalMaxPool GroupNormalization HardSigmoid HardSwish
-Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mish Mul Neg Not Pad Pow
-PRelu QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Softplus
-SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
+Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv DepthToSpace DequantizeLinear
+Div Dropout Elu Equal Erf Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool GlobalMaxPool GroupNormalization
+HardSigmoid HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mish
+Mul Neg Not PRelu Pad Pow QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice
+Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
 """
 OPERATIONS = frozenset(_NAMES.split())
 """What networks for images need."""

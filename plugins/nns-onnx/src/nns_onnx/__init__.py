@@ -159,7 +159,7 @@ class OnnxBackend(Backend):
             raise WeightsError(f"{str(path)!r} is not the network {spec.name!r:.80}: it has no weights {missing!r:.80}")
         state = {f"body.{ours}": torch.from_numpy(parts.weights[name]) for ours, name in sources.items()}
         empty = np.zeros((0, spec.config["width"]), np.float32), np.zeros(0, np.float32)
-        weight, bias = parts.head if parts.head and spec.config.get("head") else empty
+        weight, bias = parts.head if parts.head and spec.config.get("head", True) else empty
         return {**state, "head.weight": torch.from_numpy(weight), "head.bias": torch.from_numpy(bias)}
 
     def preprocessing(self, spec: ArchitectureSpec, image_size: int | None = None) -> Preprocessing:

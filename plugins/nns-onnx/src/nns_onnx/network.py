@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nns.finetuning.onnx_checks import MOST_ELEMENTS
-from nns_onnx.operations import OF_NUMBERS, OPERATIONS, STILL, pads_of
+from nns_onnx.operations import MOST_NUMBERS, OF_NUMBERS, OPERATIONS, STILL, pads_of
 
 MOST_WEIGHTS = 500_000_000
 """Numbers that the weights of a graph may have."""
@@ -82,7 +82,7 @@ class Body(nn.Module):
                 self.layers[str(index)] = layer
                 self.sources |= {f"layers.{index}.{ours}": name for ours, name in zip(_NAMES, own, strict=False)}
                 takes = takes[:1]
-            elif node.op_type not in OPERATIONS:
+            elif node.op_type not in {*OPERATIONS, *OF_NUMBERS}:
                 raise ValueError(f"operation {node.op_type[:40]!r} is not known")
             done = tuple(name for name in takes if last[name] == index and name != self._output)
             key = None if layer is None else str(index)
@@ -117,6 +117,10 @@ class Body(nn.Module):
             if step.layer is not None:
                 made: Any = self.layers[step.layer](*given)
             elif step.operation in OF_NUMBERS and all(isinstance(each, np.ndarray) for each in given):
+                if sum(each.size for each in given) > MOST_NUMBERS:
+                    raise ValueError(
+                        f"{step.operation} of {sum(each.size for each in given)} numbers, which are no shape"
+                    )
                 made = np.asarray(OF_NUMBERS[step.operation](step.settings, *given))
             else:
                 last = 1 if step.operation in STILL else len(given)

@@ -19,6 +19,9 @@ Settings = Mapping[str, Any]
 T = torch.Tensor
 N = NDArray[Any]
 
+MOST_NUMBERS = 1024
+"""Numbers that an operation on shapes takes, at most: what has more is no shape."""
+
 
 def pads_of(settings: Settings) -> tuple[int, int, int, int]:
     """Return the pads above, left, below and right."""
@@ -136,8 +139,13 @@ def _slice(s: Settings, x: T, starts: Any = None, ends: Any = None, axes: Any = 
     along = (s.get("axes") if axes is None else axes.tolist()) or list(range(len(starts)))
     strides = [1] * len(starts) if steps is None else steps.tolist()
     for start, end, axis, stride in zip(starts, ends, along, strides, strict=True):
-        places = range(x.shape[axis])[start:end:stride]
-        x = x.index_select(axis, torch.tensor(list(places), dtype=torch.long, device=x.device))
+        before = (slice(None),) * (axis % x.dim())
+        if stride > 0:
+            x = x[(*before, slice(start, end, stride))]
+        else:
+            places = range(x.shape[axis])[start:end:stride]
+            first = x.shape[axis] - 1 - (places[0] if places else 0)
+            x = x.flip(axis)[(*before, slice(first, first + len(places) * -stride, -stride))]
     return x
 
 
@@ -271,10 +279,20 @@ def _as_number(s: Settings, x: N) -> N:
     return x.astype({1: np.float32, 9: np.bool_}[s["to"]]) if s.get("to") in (1, 9) else x.astype(object)
 
 
+def _filled(s: Settings, shape: N) -> N:
+    from onnx import numpy_helper
+
+    sides = tuple(shape.tolist())
+    if math.prod(sides) > MOST_NUMBERS:
+        raise ValueError(f"{sides} equal numbers")
+    return np.full(sides, numpy_helper.to_array(s["value"]).reshape(-1)[0] if "value" in s else np.float32(0))
+
+
 OF_NUMBERS: dict[str, Callable[..., Any]] = {
     "Add": lambda s, a, b: a + b,
     "Cast": _as_number,
     "Concat": lambda s, *parts: np.concatenate(parts, s["axis"]),
+    "ConstantOfShape": _filled,
     "Div": lambda s, a, b: a / b if a.dtype.kind == "f" else a // b,
     "Equal": lambda s, a, b: a == b,
     "Expand": lambda s, x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.tolist()))),
