@@ -51,7 +51,7 @@ def test_the_rank_of_any_network_is_its_place_in_the_whole_order(case):
         mask = None if loadable is None else np.array(loadable)
         rows = np.arange(len(scores))
         own = SimpleNamespace(results=0, added=np.zeros(len(scores)))
-        ranking = Ranking(None, None, None, {}, None, rows, known, own, loadable=mask)
+        ranking = Ranking(None, None, {}, None, rows, known, own, loadable=mask)
         ranking._sort(first)
         order = whole_order(scores, first, loadable)
         assert [ranking._rank(index) for index in order] == list(range(1, len(order) + 1))
