@@ -159,7 +159,9 @@ def test_the_job_of_gitlab_in_an_environment_of_its_own(repository, tmp_path):
     (repository / "requirements.txt").write_text(f"{ROOT}\n{ROOT / 'plugins' / 'nns-example'}\n")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     (purelib,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
-    (purelib / "tests.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
+    # behind what pip installs here; with what is installed there to be edited
+    here = str(Path(pytest.__file__).parents[1])
+    (purelib / "tests.pth").write_text(f"import site; site.addsitedir({here!r})\n")
     path = os.pathsep.join([str(tmp_path / "venv" / "bin"), os.environ["PATH"]])
     script = "\n".join([*job["before_script"], *job["script"]])
     script = script.replace(" --extra-index-url https://download.pytorch.org/whl/cpu", "")
