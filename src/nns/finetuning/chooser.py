@@ -195,7 +195,7 @@ class Chooser:
 
     def _search(self, offline: bool, limits: Limits | None = None, tries: int | None = None) -> SearchResult:
         asked, seconds = self.asked, self.asked.recipe.seconds
-        # a look at the images before training is worth two points, and takes a second (docs/results.md)
+        # a look at the images before training takes a second, and pays far from ImageNet (docs/results.md)
         probe = "ridge" if self.dataset.labelled and len(self.dataset.classes) > 1 else None
         return ranking.search(
             self.dataset, self.zoo, limits or asked.limits,
