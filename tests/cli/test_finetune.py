@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from nns.data import Dataset
 from nns.finetuning import choosing
 from nns.finetuning._run import Run
+from nns.searching import ranking
 
 DOCUMENT = {"network", "params", "val_accuracy", "test_accuracy", "epochs", "seconds", "device", "output", "history"}
 DOCUMENT |= {"tried", "left_out"} | {"backend", "architecture", "macs", "bytes", "image_size", "interrupted", "skipped"}
@@ -280,14 +282,31 @@ def test_a_network_that_has_learned_nothing_says_so(finetune, nns, small_zoo, tm
     assert said in " ".join(seen.out.split()), seen.out
 
 
+def test_beside_a_limit_that_the_first_miss_at_a_given_size_later_ones_are_tried(finetune, search, monkeypatch):
+    small, *_, large = sorted(search().json["candidates"], key=lambda row: row["macs"])
+    assert small["macs"] < large["macs"]
+    real = ranking.search
+
+    def largest_first(*data, top=10, **more):  # as where ten that are too large come before the first that is not
+        found = real(*data, top=100, **more)
+        ranked = tuple(sorted(found.candidates, key=lambda each: -each.macs))
+        return replace(found, candidates=ranked[:1] if top == 10 else ranked, together=ranked[:1])
+
+    monkeypatch.setattr(ranking, "search", largest_first)
+    most = (small["macs"] + large["macs"]) * 2  # at 64 px, twice the side, four times the MACs
+    done = finetune("--epochs", 1, "--image-size", 64, limits=("--max-macs", most))
+    assert (done.code, done.json["image_size"]) == (0, 64), done.err
+    assert done.json["network"] != large["id"] and done.json["macs"] <= most
+
+
 def test_an_input_size_beside_limits_of_macs_and_latency_must_meet_them(finetune, search, tmp_path):
     best = search("--backend", "example").json["candidates"][0]
     own = ("--max-macs", best["macs"])
     for given in ((), ("--network", best["id"])):
         done = finetune(*given, "--epochs", 1, "--image-size", 64, limits=own)
         assert (done.code, done.out) == (5, ""), done.err
-        assert "at image_size=64 it takes" in done.err
-        assert "leave image_size out" in done.err
+        assert "at --image-size 64 it takes" in done.err
+        assert "leave --image-size out" in done.err
     slow = finetune("--network", best["id"], "--epochs", 1, "--image-size", 1024, limits=("--max-latency", "5ms"))
     assert (slow.code, slow.out) == (5, ""), slow.err
     assert not (tmp_path / "model").exists()

@@ -137,8 +137,15 @@ def arrays():
     ],
 )
 def test_what_is_no_answer_is_refused(run_app, arrays, body):
-    with run_app(answering(body=body), lifespan="off") as server, pytest.raises(ServerError, match=r"127\.0\.0\.1"):
+    with run_app(answering(body=body), lifespan="off") as server, pytest.raises(ServerError) as caught:
         search(arrays, server=server.url)
+    assert str(caught.value).startswith("127.0.0.1 answers "), caught.value
+    assert str(caught.value).count("127.0.0.1") == 1
+
+
+def test_more_than_a_server_gives_is_a_wrong_option(small_zoo, nns, arrays):
+    ran = nns("search", small_zoo.query, "--server", "http://127.0.0.1:1", "--top", 1001)
+    assert (ran.code, ran.out) == (2, "") and "--top must be at most 1000" in ran.err
 
 
 @pytest.mark.parametrize("status", [301, 307, 308])

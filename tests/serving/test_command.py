@@ -98,6 +98,8 @@ def test_what_cannot_be_served_is_an_error_of_the_command(small_zoo, nns, tmp_pa
         ([zoo, "--workers", "0"], 2, "--workers"),
         ([zoo, "--space", "none"], 2, "none"),
         ([zoo, "--max-time", "1"], 2, "'1'"),
+        ([zoo, "--max-time", "25h"], 2, "--max-time must be"),
+        ([zoo, "--rate=-1"], 2, "--rate must not be negative\n"),
         ([zoo, "--max-request", "x"], 2, "'x'"),
         ([zoo, "--tls-cert", "a.pem"], 2, "--tls-key"),
     ):
@@ -122,6 +124,7 @@ def test_a_port_that_is_taken_is_said(small_zoo, nns):
         taken.listen()
         ran = nns("serve", str(small_zoo.path), "--port", str(taken.getsockname()[1]))
     assert ran.code == 2 and "cannot listen" in ran.err
+    assert "Errno" not in ran.err and "give another --port" in ran.err
 
 
 def test_tokens(tmp_path, monkeypatch, caplog):

@@ -88,7 +88,8 @@ def in_options(message: str) -> str:
     def option(name: str) -> str:
         return OPTIONS.get(name, "--" + name.replace("_", "-"))
 
-    message = re.sub(r"\b(max_params|max_macs|max_size|max_latency)=", lambda found: f"{option(found[1])} ", message)
+    named = r"\b(max_params|max_macs|max_size|max_latency|image_size)="
+    message = re.sub(named, lambda found: f"{option(found[1])} ", message)
     message = re.sub("`([a-z_]+)`", lambda found: option(found[1]), message)
     message = re.sub(r"^(top|images|tries) must", lambda found: f"{option(found[1])} must", message)
     return message.replace("is not the JSON of a search", "is not the output of `nns search --json`")

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from nns.searching import Candidate
     from nns.zoo import Zoo
 
+MANY = 100
+"""Candidates that are looked through for some that meet a limit at a given input size."""
+
 PROBE_SHARE = 0.05
 """Share of a budget that a look at the images before training may take."""
 
@@ -193,13 +196,18 @@ class Chooser:
     def _warn(self, message: str) -> None:
         (self._tell or self._log.warning)(message)
 
+    @property
+    def _listed(self) -> int:
+        """Candidates to ask a search for: at another size than their own few of them may be small enough."""
+        return MANY if self.asked.image_size is not None and self.asked.limits.hold_for_one_size else 10
+
     def _search(self, offline: bool, limits: Limits | None = None, tries: int | None = None) -> SearchResult:
         asked, seconds = self.asked, self.asked.recipe.seconds
         # a look at the images before training takes a second, and pays far from ImageNet (docs/results.md)
         probe = "ridge" if self.dataset.labelled and len(self.dataset.classes) > 1 else None
         return ranking.search(
             self.dataset, self.zoo, limits or asked.limits,
-            tries=tries or asked.tries, device="cpu", seed=asked.seed, offline=offline,
+            top=self._listed, tries=tries or asked.tries, device="cpu", seed=asked.seed, offline=offline,
             probe=probe, probed=PROBED_BEFORE_TRAINING,
             probe_seconds=math.inf if seconds is None else PROBE_SHARE * seconds,
             history=asked.history(), progress=self._progress, tell=self._tell,

@@ -107,5 +107,5 @@ def check_at_size(network: Network, size: int, classes: int, limits: Limits) -> 
     if takes:
         raise NoNetworkError(
             f"{network.id[:10]} ({network.spec.name}) meets the limits at its own {own} px; at image_size={size} it "
-            f"takes {takes}: leave image_size out, or raise the limit"
+            f"takes {takes}: leave `image_size` out, or raise the limit"
         )

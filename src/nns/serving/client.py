@@ -104,6 +104,8 @@ class Server:
                 raise self._refusal(error) from None
         except urllib.error.URLError as error:
             raise ServerError(f"{self.host} cannot be asked: {_clean(_why(error.reason))}") from error
+        except ServerError:  # an OSError, too
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ServerError(f"{self.host} gave no answer: {_clean(_why(error))}") from error
 

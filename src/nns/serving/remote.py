@@ -19,11 +19,12 @@ from nns.networks import WeightsPlace
 from nns.networks.hub import is_offline
 from nns.networks.origins import missing_backend
 from nns.plugins import installed_plugins
+from nns.quantities import counted
 from nns.searching.neighbours import Neighbour, Neighbourhood
 from nns.searching.results import Candidate, Gain, QueryDataset, SearchResult, SearchSeconds
 from nns.searching.together import POOL
 from nns.serving.client import Server, as_json, multipart
-from nns.serving.documents import Answer, AnsweredCandidate
+from nns.serving.documents import MAX_TOP, MAX_TRIES, Answer, AnsweredCandidate
 from nns.space.at_large import AT_LARGE
 from nns.types import ArchitectureSpec, Limits, NetworkCost, NetworkEntry, Preprocessing
 
@@ -85,6 +86,9 @@ def search_server(
     for name, value in {"top": top, "images": images, "tries": tries}.items():
         if value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}")
+    for name, value, most in (("top", top, MAX_TOP), ("tries", tries, MAX_TRIES)):
+        if value > most:
+            raise UsageError(f"{name} must be at most {most} where a server is asked, not {value}")
     if offline or is_offline():
         raise ServerError("nothing may connect (offline), so no server can be asked")
     dataset = Dataset.of(data, require_labels=False)
@@ -104,12 +108,12 @@ def search_server(
         "classes": len(dataset.classes) or classes,
     }
     if send == "images":
-        size, said = about.image_size, f"sending %d images of {about.image_size} x {about.image_size} pixels to"
+        size, said = about.image_size, f"of {about.image_size} x {about.image_size} pixels to"
         pixels, kept, _ = dataset.decode_sample(
             size, limit=images, seed=seed, progress=_part(progress, "reading images")
         )
         body, kind = multipart([_png(each) for each in pixels], _labels(dataset, kept))
-        say(f"{said % len(pixels)} {server.host} ({len(body) / 1e6:.1f} MB)")
+        say(f"sending {counted(len(pixels), 'image')} {said} {server.host} ({len(body) / 1e6:.1f} MB)")
     else:
         body, kind = _question(dataset, about.extractor, about.feature_dim, images, seed, progress), "application/json"
     unread = dataset.unreadable(progress=_part(progress, "checking images"))

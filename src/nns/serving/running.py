@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 import time
@@ -105,7 +106,10 @@ def _listen(settings: Settings) -> socket.socket:
             bound.close()
             bound = _bound(family, kind, address)
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"cannot listen on {settings.host!r}, port {settings.port}: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            why += "; give another `port` (0: any that is free)"
+        raise UsageError(f"cannot listen on {settings.host!r}, port {settings.port}: {why}") from error
     return bound
 
 

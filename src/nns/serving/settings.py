@@ -62,8 +62,10 @@ class Settings:
                 raise UsageError(f"`{name}` must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.port < 1 << 16:
             raise UsageError(f"`port` must be 0 to 65535, not {self.port}")
-        if not self.rate >= 0 or not 0.1 <= self.seconds <= 86_400:
-            raise UsageError("`rate` must not be negative, `seconds` 0.1 to 86400")
+        if not self.rate >= 0:
+            raise UsageError("`rate` must not be negative")
+        if not 0.1 <= self.seconds <= 86_400:
+            raise UsageError(f"`max_time` must be a second to a day (86400 s), not {self.seconds:g} s")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise UsageError("`tls_cert` and `tls_key` belong together")
         if not self.token and not is_loopback(self.host):
