@@ -47,9 +47,10 @@ UNPICKLES_APART = "tans/unpickling.py"
 """What hands ``--trust-pickle`` on to it, in a process that only gives tensors back."""
 
 STARTS_PROCESSES = {"building/executors/local.py", "testing/_backend.py", "tans/supernets.py"}
-STARTS_PROCESSES |= {"bench/choosers/timing.py"}
+STARTS_PROCESSES |= {"bench/choosers/timing.py", "serving/rates.py"}
 """Who may start processes: workers of a build, to which multiprocessing sends what this program made; a test; what has
-pickled modules unpickled apart; and what times a search from a cold start."""
+pickled modules unpickled apart; what times a search from a cold start; and (it starts none) numbers that processes of a
+server share."""
 
 
 def name_of(path):

@@ -325,7 +325,9 @@ def _agree(columns: Columns, lines: Sequence[bytes]) -> None:
         for name, value in numbers.items():
             if type(value) in (int, float):
                 with suppress(OverflowError, KeyError):
-                    columns[f"networks/{name}"][row] = value
+                    column = columns[f"networks/{name}"].copy()  # it may be a view of bytes
+                    column[row] = value
+                    columns[f"networks/{name}"] = column
 
 
 def redigest(columns: Columns) -> None:
