@@ -382,6 +382,13 @@ def kernel(model):
             attribute.ints[0] = 1 << 40
 
 
+def still(model):
+    """A convolution that takes steps of nothing: torch divides by them."""
+    for attribute in model.graph.node[0].attribute:
+        if attribute.name == "strides":
+            attribute.ints[0] = 0
+
+
 def names_twice(model):
     model.graph.initializer.add().CopyFrom(model.graph.initializer[0])
 
@@ -416,6 +423,7 @@ def exploding(model):
         (two_inputs, "2 inputs"), (wide, "not square"), (big, "not square"), (bytes_in, "32-bit floats"),
         (looped, "graph within"), (operation("If"), "operation 'If'"), (operation("Loop"), "operation 'Loop'"),
         (operation("Conv", "evil.ops"), "operation 'Conv'"), (function, "of its own"), (kernel, "impossible size"),
+        (still, "does not work"),
         (names_twice, "one name"), (exploding, "is not used"), (numbers, "equal numbers"),
         (operation("Equal"), "is not used"),
     ],

@@ -297,7 +297,20 @@ def three(text: str) -> tuple[float, float, float]:
     return values[0], values[1], values[2]
 
 
-_CONVERT: dict[str, Callable[[str], Any]] = {"accuracy": share, "image_size": int, "mean": three, "std": three}
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"an image_size of {text!r:.60}: it is a number of pixels, 1 or more")
+    return int(text)
+
+
+def _spread(text: str) -> tuple[float, float, float]:
+    values = three(text)
+    if min(values) <= 0:
+        raise ValueError(f"a std of {text!r:.60}: images are divided by it, so it is more than 0")
+    return values
+
+
+_CONVERT: dict[str, Callable[[str], Any]] = {"accuracy": share, "image_size": _side, "mean": three, "std": _spread}
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

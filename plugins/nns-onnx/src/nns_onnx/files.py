@@ -140,7 +140,7 @@ def _width(model: Any, side: int) -> int:
         raise ValueError(reason)
     try:
         return rehearse(model, side)
-    except (KeyError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise ValueError(f"it does not work ({type(error).__name__}: {error!s:.100})") from error
 
 
