@@ -94,6 +94,7 @@ def test_a_folder_beside_the_splits_is_ignored_and_told(make_folder: MakeFolder)
         (class_files({"cat": 3}), "one class only, 'cat'"),
         (class_files({"cat": 3, "dog": 1}), "'dog' has 1 image, at least 3"),
         (class_files({"cat": 3, "dog": 2}), "'dog' has 2 images, at least 3"),
+        (class_files({"cat": 1, "dog": 2, "fox": 3}), "'cat' has 1 image (1 other class also too few), at least 3"),
         (class_files({"cat": 3, "dog": 3}) | {"fox/notes.txt": b"x"}, "class 'fox' has no images"),
         ({"a.png": 0, "b.png": 1}, "can be searched with, not fine-tuned on"),
         ({"a.png": 0, "b.png": 1} | class_files({"cat": 3}, "", 9), "can be searched with, not fine-tuned on"),

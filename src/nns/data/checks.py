@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from nns.data.contents import Contents
 from nns.data.items import Skipped
 from nns.errors import DatasetError
+from nns.quantities import counted
 
 
 def images_needed(dataset: Contents) -> int:
@@ -58,7 +59,7 @@ def check_trainable(dataset: Contents, indices: Sequence[int] | None = None, ski
     if fewest < needed:
         short = sum(count < needed for count in counts.values())
         readable = f" readable ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        others = f", as have {short - 1} other classes" if short > 1 else ""
+        others = f" ({counted(short - 1, 'other class')} also too few)" if short > 1 else ""
         where = " in train" if dataset.splits else ""
         raise DatasetError(
             f"{data!r}: class {name!r} has {fewest} image{'' if fewest == 1 else 's'}{where}{readable}{others}, "
