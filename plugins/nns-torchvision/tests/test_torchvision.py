@@ -160,6 +160,16 @@ def server(user, tmp_path, monkeypatch):
     served.server_close()
 
 
+@pytest.mark.parametrize("mirror", ["file:///etc", "http://files.example.com/nets", "nets"])
+def test_a_mirror_that_is_no_address(nns, tmp_path, monkeypatch, mirror):
+    monkeypatch.delenv("NNS_ALLOW_HTTP", raising=False)
+    monkeypatch.setenv(weights.MIRROR, mirror)
+    done = nns("zoo", "add", tmp_path / "zoo.h5", "--offered", "torchvision:squeezenet1_1")
+    assert done.code == 2
+    assert weights.MIRROR in done.err
+    assert not (tmp_path / "zoo.h5").exists()
+
+
 def test_from_an_offer_to_a_network(nns, server, tmp_path, monkeypatch):
     theirs = models.squeezenet1_1(num_classes=1000).eval()
     torch.save(theirs.state_dict(), server / "squeezenet1_1-b8a52dc0.pth", _use_new_zipfile_serialization=False)

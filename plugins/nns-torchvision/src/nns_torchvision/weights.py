@@ -11,7 +11,14 @@ from typing import Any
 
 from torchvision import models
 
-from nns.plugins import AddressWeights, ArchitectureSpec, Preprocessing, PretrainedOffer, UnknownNameError
+from nns.plugins import (
+    AddressWeights,
+    ArchitectureSpec,
+    Preprocessing,
+    PretrainedOffer,
+    UnknownNameError,
+    UsageError,
+)
 from nns_torchvision import networks
 
 MIRROR = "NNS_TORCHVISION_MIRROR"
@@ -27,8 +34,15 @@ NON_COMMERCIAL = "CC-BY-NC-4.0"
 
 
 def offers(backend: str) -> Sequence[PretrainedOffer]:
-    """List the weights of all architectures."""
-    return _offers(backend, os.environ.get(MIRROR) or HOME)
+    """List the weights of all architectures.
+
+    Raises:
+        UsageError: If the mirror is no address that weights can be fetched from.
+    """
+    try:
+        return _offers(backend, os.environ.get(MIRROR) or HOME)
+    except ValueError as error:
+        raise UsageError(f"{MIRROR}: {error}") from error
 
 
 @lru_cache(maxsize=4)
