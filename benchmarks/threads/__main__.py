@@ -175,8 +175,8 @@ def _jobs() -> dict[str, Any]:
     return {
         "search": search,
         "probe": probe,
-        "finetune": finetune("tf_efficientnet_lite0", 96, SIZE),
-        "finetune small": finetune("mobilenetv3_small_050", 256, 64),
+        "finetune": finetune("tf_efficientnet_lite0", 500, SIZE),
+        "finetune small": finetune("mobilenetv3_small_050", 3000, 64),
         "predict": predict,
         "space fit": fit,
     }
