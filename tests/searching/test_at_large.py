@@ -32,6 +32,7 @@ def test_a_zoo_without_a_space_is_searched_by_what_is_known_of_networks_at_large
     found = search(str(small_zoo.query), no_space, top=len(no_space))
     assert found.space == "at large"
     assert found.rests_on == "by what is known of networks at large"  # no fit is named: it would take two datasets
+    assert "match" not in dict(found.table().columns), "without a space all of them would be +0.00"
     assert len(found.candidates) == len(no_space)
     order = [from_scratch(each) for each in found.candidates]
     assert order == sorted(order)

@@ -81,6 +81,7 @@ def test_only_what_is_an_accuracy_is_shown_as_a_share(small_zoo, probe):
     found = search(small_zoo.query, small_zoo.path, probe=probe)
     column = [heading for heading, _ in found.table().columns].index("probe")
     shown = found.table().rows[0][column]
+    assert "match" in dict(found.table().columns)
     assert shown == (f"{found.best.probe:.0%}" if probe == "ridge" else f"{found.best.probe:.2f}")
 
 

@@ -276,12 +276,14 @@ class SearchResult:
         return f"{candidate.probe:.0%}" if self.probe_is_accuracy else f"{candidate.probe:.2f}"
 
     def table(self) -> Table:
-        """Return the ranking as a table; latencies and probes only where there are some."""
+        """Return the ranking as a table; latencies, probes and matches only where there are some."""
         timed = any(candidate.latency is not None for candidate in self.candidates)
         columns = [("#", "right"), ("network", "left"), ("architecture", "left"), ("trained on", "left")]
         columns += [("params", "right"), ("MACs", "right")] + ([("latency", "right")] if timed else [])
         probed = any(candidate.probe is not None for candidate in self.candidates)
-        columns += [("expected", "right"), ("match", "right")] + ([("probe", "right")] if probed else [])
+        matched = any(candidate.similarity for candidate in self.candidates)  # without a space there is none
+        columns += [("expected", "right")] + ([("match", "right")] if matched else [])
+        columns += [("probe", "right")] if probed else []
         columns += [("score", "right")]
         elsewhere = any(
             each.zoo is not None and (each.needs or (each.weights is not None and not each.weights.on_disk))
@@ -294,7 +296,7 @@ class SearchResult:
             row = [str(candidate.rank), entry.id[:ID_SHOWN], entry.spec.name, entry.source_dataset]
             row += [format_count(candidate.params), format_count(candidate.macs)]
             row += [format_seconds(candidate.latency) if candidate.latency is not None else "-"] if timed else []
-            row += [_accuracy(candidate), f"{candidate.similarity:+.2f}"]
+            row += [_accuracy(candidate)] + ([f"{candidate.similarity:+.2f}"] if matched else [])
             row += [self.probe_text(candidate)] if probed else []
             row += [f"{candidate.score:.2f}"]
             row += [_weights(candidate), entry.license] if elsewhere else []
