@@ -91,6 +91,9 @@ class Chooser:
         asked: What was asked.
         progress: Called while a search goes on and weights are fetched.
         tell: Called with what a user should know; None: that goes into the log.
+
+    Attributes:
+        question: All that the search and the training were asked; None where the networks are named.
     """
 
     def __init__(
@@ -106,14 +109,12 @@ class Chooser:
         self.dataset, self.zoo, self.asked = dataset, zoo, asked
         self._progress, self._tell = progress, tell
         self._log = logging.getLogger("nns")
+        self.question = None if asked.networks is not None else self._question()
         self._before = None if self.question is None else _chosen_before(target, self.question, zoo)
 
-    @property
-    def question(self) -> dict[str, Any] | None:
-        """All that the search and the training were asked; None where the networks are named."""
+    def _question(self) -> dict[str, Any]:
+        """Return all that the search and the training are asked."""
         asked = self.asked
-        if asked.networks is not None:
-            return None
         return {
             "data": self.dataset.digest, "zoo": str(real_path(self.zoo.path)), "limits": asdict(asked.limits),
             "tries": asked.tries, "recipe": asdict(asked.recipe), "image_size": asked.image_size, "seed": asked.seed,
@@ -170,9 +171,11 @@ class Chooser:
             WeightsError: If its weights cannot be had.
         """
         distill = self.asked.distill
-        if not distill or (self._before is not None and self._before.teacher is None):
+        if not distill:
             return None
-        if self._before is not None and self._before.teacher is not None:
+        if self._before is not None:
+            if self._before.teacher is None:
+                return None
             teacher = self._before.teacher
         elif distill is True:
             # whose weights may be used does not change with their size
@@ -197,9 +200,14 @@ class Chooser:
         (self._tell or self._log.warning)(message)
 
     @property
-    def _listed(self) -> int:
-        """Candidates to ask a search for: at another size than their own few of them may be small enough."""
-        return MANY if self.asked.image_size is not None and self.asked.limits.hold_for_one_size else 10
+    def _size_counts(self) -> bool:
+        """Whether limits that depend on the input stand beside a size that is given for it."""
+        return self.asked.image_size is not None and self.asked.limits.hold_for_one_size
+
+    def _check_at_size(self, network: str) -> None:
+        if self._size_counts and self.asked.image_size is not None:
+            classes = len(self.dataset.classes)
+            check_at_size(self.zoo.network(network), self.asked.image_size, classes, self.asked.limits)
 
     def _search(self, offline: bool, limits: Limits | None = None, tries: int | None = None) -> SearchResult:
         asked, seconds = self.asked, self.asked.recipe.seconds
@@ -207,22 +215,22 @@ class Chooser:
         probe = "ridge" if self.dataset.labelled and len(self.dataset.classes) > 1 else None
         return ranking.search(
             self.dataset, self.zoo, limits or asked.limits,
-            top=self._listed, tries=tries or asked.tries, device="cpu", seed=asked.seed, offline=offline,
-            probe=probe, probed=PROBED_BEFORE_TRAINING,
+            top=MANY if self._size_counts else 10, tries=tries or asked.tries, device="cpu", seed=asked.seed,
+            offline=offline, probe=probe, probed=PROBED_BEFORE_TRAINING,
             probe_seconds=math.inf if seconds is None else PROBE_SHARE * seconds,
             history=asked.history(), progress=self._progress, tell=self._tell,
         )  # fmt: skip
 
     def _that_fit(self, found: SearchResult) -> SavedSearch:
         """Note what a search found; of it, what also meets the limits at an input size that is given."""
-        size, limits, classes = self.asked.image_size, self.asked.limits, len(self.dataset.classes)
-        if size is None or not limits.hold_for_one_size:
+        if not self._size_counts:
             return SavedSearch.of(found)
         fits: dict[str, float] = {}
         problem: NoNetworkError | None = None
-        for candidate in (*found.together, *found.candidates):
+        # those chosen together come first, and are among the candidates, too: each is counted once
+        for candidate in {each.entry.id: each for each in (*found.together, *found.candidates)}.values():
             try:
-                check_at_size(self.zoo.network(candidate.entry.id), size, classes, limits)
+                self._check_at_size(candidate.entry.id)
             except NoNetworkError as error:
                 problem = problem or error
                 continue
@@ -248,14 +256,13 @@ class Chooser:
 
     def _check(self, chosen: Sequence[str], named: bool) -> None:
         """Check what the zoo says of networks, and limits, before anything large is fetched or trained."""
-        networks, limits = [self.zoo.network(network) for network in chosen], self.asked.limits
-        entries, classes = [network.entry for network in networks], len(self.dataset.classes)
+        entries = [self.zoo.network(network).entry for network in chosen]
         check_records(self.zoo, entries)
         if named:
-            check_limits(entries, classes, limits, partial(latencies, self.zoo, device="cpu"))
-        if named and self.asked.image_size is not None and limits.hold_for_one_size:
-            for network in networks:
-                check_at_size(network, self.asked.image_size, classes, limits)
+            measured = partial(latencies, self.zoo, device="cpu")
+            check_limits(entries, len(self.dataset.classes), self.asked.limits, measured)
+            for network in chosen:
+                self._check_at_size(network)
 
     def _with_what_is_here(self, error: WeightsError) -> WeightsError:
         """Add to why nothing could be fetched which network on this disk would be tried."""

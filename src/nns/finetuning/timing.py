@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def training_step(
     module: nn.Module, size: int, device: str = "cpu", *, head_only: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Give a function that does a step: ``step(images)`` returns when it is done, on a GPU too.
+    """Yield a function that does a step: ``step(images)`` returns when it is done, on a GPU too.
 
     Args:
         module: The network, which is put in training mode; its weights stay, its batch-norm statistics do not.
